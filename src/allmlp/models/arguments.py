@@ -1,0 +1,52 @@
+"""Checks of hyper-parameters shared by the architectures; each raises ModelError with what fits."""
+
+from collections.abc import Sequence
+
+from allmlp.errors import ModelError, one_of
+from allmlp.nn.mlp import ACTIVATIONS
+
+
+def whole(name: str, value: object, *, least: int = 1, most: int = 1_000_000) -> int:
+    """`value` as an int of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise ModelError(f"{name}={value!r} is not a whole number of at least {least}", mend=f"give {name} as an int ≥ {least}")
+    return value
+
+
+def wholes(name: str, value: object, *, least: int = 1) -> tuple[int, ...]:
+    """`value` as a tuple of ints, not empty."""
+    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
+        raise ModelError(f"{name}={value!r} is not a list of whole numbers", mend=f"give {name} as, say, (2, 8, 14, 2)")
+    return tuple(whole(f"{name}[{i}]", v, least=least) for i, v in enumerate(value))
+
+
+def number(name: str, value: object, *, least: float = 0.0, below: float = float("inf")) -> float:
+    """`value` as a float with least ≤ value < below."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < below:
+        raise ModelError(f"{name}={value!r} is not a number in [{least:g}, {below:g})", mend=f"give {name} a value in that range")
+    return float(value)
+
+
+def choice(name: str, value: object, known: Sequence[str]) -> str:
+    """`value`, one of `known`."""
+    if value not in known:
+        raise ModelError(f"{name}={value!r} is not known", mend=one_of(known, str(value)))
+    return str(value)
+
+
+def activation(act: object) -> str:
+    """"gelu" (exact) or "gelu_tanh"."""
+    return choice("act", act, list(ACTIVATIONS))
+
+
+def image_size(img_size: object, patch_size: int) -> tuple[int, int]:
+    """(height, width) in pixels, each a positive multiple of the patch, from an int or a pair."""
+    pair = img_size if isinstance(img_size, Sequence) and not isinstance(img_size, str) else (img_size, img_size)
+    if len(pair) != 2:
+        raise ModelError(f"img_size={img_size!r} is neither an int nor (height, width)", mend="give img_size=224 or img_size=(224, 160)")
+    height, width = (whole("img_size", v) for v in pair)
+    for side in (height, width):
+        if side % patch_size:
+            fits = f"{side - side % patch_size or patch_size} or {side - side % patch_size + patch_size}"
+            raise ModelError(f"img_size={img_size!r} is not a multiple of the patch of {patch_size} pixels", mend=f"use {fits}")
+    return height, width

@@ -1,0 +1,160 @@
+"""ResMLP: one matrix along the tokens, one MLP along the channels, no normalisation (Touvron et al., 2021)."""
+
+# axes: b batch, n tokens, c channels
+
+from typing import Any
+
+import torch
+from timm.layers import trunc_normal_
+from torch import Tensor, nn
+
+from allmlp.models.arguments import choice, number, whole
+from allmlp.models.tokens import TokenModel
+from allmlp.nn.affine import Affine, LayerScale
+from allmlp.nn.mixing import AlongTokens, stochastic_depth
+from allmlp.nn.mlp import Mlp
+from allmlp.registry import register
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "resmlp_s12": dict(patch_size=16, dim=384, depth=12),  # 15.4 M
+    "resmlp_s24": dict(patch_size=16, dim=384, depth=24),  # 30.0 M
+    "resmlp_s36": dict(patch_size=16, dim=384, depth=36),  # 44.7 M
+    "resmlp_b24": dict(patch_size=16, dim=768, depth=24, layer_scale=1e-6),  # 115.7 M
+    "resmlp_b24_p8": dict(patch_size=8, dim=768, depth=24, layer_scale=1e-6),  # 129.1 M
+    "resmlp_s12_p8": dict(patch_size=8, dim=384, depth=12),  # 22.1 M
+    "resmlp_s12_p14": dict(patch_size=14, dim=384, depth=12),  # 15.6 M
+    "resmlp_s12_class": dict(patch_size=16, dim=384, depth=12, head="class_mlp"),  # 17.7 M
+    "resmlp_s24_class": dict(patch_size=16, dim=384, depth=24, head="class_mlp"),  # 32.4 M
+    "resmlp_s36_class": dict(patch_size=16, dim=384, depth=36, head="class_mlp"),  # 47.1 M
+    "resmlp_xs": dict(patch_size=4, dim=128, depth=8, img_size=32),
+}
+PUBLISHED = {
+    "resmlp_s12": 76.6,
+    "resmlp_s24": 79.4,
+    "resmlp_s36": 79.7,
+    "resmlp_b24": 81.0,
+    "resmlp_b24_p8": 81.0,
+    "resmlp_s12_p8": 79.1,
+    "resmlp_s12_p14": 76.9,
+    "resmlp_s12_class": 77.5,
+    "resmlp_s24_class": 79.8,
+    "resmlp_s36_class": 80.5,
+}
+LICENCES = dict.fromkeys(["resmlp_s12", "resmlp_s24", "resmlp_s36", "resmlp_b24_p8"], "Apache-2.0")
+CLASS_LAYERS = 2
+
+
+def default_layer_scale(depth: int) -> float:
+    """The initial LayerScale by total depth: 0.1, 1e-5 and 1e-6 for 12, 24 and 36 blocks (CaiT, section 2)."""
+    return 0.1 if depth <= 18 else 1e-5 if depth <= 24 else 1e-6
+
+
+class ResMLPBlock(nn.Module):
+    """x + γ A Aff(x), then x + γ MLP(Aff(x)) (equations 2 and 3; γ is the second Aff, without β as released)."""
+
+    def __init__(self, *, tokens: int, dim: int, expansion: float, layer_scale: float, drop_path: float) -> None:
+        super().__init__()
+        self.token_norm = Affine(dim)
+        self.token_mix = AlongTokens(tokens, tokens)
+        self.token_scale = LayerScale(dim, layer_scale)
+        self.channel_norm = Affine(dim)
+        self.channel_mlp = Mlp(dim, int(expansion * dim))
+        self.channel_scale = LayerScale(dim, layer_scale)
+        self.drop_path = stochastic_depth(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:  # b n c → b n c
+        x = x + self.drop_path(self.token_scale(self.token_mix(self.token_norm(x))))
+        return x + self.drop_path(self.channel_scale(self.channel_mlp(self.channel_norm(x))))
+
+
+class ClassMLPBlock(nn.Module):
+    """A class token gathers from itself and all patches, then passes an MLP (section 2, class-MLP).
+
+    As CaiT's class attention, with one row of n + 1 weights in place of attention.
+    """
+
+    def __init__(self, *, tokens: int, dim: int, expansion: float, layer_scale: float, drop_path: float) -> None:
+        super().__init__()
+        self.token_norm = Affine(dim)
+        self.token_mix = AlongTokens(tokens + 1, 1)
+        self.token_scale = LayerScale(dim, layer_scale)
+        self.channel_norm = Affine(dim)
+        self.channel_mlp = Mlp(dim, int(expansion * dim))
+        self.channel_scale = LayerScale(dim, layer_scale)
+        self.drop_path = stochastic_depth(drop_path)
+
+    def forward(self, token: Tensor, patches: Tensor) -> Tensor:  # b 1 c, b n c → b 1 c
+        gathered = self.token_mix(self.token_norm(torch.cat([token, patches], 1)))
+        token = token + self.drop_path(self.token_scale(gathered))
+        return token + self.drop_path(self.channel_scale(self.channel_mlp(self.channel_norm(token))))
+
+
+@register("resmlp", variants=VARIANTS, published=PUBLISHED, licences=LICENCES, paper="arXiv:2105.03404")
+class ResMLP(TokenModel):
+    """layer_scale: initial γ, by depth unless given. head: "mean" of the tokens, or "class_mlp": two
+    layers that gather into a class token, which `forward_features` then returns as token 0.
+    drop_path is the same in every block."""
+
+    PREPROCESSING = {"crop_ratio": 0.9}
+
+    def __init__(
+        self,
+        *,
+        dim: int,
+        depth: int,
+        patch_size: int = 16,
+        layer_scale: float | None = None,
+        expansion: float = 4,
+        head: str = "mean",
+        img_size: int | tuple[int, int] = 224,
+        in_chans: int = 3,
+        num_classes: int = 1000,
+        drop_path: float = 0.0,
+    ) -> None:
+        super().__init__(img_size=img_size, in_chans=in_chans, num_classes=num_classes, patch_size=patch_size, dim=dim)
+        depth = whole("depth", depth)
+        block: dict[str, Any] = dict(
+            tokens=self.tokens,
+            dim=dim,
+            expansion=number("expansion", expansion, least=1 / dim),
+            layer_scale=number("layer_scale", default_layer_scale(depth) if layer_scale is None else layer_scale),
+            drop_path=number("drop_path", drop_path, below=1),
+        )
+        self.pooling = choice("head", head, ("mean", "class_mlp"))
+        self.blocks = nn.ModuleList(ResMLPBlock(**block) for _ in range(depth))
+        if head == "class_mlp":
+            self.class_token = nn.Parameter(torch.zeros(1, 1, dim))
+            self.class_blocks = nn.ModuleList(ClassMLPBlock(**block) for _ in range(CLASS_LAYERS))
+            trunc_normal_(self.class_token, std=0.02)
+        self.norm = Affine(dim)
+        self.apply(_trunc_normal)
+        self.head = self.new_head(num_classes)
+
+    def end(self, x: Tensor) -> Tensor:  # b n c → b n c, or b (1 + n) c with the class token first
+        if self.pooling == "mean":
+            return self.norm(x)
+        token = self.class_token.expand(x.shape[0], -1, -1)
+        for block in self.class_blocks:
+            token = block(token, x)
+        return self.norm(torch.cat([token, x], 1))
+
+    def pool(self, tokens: Tensor) -> Tensor:  # b n c → b c
+        return tokens.mean(1) if self.pooling == "mean" else tokens[:, 0]
+
+    def no_weight_decay(self) -> set[str]:
+        return {"class_token"} if self.pooling == "class_mlp" else set()
+
+    def new_head(self, num_classes: int) -> nn.Module:
+        if not num_classes:
+            return nn.Identity()
+        head = nn.Linear(self.num_features, num_classes)
+        _trunc_normal(head)
+        return head
+
+
+def _trunc_normal(module: nn.Module) -> None:
+    """The release's rule for linear layers; its patch convolution keeps torch's default."""
+    if isinstance(module, nn.Linear):
+        trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

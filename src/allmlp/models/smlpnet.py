@@ -1,0 +1,151 @@
+"""sMLPNet: a depthwise convolution, then mixing along rows and columns apart (Tang et al., 2022; the release)."""
+
+# axes: b batch, c channels, h w pixels, y x rows and columns of the grid, n = y · x tokens
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from allmlp.errors import ModelError
+from allmlp.models.arguments import image_size, number, whole, wholes
+from allmlp.models.base import ImageModel
+from allmlp.nn.mixing import AlongColumns, AlongRows, linear_rates, stochastic_depth
+from allmlp.nn.mlp import Mlp
+from allmlp.nn.patches import check_image, to_tokens
+from allmlp.registry import register
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "smlpnet_t": dict(dim=80, depths=(2, 8, 14, 2)),  # 24.1 M
+    "smlpnet_s": dict(dim=96, depths=(2, 10, 24, 2)),  # 48.6 M
+    "smlpnet_b": dict(dim=112, depths=(2, 10, 24, 2)),  # 65.9 M
+    "smlpnet_xs": dict(patch_size=2, dim=48, depths=(2, 4, 2), img_size=32),
+}
+PUBLISHED = {"smlpnet_t": 81.9, "smlpnet_s": 83.1, "smlpnet_b": 83.4}
+LICENCES = dict.fromkeys(["smlpnet_s", "smlpnet_b"], "MIT")
+
+
+class DepthwiseMix(nn.Module):
+    """BatchNorm, GELU, then a 3 × 3 convolution of each channel by itself: the local part of token mixing."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(dim)
+        self.conv = nn.Conv2d(dim, dim, 3, padding=1, groups=dim, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:  # b c y x → b c y x
+        return self.conv(F.gelu(self.norm(x)))
+
+
+class SparseMix(nn.Module):
+    """BatchNorm, GELU, then a linear fusion of [identity, along the width, along the height] (section 3.2)."""
+
+    def __init__(self, dim: int, grid: tuple[int, int]) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(dim)
+        self.along_columns = AlongColumns(grid[1], grid[1])
+        self.along_rows = AlongRows(grid[0], grid[0])
+        self.fuse = nn.Conv2d(3 * dim, dim, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:  # b c y x → b c y x
+        x = F.gelu(self.norm(x))
+        return self.fuse(torch.cat([x, self.along_columns(x), self.along_rows(x)], 1))
+
+
+class SparseMLPBlock(nn.Module):
+    """One residual over depthwise convolution and sparse mixing, one over the channel MLP."""
+
+    def __init__(self, *, dim: int, grid: tuple[int, int], expansion: float, drop_path: float) -> None:
+        super().__init__()
+        self.depthwise = DepthwiseMix(dim)
+        self.sparse = SparseMix(dim, grid)
+        self.channel_norm = nn.LayerNorm(dim)
+        self.channel_mlp = Mlp(dim, int(expansion * dim))
+        self.drop_path = stochastic_depth(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:  # b c y x → b c y x
+        x = x + self.drop_path(self.sparse(self.depthwise(x)))
+        channels_last = self.channel_mlp(self.channel_norm(x.permute(0, 2, 3, 1)))
+        return x + self.drop_path(channels_last.permute(0, 3, 1, 2))
+
+
+class Stage(nn.Module):
+    """A strided convolution without bias or norm that shrinks the grid, then blocks."""
+
+    def __init__(self, *, chans: int, dim: int, stride: int, blocks: list[SparseMLPBlock]) -> None:
+        super().__init__()
+        self.embed = nn.Conv2d(chans, dim, stride, stride=stride, bias=False)
+        self.blocks = nn.Sequential(*blocks)
+
+    def forward(self, x: Tensor) -> Tensor:  # b c y x → b c′ y′ x′
+        return self.blocks(self.embed(x))
+
+
+@register("smlpnet", variants=VARIANTS, published=PUBLISHED, licences=LICENCES, paper="arXiv:2109.05422")
+class SMLPNet(ImageModel):
+    """dim: channels of the first stage; each further stage doubles them and halves the grid (an odd
+    grid loses its last row or column, as the release's strided convolution does).
+    drop_path grows linearly over the blocks of all stages."""
+
+    PREPROCESSING = {"crop_ratio": 0.875}
+
+    def __init__(
+        self,
+        *,
+        dim: int,
+        depths: Sequence[int],
+        patch_size: int = 4,
+        expansion: float = 3,
+        img_size: int | tuple[int, int] = 224,
+        in_chans: int = 3,
+        num_classes: int = 1000,
+        drop_path: float = 0.0,
+    ) -> None:
+        size = image_size(img_size, whole("patch_size", patch_size))
+        depths, dim = wholes("depths", depths), whole("dim", dim)
+        width = dim * 2 ** (len(depths) - 1)
+        super().__init__(img_size=size, in_chans=in_chans, num_classes=num_classes, num_features=width)
+        expansion = number("expansion", expansion, least=1 / dim)
+        grids = [(size[0] // (patch_size * 2**s), size[1] // (patch_size * 2**s)) for s in range(len(depths))]
+        if min(grids[-1]) < 1:
+            least = patch_size * 2 ** (len(depths) - 1)
+            raise ModelError(
+                f"img_size={img_size!r} leaves nothing for stage {len(depths)}",
+                mend=f"use at least {least} pixels a side, a smaller patch_size, or fewer depths",
+            )
+        rates = iter(linear_rates(number("drop_path", drop_path, below=1), sum(depths)))
+        self.stages = nn.ModuleList()
+        chans, stride = in_chans, patch_size
+        for s, (depth, grid) in enumerate(zip(depths, grids, strict=True)):
+            blocks = [
+                SparseMLPBlock(dim=dim * 2**s, grid=grid, expansion=expansion, drop_path=next(rates)) for _ in range(depth)
+            ]
+            self.stages.append(Stage(chans=chans, dim=dim * 2**s, stride=stride, blocks=blocks))
+            chans, stride = dim * 2**s, 2
+        self.norm = nn.BatchNorm2d(width)
+        self.head = self.new_head(num_classes)
+
+    def begin(self, image: Tensor) -> Tensor:  # b c h w → b c h w
+        check_image(image, self.img_size, self.in_chans)
+        return image
+
+    def steps(self) -> Sequence[nn.Module]:
+        return list(self.stages)
+
+    def end(self, x: Tensor) -> Tensor:  # b c y x → b n c
+        return to_tokens(self.norm(x))
+
+    def normed(self, x: Tensor) -> Tensor:  # b c y x → b c y x
+        return self.norm(x) if x.shape[1] == self.num_features else x
+
+    def pool(self, tokens: Tensor) -> Tensor:  # b n c → b c
+        return tokens.mean(1)
+
+    def grid_view(self, x: Tensor) -> Tensor:  # b c y x → b c y x
+        return x
+
+    def new_head(self, num_classes: int) -> nn.Module:
+        """torch's own initialisation, as everywhere in the release."""
+        return nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()

@@ -1,0 +1,1 @@
+"""Pure tensor parts: no files, no model names, no devices."""

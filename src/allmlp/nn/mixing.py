@@ -1,0 +1,42 @@
+"""A linear map along one named axis, and the residual branch around it."""
+
+# axes: b batch, n tokens in, m tokens out, c channels, y rows, x columns
+
+import torch
+from timm.layers import DropPath
+from torch import Tensor, nn
+
+
+class AlongTokens(nn.Linear):
+    """Mix the token axis: the same n × n matrix for every channel (ResMLP, equation 1).
+
+    `weight[m, n]` is what output token m takes of input token n: rows gather.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:  # b n c → b m c
+        return super().forward(x.transpose(1, 2)).transpose(1, 2)
+
+
+class AlongRows(nn.Linear):
+    """Mix the height axis: each column of the grid by itself (sMLPNet, section 3.2)."""
+
+    def forward(self, x: Tensor) -> Tensor:  # b c y x → b c y x
+        mixed = torch.matmul(self.weight, x)
+        return mixed if self.bias is None else mixed + self.bias[:, None]
+
+
+class AlongColumns(nn.Linear):
+    """Mix the width axis: each row of the grid by itself (sMLPNet, section 3.2)."""
+
+    def forward(self, x: Tensor) -> Tensor:  # b c y x → b c y x
+        return super().forward(x)
+
+
+def stochastic_depth(rate: float) -> nn.Module:
+    """Drop a residual branch for whole images in training; nothing at rate 0 (Huang et al., 2016)."""
+    return DropPath(rate) if rate > 0 else nn.Identity()
+
+
+def linear_rates(rate: float, depth: int) -> list[float]:
+    """Stochastic-depth rates that grow linearly from 0 at the first block to `rate` at the last."""
+    return [rate * i / max(depth - 1, 1) for i in range(depth)]

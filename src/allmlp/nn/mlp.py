@@ -1,0 +1,28 @@
+"""linear → GELU → linear, along the last axis or along the tokens."""
+
+# axes: b batch, n tokens, c channels
+
+from torch import Tensor, nn
+
+ACTIVATIONS = {"gelu": "none", "gelu_tanh": "tanh"}
+"""Name → `approximate` of torch's GELU. Mixer's released weights were trained with the tanh form."""
+
+
+class Mlp(nn.Module):
+    """Two linear maps of the last axis with a GELU between."""
+
+    def __init__(self, dim: int, hidden: int, *, act: str = "gelu") -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden)
+        self.act = nn.GELU(approximate=ACTIVATIONS[act])
+        self.fc2 = nn.Linear(hidden, dim)
+
+    def forward(self, x: Tensor) -> Tensor:  # … c → … c
+        return self.fc2(self.act(self.fc1(x)))
+
+
+class TokenMlp(Mlp):
+    """The same along the token axis, shared by all channels (MLP-Mixer, equation 1)."""
+
+    def forward(self, x: Tensor) -> Tensor:  # b n c → b n c
+        return super().forward(x.transpose(1, 2)).transpose(1, 2)

@@ -1,0 +1,45 @@
+"""Images to tokens and back."""
+
+# axes: b batch, c channels, h w pixels, y x rows and columns of the patch grid, n = y · x tokens
+
+from torch import Tensor, nn
+
+from allmlp.errors import ShapeError
+
+
+class Patches(nn.Module):
+    """Cut an image into square patches and map each linearly to `dim` channels.
+
+    A convolution whose stride is its kernel, which is the linear map of each patch
+    (MLP-Mixer, section 2; ResMLP, section 2). Raises ShapeError when an image is not of `img_size`.
+    """
+
+    def __init__(self, *, img_size: tuple[int, int], patch_size: int, in_chans: int, dim: int) -> None:
+        super().__init__()
+        self.img_size = img_size
+        self.patch_size = patch_size
+        self.grid = (img_size[0] // patch_size, img_size[1] // patch_size)
+        self.proj = nn.Conv2d(in_chans, dim, patch_size, stride=patch_size)
+
+    def forward(self, image: Tensor) -> Tensor:  # b 3 h w → b n c
+        check_image(image, self.img_size, self.proj.in_channels)
+        return to_tokens(self.proj(image))
+
+
+def check_image(image: Tensor, img_size: tuple[int, int], in_chans: int) -> None:
+    """Raise ShapeError unless `image` is b × in_chans × height × width."""
+    if image.ndim != 4 or tuple(image.shape[1:]) != (in_chans, *img_size):
+        raise ShapeError(
+            f"images of shape {tuple(image.shape)} do not fit a model for batch × {in_chans} × {img_size[0]} × {img_size[1]}",
+            mend="resize the images, or create the model with the img_size and in_chans that you have",
+        )
+
+
+def to_tokens(grid: Tensor) -> Tensor:  # b c y x → b n c
+    """Raster order: the token at row y and column x is number y · columns + x."""
+    return grid.flatten(2).transpose(1, 2)
+
+
+def to_grid(tokens: Tensor, grid: tuple[int, int]) -> Tensor:  # b n c → b c y x
+    """The inverse of `to_tokens`."""
+    return tokens.transpose(1, 2).unflatten(2, grid)

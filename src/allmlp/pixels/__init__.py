@@ -1,0 +1,1 @@
+"""Files to pixels to tensors: safe reading, and the preprocessing that belongs to a checkpoint."""

@@ -1,0 +1,75 @@
+"""From a PIL image to the tensor a checkpoint expects. Accuracy depends on each of these values."""
+
+# axes: c channels, h w pixels
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+
+from allmlp.errors import ModelError
+from allmlp.pixels.channels import as_channels
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+HALF = (0.5, 0.5, 0.5)
+"""Mixer's mean and std: pixels in [-1, 1]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """Resize, crop and normalise as a checkpoint was trained for."""
+
+    img_size: tuple[int, int]
+    """(height, width) of the model's input in pixels."""
+    in_chans: int = 3
+    """1 (grey) or 3 (RGB)."""
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    """Per channel, of pixels in [0, 1]; subtracted."""
+    std: tuple[float, ...] = IMAGENET_STD
+    """Per channel, of pixels in [0, 1]; divided by."""
+    crop_ratio: float = 0.9
+    """Share of the resized image's shorter side that the centre crop keeps, in (0, 1]."""
+    crop_mode: str = "center"
+    """"center" keeps the aspect ratio and crops; "squash" resizes to the input's shape; "border" pads."""
+    interpolation: str = "bicubic"
+    """"bicubic", "bilinear" or "lanczos"."""
+
+    def __call__(self, image: Image.Image) -> Tensor:  # any mode → c h w, float32, normalised
+        return _pipeline(self)(as_channels(image, self.in_chans))
+
+    def fit(self, *, img_size: tuple[int, int], in_chans: int) -> "Preprocessing":
+        """The same for another size and number of channels; mean and std are averaged when that changes."""
+        if in_chans == self.in_chans:
+            return replace(self, img_size=img_size)
+        mean, std = (round(sum(v) / len(v), 4) for v in (self.mean, self.std))
+        return replace(self, img_size=img_size, in_chans=in_chans, mean=(mean,) * in_chans, std=(std,) * in_chans)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Preprocessing":
+        """The inverse of `to_dict`. Raises ModelError for fields that are unknown or missing."""
+        try:
+            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        except TypeError as error:
+            raise ModelError(f"preprocessing is not understood: {error}", mend="use the file as allmlp wrote it") from None
+
+
+@lru_cache(maxsize=16)
+def _pipeline(spec: Preprocessing) -> Callable[[Image.Image], Tensor]:
+    from timm.data import create_transform
+
+    return create_transform(
+        input_size=(spec.in_chans, *spec.img_size),
+        is_training=False,
+        interpolation=spec.interpolation,
+        mean=spec.mean,
+        std=spec.std,
+        crop_pct=spec.crop_ratio,
+        crop_mode=spec.crop_mode,
+    )

@@ -1,0 +1,130 @@
+"""The run folder: where everything lies, written whole or not at all.
+
+    recipe.toml          every value the run used; training from it again repeats the run
+    run.json             command, data, seed, state ("running", "stopped", "finished"), best epoch
+    environment.json     versions, processor, threads, precision
+    data.json            classes, counts, split, files that were left out and why
+    metrics.jsonl        one line per epoch
+    log.txt              what was said on the screen
+    best.safetensors     weights with the best validation accuracy, and best.json beside them:
+    best.json            architecture, hyper-parameters, classes, preprocessing
+    last.safetensors     the same after the last epoch, with last.json
+    checkpoint.pt        all that `--resume` needs
+    unreadable.jsonl     images that could not be decoded, with the reason
+    evaluation/          SPLIT.json and pictures of the most confident mistakes
+    report.html          the page for people
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from allmlp.errors import RunError
+from allmlp.weights.files import write_tensors
+
+FORMAT = 1
+"""Version of the JSON beside the weights; a reader refuses a newer one."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Paths and records of one run folder. Reading raises RunError for what is missing or damaged."""
+
+    folder: Path
+
+    recipe = property(lambda self: self.folder / "recipe.toml")
+    state = property(lambda self: self.folder / "run.json")
+    environment = property(lambda self: self.folder / "environment.json")
+    data = property(lambda self: self.folder / "data.json")
+    metrics = property(lambda self: self.folder / "metrics.jsonl")
+    log = property(lambda self: self.folder / "log.txt")
+    checkpoint = property(lambda self: self.folder / "checkpoint.pt")
+    unreadable = property(lambda self: self.folder / "unreadable.jsonl")
+    evaluation = property(lambda self: self.folder / "evaluation")
+    report = property(lambda self: self.folder / "report.html")
+
+    def weights(self, which: str = "best") -> Path:
+        """"best" or "last": the safetensors file; its JSON has the same name."""
+        return self.folder / f"{which}.safetensors"
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike[str]) -> "Run":
+        """An existing run folder. Raises RunError when there is none."""
+        path = Path(folder)
+        if not path.is_dir() or not (path / "run.json").is_file():
+            raise RunError(f"{folder} is not a run folder", mend="give the folder that allmlp train wrote (it holds run.json)")
+        return cls(path)
+
+    @classmethod
+    def create(cls, folder: str | os.PathLike[str]) -> "Run":
+        """A new run folder. Raises RunError when something is there already or it cannot be written."""
+        path = Path(folder)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            if any(path.iterdir()):
+                raise RunError(f"{folder} is not empty", mend=f"choose another --out, or continue it: allmlp train --resume {folder}")
+            probe = path / ".write-test"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise RunError(f"{folder} cannot be written: {error.strerror}", mend="choose another --out") from None
+        return cls(path)
+
+    def append(self, file: Path, record: Mapping[str, Any]) -> None:
+        """Add one JSON line."""
+        with file.open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps(record, ensure_ascii=False, allow_nan=True) + "\n")
+
+    def write_model(self, which: str, tensors: Mapping[str, Any], description: Mapping[str, Any]) -> None:
+        """Weights and the JSON that says what they are; the JSON comes last."""
+        write_tensors(self.weights(which), tensors, {"format": "pt"})
+        write_json(self.weights(which).with_suffix(".json"), {"format": FORMAT, **description})
+
+
+def read_json(path: Path) -> Any:
+    """Raises RunError when the file is missing or not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{path} is missing", mend="the run may have stopped before it was written; train again or resume") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{path} cannot be read: {str(error)[:200]}", mend="restore the file, or train again") from None
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Every whole JSON line; a last line that a crash cut short is left out."""
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            continue
+    return records
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Indented, whole or not at all."""
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary path in the same folder that becomes `path` when the block ends without an error."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,1 @@
+"""Checkpoints in and out: safe reading, the official layouts and ours."""

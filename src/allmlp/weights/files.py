@@ -1,0 +1,78 @@
+"""Tensors in and out of files. Nothing read here can execute code."""
+
+import os
+import pickle
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from allmlp.errors import WeightsError
+
+_WRAPPERS = ("state_dict", "model", "model_ema", "net")
+"""Keys under which training scripts keep the model's tensors."""
+
+
+def read_tensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """Every tensor in a `.safetensors`, `.pth`, `.pt`, `.bin`, `.th` or `.npz` file, by name, on the CPU.
+
+    Raises WeightsError for a file that is missing, damaged, of another kind, or needs code to load.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"{path} is not a file", mend="give the path of a .safetensors, .pth or .npz file")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                return {name: torch.from_numpy(np.ascontiguousarray(arrays[name])) for name in arrays.files}
+        if path.suffix in {".pth", ".pt", ".bin", ".th"}:
+            return unwrap(torch.load(path, map_location="cpu", weights_only=True))
+    except pickle.UnpicklingError:
+        raise WeightsError(
+            f"{path} holds more than tensors, and loading it would run code from the file",
+            mend="ask its author for tensors alone (safetensors), or convert it where you trust it",
+        ) from None
+    except (SafetensorError, OSError, ValueError, RuntimeError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise WeightsError(f"{path} cannot be read: {_first_line(error)}", mend="fetch or copy the file again") from None
+    raise WeightsError(f"{path.name} is of no known kind", mend="use .safetensors, .pth, .pt, .bin, .th or .npz")
+
+
+def unwrap(content: object) -> dict[str, Tensor]:
+    """The flat state dict inside what a training script saved. Raises WeightsError when there is none."""
+    for _ in range(3):
+        inner = next((content[k] for k in _WRAPPERS if isinstance(content.get(k), Mapping)), None) if isinstance(content, Mapping) else None
+        if inner is None:
+            break
+        content = inner
+    if not isinstance(content, Mapping) or not content:
+        raise WeightsError("the checkpoint holds no state dict", mend="save model.state_dict()")
+    wrong = [str(k) for k, v in content.items() if not isinstance(v, Tensor)]
+    if wrong:
+        raise WeightsError(f"{', '.join(wrong[:5])} in the checkpoint are not tensors", mend="save model.state_dict() alone")
+    return {str(k).removeprefix("module.").removeprefix("_orig_mod."): v for k, v in content.items()}
+
+
+def write_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write a safetensors file, whole or not at all."""
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, dict(metadata or {}))
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
