@@ -1,19 +1,16 @@
 """One exception tree. Every message says what is wrong, and `mend` says how to put it right."""
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 
 
 class AllmlpError(Exception):
     """Base of every error a user can cause; the command line prints it without a traceback."""
 
     def __init__(self, what: str, *, mend: str = "") -> None:
-        super().__init__(what)
+        super().__init__(f"{what}\n  mend: {mend}" if mend else what)
         self.what = what
         self.mend = mend
-
-    def __str__(self) -> str:
-        return f"{self.what}\n  mend: {self.mend}" if self.mend else self.what
 
 
 class ModelError(AllmlpError, ValueError):
@@ -45,10 +42,15 @@ class TrainingError(AllmlpError, RuntimeError):
 
 
 def one_of(known: Iterable[str], given: str, *, most: int = 24) -> str:
-    """A hint towards the right name: the nearest one when there is one, else what there is."""
+    """A hint towards the right name: the nearest ones when there are any, else what there is."""
     names = sorted(known)
-    near = get_close_matches(str(given), names, n=1, cutoff=0.6)
-    if near:
-        return f"did you mean {near[0]}?"
+    near = get_close_matches(str(given), names, n=3, cutoff=0.6)
+    alike = [n for n in near if _likeness(n, given) > _likeness(near[0], given) - 0.05]
+    if alike:
+        return f"did you mean {' or '.join(sorted(alike))}?"
     shown = ", ".join(names[:most])
     return f"choose one of {shown}" + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _likeness(a: str, b: str) -> float:
+    return SequenceMatcher(None, a, str(b)).ratio()

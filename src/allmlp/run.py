@@ -1,18 +1,18 @@
 """The run folder: where everything lies, written whole or not at all.
 
-    recipe.toml          every value the run used; training from it again repeats the run
-    run.json             command, data, seed, state ("running", "stopped", "finished"), best epoch
-    environment.json     versions, processor, threads, precision
-    data.json            classes, counts, split, files that were left out and why
-    metrics.jsonl        one line per epoch
-    log.txt              what was said on the screen
-    best.safetensors     weights with the best validation accuracy, and best.json beside them:
-    best.json            architecture, hyper-parameters, classes, preprocessing
-    last.safetensors     the same after the last epoch, with last.json
-    checkpoint.pt        all that `--resume` needs
-    unreadable.jsonl     images that could not be decoded, with the reason
-    evaluation/          SPLIT.json and pictures of the most confident mistakes
-    report.html          the page for people
+recipe.toml          every value the run used; training from it again repeats the run
+run.json             command, data, seed, state ("running", "stopped", "finished"), best epoch
+environment.json     versions, processor, threads, precision
+data.json            classes, counts, split, files that were left out and why
+metrics.jsonl        one line per epoch
+log.txt              what was said on the screen
+best.safetensors     weights with the best validation accuracy, and best.json beside them:
+best.json            architecture, hyper-parameters, classes, preprocessing
+last.safetensors     the same after the last epoch, with last.json
+checkpoint.pt        all that `--resume` needs
+unreadable.jsonl     images that could not be decoded, with the reason
+evaluation/          SPLIT.json and pictures of the most confident mistakes
+report.html          the page for people
 """
 
 import json
@@ -49,7 +49,7 @@ class Run:
     report = property(lambda self: self.folder / "report.html")
 
     def weights(self, which: str = "best") -> Path:
-        """"best" or "last": the safetensors file; its JSON has the same name."""
+        """ "best" or "last": the safetensors file; its JSON has the same name."""
         return self.folder / f"{which}.safetensors"
 
     @classmethod
@@ -67,7 +67,9 @@ class Run:
         try:
             path.mkdir(parents=True, exist_ok=True)
             if any(path.iterdir()):
-                raise RunError(f"{folder} is not empty", mend=f"choose another --out, or continue it: allmlp train --resume {folder}")
+                raise RunError(
+                    f"{folder} is not empty", mend=f"choose another --out, or continue it: allmlp train --resume {folder}"
+                )
             probe = path / ".write-test"
             probe.touch()
             probe.unlink()
@@ -91,7 +93,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise RunError(f"{path} is missing", mend="the run may have stopped before it was written; train again or resume") from None
+        raise RunError(
+            f"{path} is missing", mend="the run may have stopped before it was written; train again or resume"
+        ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path} cannot be read: {str(error)[:200]}", mend="restore the file, or train again") from None
 

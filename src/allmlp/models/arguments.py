@@ -23,7 +23,9 @@ def wholes(name: str, value: object, *, least: int = 1) -> tuple[int, ...]:
 def number(name: str, value: object, *, least: float = 0.0, below: float = float("inf")) -> float:
     """`value` as a float with least ≤ value < below."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < below:
-        raise ModelError(f"{name}={value!r} is not a number in [{least:g}, {below:g})", mend=f"give {name} a value in that range")
+        raise ModelError(
+            f"{name}={value!r} is not a number in [{least:g}, {below:g})", mend=f"give {name} a value in that range"
+        )
     return float(value)
 
 
@@ -35,7 +37,7 @@ def choice(name: str, value: object, known: Sequence[str]) -> str:
 
 
 def activation(act: object) -> str:
-    """"gelu" (exact) or "gelu_tanh"."""
+    """ "gelu" (exact) or "gelu_tanh"."""
     return choice("act", act, list(ACTIVATIONS))
 
 
@@ -43,7 +45,9 @@ def image_size(img_size: object, patch_size: int) -> tuple[int, int]:
     """(height, width) in pixels, each a positive multiple of the patch, from an int or a pair."""
     pair = img_size if isinstance(img_size, Sequence) and not isinstance(img_size, str) else (img_size, img_size)
     if len(pair) != 2:
-        raise ModelError(f"img_size={img_size!r} is neither an int nor (height, width)", mend="give img_size=224 or img_size=(224, 160)")
+        raise ModelError(
+            f"img_size={img_size!r} is neither an int nor (height, width)", mend="give img_size=224 or img_size=(224, 160)"
+        )
     height, width = (whole("img_size", v) for v in pair)
     for side in (height, width):
         if side % patch_size:

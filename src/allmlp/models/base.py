@@ -128,7 +128,8 @@ class ImageModel(nn.Module, ABC):
             twin = self.twin()
             maps = twin.forward_intermediates(probe, intermediates_only=True)
         return [
-            {"num_chs": m.shape[1], "reduction": self.img_size[0] // m.shape[2], "module": f"steps.{i}"} for i, m in enumerate(maps)
+            {"num_chs": m.shape[1], "reduction": self.img_size[0] // m.shape[2], "module": f"steps.{i}"}
+            for i, m in enumerate(maps)
         ]
 
     def twin(self) -> "ImageModel":
@@ -187,5 +188,7 @@ def _taken(steps: int, indices: int | Sequence[int] | None) -> list[int]:
     else:
         wanted = [steps + i if i < 0 else i for i in indices]
     if not wanted or not all(0 <= i < steps for i in wanted):
-        raise ModelError(f"indices={indices!r} do not fit {steps} steps", mend=f"use 0 to {steps - 1}, or the last 1 to {steps}")
+        raise ModelError(
+            f"indices={indices!r} do not fit {steps} steps", mend=f"use 0 to {steps - 1}, or the last 1 to {steps}"
+        )
     return list(wanted)

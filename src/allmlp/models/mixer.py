@@ -2,9 +2,8 @@
 
 # axes: b batch, n tokens, c channels
 
-from torch import Tensor, nn
-
 from timm.layers import lecun_normal_
+from torch import Tensor, nn
 
 from allmlp.models.arguments import activation, number, whole
 from allmlp.models.tokens import TokenModel

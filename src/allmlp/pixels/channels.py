@@ -16,7 +16,9 @@ def as_channels(image: Image.Image, in_chans: int) -> Image.Image:
     Raises DataError for another number of channels.
     """
     if in_chans not in (1, 3):
-        raise DataError(f"pictures become 1 or 3 channels, not {in_chans}", mend="feed such a model tensors, or use in_chans 1 or 3")
+        raise DataError(
+            f"pictures become 1 or 3 channels, not {in_chans}", mend="feed such a model tensors, or use in_chans 1 or 3"
+        )
     image = ImageOps.exif_transpose(image)
     if image.mode in _HIGH_DEPTH:
         image = _eight_bits(image)

@@ -48,7 +48,11 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
 def unwrap(content: object) -> dict[str, Tensor]:
     """The flat state dict inside what a training script saved. Raises WeightsError when there is none."""
     for _ in range(3):
-        inner = next((content[k] for k in _WRAPPERS if isinstance(content.get(k), Mapping)), None) if isinstance(content, Mapping) else None
+        inner = (
+            next((content[k] for k in _WRAPPERS if isinstance(content.get(k), Mapping)), None)
+            if isinstance(content, Mapping)
+            else None
+        )
         if inner is None:
             break
         content = inner
@@ -60,7 +64,9 @@ def unwrap(content: object) -> dict[str, Tensor]:
     return {str(k).removeprefix("module.").removeprefix("_orig_mod."): v for k, v in content.items()}
 
 
-def write_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+def write_tensors(
+    path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
     """Write a safetensors file, whole or not at all."""
     path = Path(path)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

@@ -181,4 +181,3 @@ LAYOUTS = (MIXER_GOOGLE, MIXER_GOOGLE_OLDER, MIXER_TIMM, RESMLP_DEIT, RESMLP_TIM
 def recognise(names: Sequence[str]) -> Layout | None:
     """The layout whose mark stands among a checkpoint's tensor names; None for ours or an unknown one."""
     return next((layout for layout in LAYOUTS if any(n.startswith(layout.mark) for n in names)), None)
-

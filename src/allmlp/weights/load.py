@@ -39,7 +39,9 @@ def load_weights(model: nn.Module, source: Source) -> str:
         found[ours] = tensor
     unexpected = [n for n in given if n not in used and not n.endswith("num_batches_tracked")]
     if missing or misshaped or unexpected:
-        raise WeightsError(_report(model, layout.source if layout else "own", missing, misshaped, unexpected), mend=_mend(misshaped))
+        raise WeightsError(
+            _report(model, layout.source if layout else "own", missing, misshaped, unexpected), mend=_mend(misshaped)
+        )
     with torch.no_grad():
         for ours, tensor in found.items():
             wanted[ours].copy_(tensor)

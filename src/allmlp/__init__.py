@@ -1,0 +1,77 @@
+"""Image recognition with networks made of nothing but multi-layer perceptrons.
+
+    import allmlp
+    run = allmlp.train("pictures/", model="resmlp_xs")
+    model = allmlp.load(run)
+    model.predict([picture])
+
+Every public name is loaded when it is first used, so that importing allmlp costs nothing.
+"""
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from wrapt import when_imported
+
+if TYPE_CHECKING:
+    from allmlp.engine.load import load
+    from allmlp.errors import AllmlpError
+    from allmlp.evaluation.classification import evaluate
+    from allmlp.models import create_model, list_models
+    from allmlp.prediction.pictures import predict
+    from allmlp.recipe import Recipe, load_recipe
+    from allmlp.reporting.page import write_report as report
+    from allmlp.training.main import resume, train
+    from allmlp.weights.load import load_weights
+
+__version__ = version("allmlp")
+
+_HOMES = {
+    "AllmlpError": "allmlp.errors:AllmlpError",
+    "Recipe": "allmlp.recipe:Recipe",
+    "create_model": "allmlp.models:create_model",
+    "evaluate": "allmlp.evaluation.classification:evaluate",
+    "list_models": "allmlp.models:list_models",
+    "load": "allmlp.engine.load:load",
+    "load_recipe": "allmlp.recipe:load_recipe",
+    "load_weights": "allmlp.weights.load:load_weights",
+    "predict": "allmlp.prediction.pictures:predict",
+    "report": "allmlp.reporting.page:write_report",
+    "resume": "allmlp.training.main:resume",
+    "train": "allmlp.training.main:train",
+}
+
+__all__ = [
+    "AllmlpError",
+    "Recipe",
+    "create_model",
+    "evaluate",
+    "list_models",
+    "load",
+    "load_recipe",
+    "load_weights",
+    "predict",
+    "report",
+    "resume",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'allmlp' has no attribute {name!r}")
+    module, attribute = _HOMES[name].split(":")
+    value = getattr(import_module(module), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])
+
+
+@when_imported("timm")
+def _tell_timm(_timm: Any) -> None:
+    """timm.create_model knows our names as soon as both packages are imported, in either order."""
+    import_module("allmlp.models")

@@ -1,0 +1,7 @@
+"""`python -m allmlp` is the command line."""
+
+import sys
+
+from allmlp.cli import main
+
+sys.exit(main())

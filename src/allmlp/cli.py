@@ -1,0 +1,56 @@
+"""Command → function. No logic, and no heavy import before it is known what is asked."""
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+COMMANDS = {
+    "train": "train a classifier on a folder of images",
+    "evaluate": "accuracy, confusion and calibration of a run",
+    "predict": "classes of pictures",
+    "report": "one self-contained page about a run",
+    "models": "architectures: parameters, multiply-adds, published accuracy",
+    "recipes": "the recipes that come with allmlp",
+}
+
+EPILOGUE = """\
+examples:
+  allmlp train                                    train on the images that come with allmlp
+  allmlp train pictures/ --model resmlp_s12       a folder with one folder of images per class
+  allmlp predict runs/mine holiday.jpg            classify a picture
+
+allmlp COMMAND --help says more."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Returns the exit status: 0 done, 1 nothing usable, 2 a user's error, 130 interrupted."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help"):
+        print(_overview())
+        return 0 if given else 2
+    if given[0] in ("-V", "--version"):
+        from importlib.metadata import version
+
+        print(f"allmlp {version('allmlp')}")
+        return 0
+    from allmlp.errors import AllmlpError, one_of
+
+    try:
+        if given[0] not in COMMANDS:
+            raise AllmlpError(f"there is no command {given[0]!r}", mend=one_of(COMMANDS, given[0]))
+        command: Callable[[list[str]], int] = import_module(f"allmlp.commands.{given[0]}").main
+        return command(given[1:])
+    except AllmlpError as error:
+        print(f"allmlp: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("allmlp: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output, such as head, has had enough
+        sys.stderr.close()
+        return 0
+
+
+def _overview() -> str:
+    rows = "\n".join(f"  {name:<10} {what}" for name, what in COMMANDS.items())
+    return f"usage: allmlp COMMAND ...\n\nall-MLP image classifiers: from a folder of images to a trained model\n\ncommands:\n{rows}\n\n{EPILOGUE}"

@@ -1,0 +1,54 @@
+"""allmlp evaluate"""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import tyro
+
+from allmlp.commands.words import parse, print_json, print_table, say
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """Measure a run on labelled images.
+
+    DATA is a folder with one folder of images per class, matched to the model's classes by name; without it
+    the run's own test images are used if it has any, else its validation images.
+    """
+
+    run: Annotated[str, tyro.conf.Positional]
+    """The run folder."""
+    data: Annotated[str | None, tyro.conf.Positional] = None
+    """Folder, or the name of a data set."""
+    weights: Literal["best", "last"] = "best"
+    """Which weights of the run."""
+    batch: int = 64
+    """Images at a time."""
+    json: bool = False
+    """Print everything as JSON on stdout."""
+
+
+def main(words: list[str]) -> int:
+    given = parse(Words, words, command="evaluate")
+    from allmlp.evaluation.classification import evaluate
+
+    result = evaluate(given.run, given.data, which=given.weights, batch=given.batch)
+    if given.json:
+        print_json(result)
+        return 0
+    rows = [
+        (row["class"], row["images"], _share(row["accuracy"]), _share(row["precision"]))
+        for row in sorted(result["per_class"], key=lambda row: (row["accuracy"] is None, row["accuracy"]))
+    ]
+    print_table(("class", "images", "accuracy", "precision"), rows, right=("images", "accuracy", "precision"))
+    five = f"   top-5 {result['top5']:.2%}" if len(rows) > 5 else ""
+    print(f"\n{result['data']}: {result['images']:,} images")
+    print(f"top-1 {result['top1']:.2%}{five}   loss {result['loss']:.4f}   calibration error {result['calibration_error']:.2%}")
+    if result["unreadable"]:
+        first = result["unreadable_files"][0]
+        say(f"{result['unreadable']} images could not be read, such as {first['path']}: {first['reason']}")
+    return 0
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"

@@ -1,0 +1,72 @@
+"""allmlp models"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+
+from allmlp.commands.words import parse, print_json, print_table
+from allmlp.errors import ModelError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """List the architectures.
+
+    Parameters and multiply-adds (MACs, of one image) are counted, not quoted. Top-1 is what the paper reports for
+    ImageNet-1k, trained on it alone. The licence is that of the weights the authors released.
+    """
+
+    pattern: Annotated[str, tyro.conf.Positional] = "*"
+    """A shell pattern, such as 'resmlp_*'."""
+    json: bool = False
+    """Print a list of objects as JSON on stdout."""
+
+
+def main(words: list[str]) -> int:
+    given = parse(Words, words, command="models")
+    import torch
+
+    from allmlp.engine.cost import multiply_adds, parameters
+    from allmlp.models import create_model, list_models
+    from allmlp.registry import family_of
+
+    names = list_models(given.pattern)
+    if not names:
+        raise ModelError(f"no model matches {given.pattern!r}", mend="allmlp models lists them all")
+    rows = []
+    for name in names:
+        family = family_of(name)
+        with torch.device("meta"):
+            model = create_model(name)
+        rows.append(
+            {
+                "name": name,
+                "parameters": parameters(model),
+                "macs": multiply_adds(model),
+                "img_size": list(model.img_size),
+                "published_top1": family.published.get(name),
+                "weights_licence": family.licences.get(name),
+                "paper": family.paper,
+            }
+        )
+    if given.json:
+        print_json(rows)
+        return 0
+    print_table(
+        ("name", "parameters", "GMACs", "size", "paper top-1", "weights' licence", "paper"),
+        [
+            (
+                row["name"],
+                f"{row['parameters']:,}",
+                f"{row['macs'] / 1e9:.3f}",
+                "×".join(map(str, row["img_size"])),
+                "-" if row["published_top1"] is None else f"{row['published_top1']:.1f} %",
+                row["weights_licence"] or "-",
+                row["paper"],
+            )
+            for row in rows
+        ],
+        right=("parameters", "GMACs", "size", "paper top-1"),
+    )
+    return 0

@@ -1,0 +1,87 @@
+"""allmlp predict"""
+
+import csv
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import tyro
+
+from allmlp.commands.words import parse, print_json, print_table, say
+from allmlp.errors import AllmlpError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """Classify pictures with a trained run. Pictures that cannot be read are named, and the rest goes on."""
+
+    run: Annotated[str, tyro.conf.Positional]
+    """The run folder, or its .safetensors file."""
+    pictures: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILES_OR_FOLDERS")]
+    """Files, and folders that are searched for pictures."""
+    top: int = 3
+    """How many classes to name."""
+    weights: str = "best"
+    """"best" or "last"."""
+    batch: int = 32
+    """Pictures at a time."""
+    json: bool = False
+    """One JSON object per line on stdout."""
+    csv: bool = False
+    """CSV on stdout."""
+
+
+def main(words: list[str]) -> int:
+    given = parse(Words, words, command="predict")
+    if given.json and given.csv:
+        raise AllmlpError("--json and --csv together", mend="choose one")
+    if given.top < 1 or given.batch < 1:
+        raise AllmlpError("--top and --batch start at 1", mend="give 1 or more")
+    from allmlp.engine.load import load
+    from allmlp.prediction.pictures import predict
+
+    model = load(given.run, which=given.weights)
+    rows = predict(model, given.pictures, top=given.top, batch=given.batch)
+    good, bad = (_json if given.json else _csv if given.csv else _table)(rows, min(given.top, model.num_classes))
+    if bad:
+        say(f"allmlp: {bad} of {good + bad} pictures could not be read")
+    return 0 if good else 1
+
+
+def _json(rows: Iterable[dict[str, Any]], top: int) -> tuple[int, int]:
+    good = bad = 0
+    for row in rows:
+        print_json(row)
+        good, bad = good + ("error" not in row), bad + ("error" in row)
+    return good, bad
+
+
+def _csv(rows: Iterable[dict[str, Any]], top: int) -> tuple[int, int]:
+    good = bad = 0
+    writer = csv.writer(sys.stdout)
+    writer.writerow(["path", *(f"{word}_{i}" for i in range(1, top + 1) for word in ("class", "probability")), "error"])
+    for row in rows:
+        if "error" in row:
+            writer.writerow([row["path"], *[""] * (2 * top), row["error"]])
+            bad += 1
+        else:
+            pairs = zip(row["classes"], row["probabilities"], strict=True)
+            writer.writerow([row["path"], *(cell for name, p in pairs for cell in (name, f"{p:.6f}")), ""])
+            good += 1
+    return good, bad
+
+
+def _table(rows: Iterable[dict[str, Any]], top: int) -> tuple[int, int]:
+    lines, good, bad = [], 0, 0
+    for row in rows:
+        if "error" in row:
+            lines.append((row["path"], f"unreadable: {row['error']}", "", ""))
+            bad += 1
+        else:
+            first, *others = zip(row["classes"], row["probabilities"], strict=True)
+            rest = ", ".join(f"{name} {p:.1%}" for name, p in others)
+            lines.append((row["path"], first[0], f"{first[1]:.1%}", rest))
+            good += 1
+    print_table(("picture", "class", "probability", "then"), lines, right=("probability",))
+    return good, bad

@@ -1,0 +1,126 @@
+"""allmlp train"""
+
+import tomllib
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from allmlp.commands.words import parse, print_json, say
+from allmlp.errors import RecipeError
+from allmlp.recipe import Augment, Data, Optim, Recipe, Train, load_recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """Train a classifier on images.
+
+    DATA is a folder with one folder of images per class (or with train and val folders of such), or
+    "fashion-mnist", or nothing: then the images that come with allmlp are used. Every value below can also
+    stand in a recipe (TOML); what is given here wins. Hyper-parameters of the model: --hyper.drop_path 0.1.
+    """
+
+    data_folder: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")] = None
+    """Folder, or the name of a data set."""
+    recipe: Annotated[str | None, tyro.conf.arg(metavar="NAME_OR_FILE")] = None
+    """A file, or the name of a recipe that comes with allmlp (see allmlp recipes)."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
+    """The run folder, which must be new. Default: runs/MODEL-DATA-TIME."""
+    resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
+    """Go on with an interrupted run; everything else is as it was."""
+    quiet: bool = False
+    """Show nothing while training."""
+    json: bool = False
+    """At the end, print the run folder and its result as JSON on stdout."""
+    model: str = Recipe.model
+    """A name from allmlp models."""
+    seed: int = Recipe.seed
+    """Decides the split, the initial weights, and every random change."""
+    data: Data = field(default_factory=Data)
+    augment: Augment = field(default_factory=Augment)
+    optim: Optim = field(default_factory=Optim)
+    train: Train = field(default_factory=Train)
+
+
+def main(words: list[str]) -> int:
+    words, hyper = _split_hyper(words)
+    source = _value_of(words, "--recipe")
+    base = load_recipe(source) if source is not None else Recipe()
+    default = Words(model=base.model, seed=base.seed, data=base.data, augment=base.augment, optim=base.optim, train=base.train)
+    given = parse(Words, words, command="train", default=default)
+    recipe = replace(
+        base,
+        model=given.model,
+        hyper={**({} if given.model != base.model else base.hyper), **hyper},
+        seed=given.seed,
+        data=given.data,
+        augment=given.augment,
+        optim=given.optim,
+        train=given.train,
+    )
+    from allmlp.evaluation.classification import evaluate
+    from allmlp.reporting.page import write_report
+    from allmlp.run import read_json
+    from allmlp.training.display import next_commands
+    from allmlp.training.main import resume, train
+
+    if given.resume is not None:
+        others = [w for w in words if w.startswith("--") and not w.startswith(("--resume", "--quiet", "--json"))]
+        if others or hyper or given.data_folder:
+            raise RecipeError(
+                f"--resume goes on with the run as it was; {others[0] if others else 'DATA or --hyper'} would change it",
+                mend=f"allmlp train --resume {given.resume} alone",
+            )
+        run = resume(given.resume, quiet=given.quiet)
+    else:
+        run = train(given.data_folder, recipe=recipe, out=given.out, quiet=given.quiet)
+    state = read_json(run.state)
+    if state["state"] != "finished":
+        return 0 if state.get("signal") == "SIGTERM" else 130
+    result = evaluate(run)
+    write_report(run)
+    if given.json:
+        print_json({"run": str(run.folder), "split": result["split"], "top1": result["top1"], "loss": result["loss"]})
+    if not given.quiet:
+        say(f"{result['split']} top-1 {result['top1']:.2%} on {result['images']:,} images (best weights)\n\nnext:")
+        say("\n".join(f"  {line}" for line in next_commands(run)))
+    return 0
+
+
+def _split_hyper(words: list[str]) -> tuple[list[str], dict[str, Any]]:
+    """Take `--hyper.NAME VALUE` out: which names there are depends on the model, not on the recipe."""
+    rest, hyper = [], {}
+    position = 0
+    while position < len(words):
+        word = words[position]
+        position += 1
+        if not word.startswith("--hyper."):
+            rest.append(word)
+            continue
+        name, equals, value = word.removeprefix("--hyper.").partition("=")
+        if not equals:
+            if position == len(words):
+                raise RecipeError(f"{word} has no value", mend=f"write {word} 0.1, say")
+            value = words[position]
+            position += 1
+        hyper[name.replace("-", "_")] = _literal(value)
+    return rest, hyper
+
+
+def _literal(text: str) -> Any:
+    """A TOML value; what is none is text."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _value_of(words: list[str], option: str) -> str | None:
+    """The recipe is needed before the other words can be read: it sets their defaults."""
+    for place, word in enumerate(words):
+        if word.startswith(f"{option}="):
+            return word.partition("=")[2]
+        if word == option and place + 1 < len(words):
+            return words[place + 1]
+    return None

@@ -1,0 +1,41 @@
+"""What the commands share: reading words with tyro, and printing."""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+Answer = TypeVar("Answer")
+
+
+def parse(kind: Callable[..., Answer], words: list[str], *, command: str, default: Answer | None = None) -> Answer:
+    """Command-line words → a dataclass; tyro explains mistakes and leaves with status 2."""
+    extra: dict[str, Any] = {} if default is None else {"default": default}
+    answer: Answer = tyro.cli(kind, args=words, prog=f"allmlp {command}", config=(tyro.conf.FlagCreatePairsOff,), **extra)
+    return answer
+
+
+def print_json(value: Any) -> None:
+    """For programs, on stdout."""
+    json.dump(value, sys.stdout, ensure_ascii=False)
+    sys.stdout.write("\n")
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()) -> None:
+    """For people, on stdout; as wide as it needs to be when stdout is not a terminal."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold", no_wrap=column in right)
+    for row in rows:
+        table.add_row(*(str(cell).replace("[", r"\[") for cell in row))
+    terminal = sys.stdout.isatty()
+    Console(file=sys.stdout, width=None if terminal else 400, highlight=False).print(table)
+
+
+def say(text: str) -> None:
+    """For people, on stderr."""
+    print(text, file=sys.stderr)

@@ -1,0 +1,102 @@
+"""A list of labelled images, in files or in memory."""
+
+# axes: n images, h w pixels
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from allmlp.pixels.read import read_image
+
+Indices = NDArray[np.int64]
+
+
+class Images(ABC):
+    """Images that are opened one by one; `labels[i]` is the class number of image i."""
+
+    labels: Indices
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @abstractmethod
+    def open(self, index: int, in_chans: int) -> Image.Image:
+        """8-bit grey (1) or RGB (3). Raises UnreadableImage."""
+
+    @abstractmethod
+    def name(self, index: int) -> str:
+        """A path, or what stands for one."""
+
+    @abstractmethod
+    def subset(self, indices: Indices) -> "Images":
+        """These images alone, in this order."""
+
+    def counts(self, classes: int) -> list[int]:
+        """Images per class."""
+        return np.bincount(self.labels, minlength=classes).tolist()
+
+
+class FileImages(Images):
+    """Images in files."""
+
+    def __init__(self, paths: Sequence[str], labels: Sequence[int] | Indices) -> None:
+        self.paths = np.array(paths, dtype=object)
+        self.labels = np.asarray(labels, dtype=np.int64)
+
+    def open(self, index: int, in_chans: int) -> Image.Image:
+        return read_image(self.paths[index], in_chans)
+
+    def name(self, index: int) -> str:
+        return os.fspath(self.paths[index])
+
+    def subset(self, indices: Indices) -> "FileImages":
+        return FileImages(self.paths[indices], self.labels[indices])
+
+
+class ArrayImages(Images):
+    """Grey images in memory: pixels n × h × w of uint8."""
+
+    def __init__(
+        self, pixels: NDArray[np.uint8], labels: Sequence[int] | Indices, title: str, numbers: Indices | None = None
+    ) -> None:
+        self.pixels = pixels
+        self.labels = np.asarray(labels, dtype=np.int64)
+        self.title = title
+        self.numbers = np.arange(len(labels)) if numbers is None else numbers
+        """Position of each image in the file it came from."""
+
+    def open(self, index: int, in_chans: int) -> Image.Image:
+        image = Image.fromarray(self.pixels[index])
+        return image if in_chans == 1 else image.convert("RGB")
+
+    def name(self, index: int) -> str:
+        return f"{self.title}#{self.numbers[index]}"
+
+    def subset(self, indices: Indices) -> "ArrayImages":
+        return ArrayImages(self.pixels[indices], self.labels[indices], self.title, self.numbers[indices])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A data set: its classes, and the images to train on, to validate on, and to test on at the end."""
+
+    title: str
+    classes: tuple[str, ...]
+    train: Images
+    val: Images
+    test: Images | None = None
+    split: str
+    """In words: how the validation images were chosen."""
+    in_chans: int = 3
+    """What the images are by nature: 1 grey, 3 colour."""
+    img_size: tuple[int, int] | None = None
+    """(height, width) where all images have one small size."""
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+    """(path, reason) of files that look like images and are not."""
+    ignored: int = 0
+    """Files of other kinds, not counted as images at all."""

@@ -1,0 +1,123 @@
+"""Batches in an order, and with random changes, that depend on (seed, epoch, index) alone.
+
+The number of worker processes, and where a run was interrupted, make no difference to a pixel.
+"""
+
+# axes: b batch, c channels, h w pixels
+
+import random
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from allmlp.data.images import Images
+from allmlp.data.transforms import Transform
+from allmlp.pixels.read import UnreadableImage
+
+Key = tuple[int, int]
+"""(epoch, index)"""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What could be decoded of one step's images, and what could not."""
+
+    images: Tensor  # b c h w
+    labels: Tensor  # b
+    indices: Tensor  # b
+    unreadable: list[tuple[str, str]]
+    """(path, reason)"""
+
+
+class Samples(Dataset[tuple[Tensor, int, int] | UnreadableImage]):
+    """Images by (epoch, index), changed by a transform whose randomness is keyed by both."""
+
+    def __init__(self, images: Images, transform: Transform, in_chans: int, seed: int | None) -> None:
+        self.images, self.transform, self.in_chans, self.seed = images, transform, in_chans, seed
+
+    def __getitem__(self, key: Key) -> tuple[Tensor, int, int] | UnreadableImage:
+        epoch, index = key
+        if self.seed is not None:
+            seed_everything(self.seed, epoch, index)
+        try:
+            image = self.images.open(index, self.in_chans)
+        except UnreadableImage as error:
+            return error
+        return self.transform(image), int(self.images.labels[index]), index
+
+
+class Order(Sampler[list[Key]]):
+    """The batches of one epoch, from batch `start` on."""
+
+    def __init__(self, count: int, batch: int, *, seed: int | None, drop_last: bool) -> None:
+        self.count, self.batch, self.seed, self.drop_last = count, batch, seed, drop_last
+        self.epoch, self.start = 0, 0
+
+    @property
+    def steps(self) -> int:
+        """Batches in a whole epoch."""
+        return self.count // self.batch if self.drop_last else -(-self.count // self.batch)
+
+    def __len__(self) -> int:
+        return self.steps - self.start
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        order = np.arange(self.count)
+        if self.seed is not None:
+            order = np.random.default_rng([self.seed, self.epoch]).permutation(self.count)
+        for step in range(self.start, self.steps):
+            yield [(self.epoch, int(i)) for i in order[step * self.batch : (step + 1) * self.batch]]
+
+
+def training_batches(
+    images: Images, transform: Transform, *, in_chans: int, batch: int, seed: int, workers: int
+) -> DataLoader[Batch]:
+    """Shuffled; images left over at the end of an epoch wait for the next unless there are fewer than a batch."""
+    batch = min(batch, len(images))
+    order = Order(len(images), batch, seed=seed, drop_last=True)
+    return _loader(Samples(images, transform, in_chans, seed), order, workers)
+
+
+def plain_batches(images: Images, transform: Transform, *, in_chans: int, batch: int, workers: int) -> DataLoader[Batch]:
+    """Every image once, in order."""
+    return _loader(Samples(images, transform, in_chans, None), Order(len(images), batch, seed=None, drop_last=False), workers)
+
+
+def seed_everything(*key: int) -> None:
+    """Python's, NumPy's and torch's global generators, from a tuple of whole numbers ≥ 0."""
+    words = np.random.SeedSequence(key).generate_state(3)
+    random.seed(int(words[0]))
+    np.random.seed(words[1])
+    torch.default_generator.manual_seed(int(words[2]))  # torch.manual_seed also walks through absent accelerators
+
+
+def _loader(samples: Samples, order: Order, workers: int) -> DataLoader[Batch]:
+    return DataLoader(
+        samples,  # type: ignore[arg-type]
+        batch_sampler=order,  # type: ignore[arg-type]
+        num_workers=workers,
+        collate_fn=_collate,
+        persistent_workers=False,
+        worker_init_fn=_worker_manners if workers else None,
+    )
+
+
+def _worker_manners(_worker: int) -> None:
+    """One thread each; Ctrl-C is the main process's to answer, and its handlers are not theirs."""
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _collate(samples: list[tuple[Tensor, int, int] | UnreadableImage]) -> Batch:
+    good = [s for s in samples if not isinstance(s, UnreadableImage)]
+    bad = [(s.path, s.reason) for s in samples if isinstance(s, UnreadableImage)]
+    if not good:
+        return Batch(torch.empty(0), torch.empty(0, dtype=torch.long), torch.empty(0, dtype=torch.long), bad)
+    images, labels, indices = zip(*good, strict=True)
+    return Batch(torch.stack(images), torch.tensor(labels), torch.tensor(indices), bad)

@@ -1,0 +1,47 @@
+"""Stratified, seeded choices among labelled images."""
+
+import numpy as np
+
+from allmlp.data.images import Indices
+from allmlp.errors import DataError
+
+
+def split_off(labels: Indices, classes: tuple[str, ...], share: float, seed: int) -> tuple[Indices, Indices]:
+    """(train, validation): `share` of each class is held out, at least one image and never all.
+
+    Raises DataError for a class of fewer than two images.
+    """
+    train, held = [], []
+    for number, name in enumerate(classes):
+        members = np.flatnonzero(labels == number)
+        if len(members) < 2:
+            raise DataError(
+                f"class {name!r} has {len(members)} image{'s' * (len(members) != 1)}: none can be held out for validation",
+                mend="add images to it, remove the class, or give a val folder of your own beside train",
+            )
+        order = _generator(seed, "split", number).permutation(members)
+        out = min(max(round(share * len(members)), 1), len(members) - 1)
+        held.append(order[:out])
+        train.append(order[out:])
+    return np.sort(np.concatenate(train)), np.sort(np.concatenate(held))
+
+
+def limited(labels: Indices, classes: int, most: int, seed: int) -> Indices:
+    """At most `most` images, drawn evenly: every class gives one before any gives two.
+
+    Raises DataError when `most` is below the number of classes.
+    """
+    if most < classes:
+        raise DataError(f"{most} images cannot cover {classes} classes", mend=f"use --train.limit {classes} or more")
+    if most >= len(labels):
+        return np.arange(len(labels))
+    turn = np.empty(len(labels), dtype=np.int64)  # an image's place in the line of its class
+    for number in range(classes):
+        members = np.flatnonzero(labels == number)
+        turn[_generator(seed, "limit", number).permutation(members)] = np.arange(len(members))
+    tie = _generator(seed, "tie", 0).permutation(len(labels))
+    return np.sort(np.lexsort((tie, turn))[:most])
+
+
+def _generator(seed: int, purpose: str, number: int) -> np.random.Generator:
+    return np.random.default_rng([seed, *purpose.encode(), number])

@@ -1,0 +1,61 @@
+"""Run a model over batches."""
+
+# axes: b batch, k classes
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from allmlp.data.loader import Batch
+from allmlp.engine.device import autocast
+from allmlp.models.base import ImageModel
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Logits of every image that could be read, in the loader's order, on the CPU in float32."""
+
+    logits: Tensor  # b k
+    labels: Tensor  # b
+    indices: Tensor  # b
+    unreadable: list[tuple[str, str]]
+
+
+def stream(
+    model: ImageModel, batches: Iterable[Batch], *, device: torch.device, precision: str = "fp32"
+) -> Iterator[tuple[Tensor, Batch]]:  # → b k, batch
+    """Logits batch by batch, in evaluation mode and without gradients; the model's mode is put back."""
+    was_training = model.training
+    model.eval()
+    try:
+        for batch in batches:
+            if not len(batch.labels):
+                yield torch.empty(0, model.num_classes), batch
+                continue
+            with torch.inference_mode(), autocast(device, precision):
+                logits = model(batch.images.to(device, non_blocking=True))
+            yield logits.float().cpu(), batch
+    finally:
+        model.train(was_training)
+
+
+def gather(
+    model: ImageModel,
+    batches: Iterable[Batch],
+    *,
+    device: torch.device,
+    precision: str = "fp32",
+    after: Callable[[Batch], None] | None = None,
+) -> Outputs:
+    """All logits of a loader. after: called with each batch, for progress, or to stop by raising."""
+    logits, labels, indices, unreadable = [], [], [], []
+    for output, batch in stream(model, batches, device=device, precision=precision):
+        logits.append(output)
+        labels.append(batch.labels)
+        indices.append(batch.indices)
+        unreadable += batch.unreadable
+        if after is not None:
+            after(batch)
+    return Outputs(torch.cat(logits), torch.cat(labels), torch.cat(indices), unreadable)

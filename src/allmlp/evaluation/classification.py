@@ -1,0 +1,114 @@
+"""`allmlp.evaluate`: accuracy, confusion and calibration of a run on labelled images."""
+
+import os
+import shutil
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from allmlp import metrics
+from allmlp.data.folder import open_labelled
+from allmlp.data.images import Images
+from allmlp.data.loader import plain_batches
+from allmlp.data.sources import NAMED, open_source
+from allmlp.engine.device import best_device, choose_precision
+from allmlp.engine.infer import Outputs, gather
+from allmlp.engine.load import load
+from allmlp.errors import DataError
+from allmlp.models.base import ImageModel
+from allmlp.recipe import load_recipe
+from allmlp.run import Run, read_json, write_json
+
+MISTAKES = 24
+"""Pictures of the most confident mistakes that are kept."""
+THUMBNAIL = 160
+"""Longest side of such a picture in pixels."""
+
+
+def evaluate(
+    run: str | os.PathLike[str] | Run,
+    data: str | os.PathLike[str] | None = None,
+    *,
+    which: str = "best",
+    batch: int = 64,
+    workers: int = 0,
+) -> dict[str, Any]:
+    """Measure a run, and keep the result in its evaluation/ folder.
+
+    data: a folder of class folders, or a named set; None: the run's own test images if it has any, else its
+    validation images. which: "best" or "last" weights. Returns shares in [0, 1] (top1, top5, loss in nats,
+    calibration_error, per_class, confusion, calibration) and the most confident mistakes.
+    Raises AllmlpError for a run or data that cannot be used.
+    """
+    run = run if isinstance(run, Run) else Run.open(run)
+    model = load(run, which=which)
+    images, split, title, left_out = _images(run, model, data)
+    device = best_device()
+    model.to(device)
+    started = time.monotonic()
+    batches = plain_batches(images, model.preprocessing, in_chans=model.in_chans, batch=batch, workers=workers)
+    out = gather(model, batches, device=device, precision=choose_precision("auto", device, model))
+    if not len(out.labels):
+        raise DataError(
+            f"none of the {len(images)} images of {title} could be read", mend="check the files with another program"
+        )
+    assert model.classes is not None
+    result: dict[str, Any] = {"data": title, "split": split, "weights": which}
+    result |= metrics.summary(out.logits, out.labels, model.classes)
+    result["mistakes"] = _keep_mistakes(run, split, images, out, model)
+    result["unreadable"] = len(left_out) + len(out.unreadable)
+    result["unreadable_files"] = [{"path": p, "reason": r} for p, r in [*left_out, *out.unreadable][:1000]]
+    result["seconds"] = time.monotonic() - started
+    result["evaluated"] = datetime.now(UTC).isoformat(timespec="seconds")
+    write_json(run.evaluation / f"{split}.json", result)
+    return result
+
+
+def _images(run: Run, model: ImageModel, data: str | os.PathLike[str] | None) -> tuple[Images, str, str, list[tuple[str, str]]]:
+    """(images, name of the split, title, left out)."""
+    record, recipe = read_json(run.state), load_recipe(run.recipe)
+    classes = model.classes or ()
+    if data is None or (os.fspath(data) in NAMED and not Path(data).is_dir()):
+        spec = record["data_spec"] if data is None else os.fspath(data)
+        source = open_source(spec, val_share=recipe.data.val_share, seed=recipe.seed)
+        if source.classes != classes:
+            raise DataError(
+                f"{source.title} has other classes than the model", mend="give the folder the run was trained on, as DATA"
+            )
+        if source.test is not None:
+            return source.test, "test", f"{source.title}, test images", []
+        return source.val, "val", f"{source.title}, validation images", []
+    folder = Path(data).expanduser()
+    images, left_out = open_labelled(folder, classes)
+    name = folder.resolve().name
+    return images, "".join(c if c.isalnum() or c in "-_" else "-" for c in name) or "data", str(folder), left_out
+
+
+def _keep_mistakes(run: Run, split: str, images: Images, out: Outputs, model: ImageModel) -> list[dict[str, Any]]:
+    """Save small pictures of the images that were wrong with the highest confidence, and list them."""
+    folder = run.evaluation / f"mistakes-{split}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    confidence, predicted = (t.numpy() for t in out.logits.softmax(1).max(1))
+    wrong = np.flatnonzero(predicted != out.labels.numpy())
+    classes = model.classes or ()
+    kept = []
+    for place, i in enumerate(wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]):
+        index = int(out.indices[i])
+        picture = images.open(index, model.in_chans)
+        picture.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+        picture.save(folder / f"{place:02}.png")
+        kept.append(
+            {
+                "picture": f"{folder.name}/{place:02}.png",
+                "path": images.name(index),
+                "label": classes[int(out.labels[i])],
+                "predicted": classes[int(predicted[i])],
+                "confidence": float(confidence[i]),
+            }
+        )
+    return kept

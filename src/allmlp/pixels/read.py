@@ -1,0 +1,69 @@
+"""Image files, read as if a stranger had sent them."""
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import Image
+
+from allmlp.errors import DataError
+from allmlp.pixels.channels import as_channels
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+"""Nothing else is tried: some of Pillow's formats call other programs."""
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+MOST_PIXELS = 64_000_000
+"""A picture that declares more is refused before it is decoded (192 MB as RGB)."""
+
+
+class UnreadableImage(DataError):
+    """One picture that cannot be decoded; `reason` is short and has no path in it."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path} cannot be read: {reason}", mend="replace or remove the file")
+        self.path, self.reason = path, reason
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:  # crosses from worker processes
+        return type(self), (self.path, self.reason)
+
+
+def read_image(path: str | os.PathLike[str], in_chans: int | None = None) -> Image.Image:
+    """The first frame of a picture, decoded; as 8-bit grey (1) or RGB (3) when in_chans says so.
+
+    Raises UnreadableImage, and nothing else, when that fails.
+    """
+    with _opened(path) as image:
+        image.load()
+        return image if in_chans is None else as_channels(image, in_chans)
+
+
+def probe_image(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """(width, height) from the header alone. Raises UnreadableImage for what is no picture."""
+    with _opened(path) as image:
+        return image.size
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
+    """Decoders raise far more than OSError on damaged files, so everything they raise is translated."""
+    name = os.fspath(path)
+    try:
+        if not Path(path).is_file():
+            raise UnreadableImage(name, "not a file")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about damaged metadata; what matters raises
+            with Image.open(path, formats=FORMATS) as image:
+                width, height = image.size
+                if width * height > MOST_PIXELS:
+                    raise UnreadableImage(name, f"{width} × {height} pixels are more than {MOST_PIXELS:,}")
+                yield image
+    except UnreadableImage:
+        raise
+    except Image.UnidentifiedImageError:
+        empty = Path(path).stat().st_size == 0
+        raise UnreadableImage(name, "the file is empty" if empty else "not a picture of a known format") from None
+    except Exception as error:
+        lines = str(error).splitlines()
+        raise UnreadableImage(name, f"{type(error).__name__}: {lines[0][:200] if lines else ''}".rstrip(": ")) from None

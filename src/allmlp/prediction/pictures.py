@@ -1,0 +1,61 @@
+"""`allmlp.predict`: files and folders in, one row per picture out."""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from allmlp.data.folder import walk_files
+from allmlp.data.images import FileImages
+from allmlp.data.loader import plain_batches
+from allmlp.engine.device import best_device, choose_precision
+from allmlp.engine.infer import stream
+from allmlp.errors import DataError
+from allmlp.models.base import ImageModel
+from allmlp.pixels.read import SUFFIXES
+
+
+def predict(
+    model: ImageModel, sources: Iterable[str | os.PathLike[str]], *, top: int = 3, batch: int = 32, workers: int = 0
+) -> Iterator[dict[str, Any]]:
+    """Classify pictures as they stream by.
+
+    sources: files, and folders that are searched for pictures. top: classes to name per picture.
+    Yields, in order, {"path", "classes", "probabilities"}, best first, or {"path", "error"} for a picture
+    that cannot be read. Raises DataError when a source is not there, or there is no picture at all.
+    """
+    paths = list_pictures(sources)
+    images = FileImages(paths, np.zeros(len(paths), dtype=np.int64))
+    device = best_device()
+    model.to(device).eval()
+    names = model.classes or tuple(str(i) for i in range(model.num_classes))
+    batches = plain_batches(images, model.preprocessing, in_chans=model.in_chans, batch=batch, workers=workers)
+    told = 0
+    for logits, done in stream(model, batches, device=device, precision=choose_precision("auto", device, model)):
+        best = logits.softmax(-1).topk(min(max(top, 1), len(names)))
+        rows: dict[str, dict[str, Any]] = {path: {"path": path, "error": reason} for path, reason in done.unreadable}
+        for place, order, values in zip(done.indices.tolist(), best.indices.tolist(), best.values.tolist(), strict=True):
+            rows[paths[place]] = {"path": paths[place], "classes": [names[i] for i in order], "probabilities": values}
+        yield from (rows[path] for path in paths[told : told + len(rows)])
+        told += len(rows)
+
+
+def list_pictures(sources: Iterable[str | os.PathLike[str]]) -> list[str]:
+    """Every named file, and the pictures in every named folder, each once. Raises DataError."""
+    paths: dict[str, None] = {}
+    given = [os.fspath(s) for s in sources]
+    for source in given:
+        path = Path(source)
+        if path.is_dir():
+            paths.update(dict.fromkeys(p for p in walk_files(path) if p.lower().endswith(SUFFIXES)))
+        elif path.exists():
+            paths[source] = None
+        else:
+            raise DataError(f"{source} does not exist", mend="check the path")
+    if not paths:
+        raise DataError(
+            f"there is no picture in {', '.join(given) or 'nothing'}", mend=f"give files or folders with {', '.join(SUFFIXES)}"
+        )
+    return list(paths)

@@ -1,0 +1,263 @@
+"""What a training run is made of: frozen dataclasses ↔ TOML. Precedence: dataclass < TOML < command line."""
+
+import os
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+
+from allmlp.errors import RecipeError, one_of
+
+MOST_BYTES = 1_000_000
+"""A recipe is a page of text; a larger file is refused unread."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """Which images, and how they reach the model."""
+
+    img_size: tuple[int, int] | None = None
+    """Height and width of the model's input in pixels. None: the data's own for small sets, else the model's."""
+    in_chans: int | None = None
+    """1 (grey) or 3 (RGB). None: as the data is."""
+    val_share: float = 0.1
+    """Share of each class held out for validation where the data has no val folder, in (0, 1)."""
+    mean: tuple[float, ...] | None = None
+    """Per channel, of pixels in [0, 1]. None: the model family's."""
+    std: tuple[float, ...] | None = None
+    """Per channel, of pixels in [0, 1]. None: the model family's."""
+    crop_ratio: float | None = None
+    """Share of the resized image that evaluation keeps, in (0, 1]. None: the family's, or 1 below 65 pixels."""
+    interpolation: Literal["bicubic", "bilinear", "lanczos"] = "bicubic"
+    """How pictures are resized."""
+    workers: int | None = None
+    """Processes that decode and augment. None: as many as cores, at most 8; none for small sets in memory."""
+
+    def __post_init__(self) -> None:
+        _within(self, "val_share", above=0, below=1)
+        _within(self, "workers", least=0)
+        _within(self, "crop_ratio", above=0, most=1)
+        if self.in_chans not in (None, 1, 3):
+            raise RecipeError(f"data.in_chans is {self.in_chans}", mend="use 1 (grey) or 3 (RGB)")
+        for name in ("mean", "std"):
+            values = getattr(self, name)
+            if values is not None and len(values) not in (1, 3):
+                raise RecipeError(f"data.{name} has {len(values)} values", mend="give one value a channel")
+        if self.std is not None and min(self.std) <= 0:
+            raise RecipeError("data.std has a value that is not positive", mend="give standard deviations of pixels in [0, 1]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augment:
+    """Random changes to training images."""
+
+    crop: Literal["auto", "resized", "pad", "none"] = "auto"
+    """"resized": a random part, resized; "pad": shifted by up to `padding`; "auto": pad below 65 pixels."""
+    min_area: float = 0.08
+    """Least share of the picture that a "resized" crop takes, in (0, 1]."""
+    padding: int = 4
+    """Pixels by which a "pad" crop may shift."""
+    flip: float = 0.5
+    """Probability of mirroring left to right."""
+    color_jitter: float = 0.0
+    """Strength of random brightness, contrast and saturation, in [0, 1]."""
+    auto: str = ""
+    """timm's name of a policy, such as "rand-m9-mstd0.5-inc1"; empty for none."""
+    erase: float = 0.0
+    """Probability of erasing a random rectangle."""
+    mixup: float = 0.0
+    """Mixup's α; 0 for none."""
+    cutmix: float = 0.0
+    """CutMix's α; 0 for none."""
+    mix_off: int = 0
+    """Last epochs without mixup and CutMix."""
+
+    def __post_init__(self) -> None:
+        for name in ("flip", "erase", "color_jitter"):
+            _within(self, name, least=0, most=1)
+        for name in ("padding", "mixup", "cutmix", "mix_off"):
+            _within(self, name, least=0)
+        _within(self, "min_area", above=0, most=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optim:
+    """Optimiser and learning rate. Vectors (biases, norms, Affine, LayerScale) never decay."""
+
+    name: Literal["adamw", "lamb", "sgd"] = "adamw"
+    """timm's optimiser."""
+    lr: float = 1e-3
+    """Peak learning rate at `lr_batch` images per step; it scales with the batch."""
+    lr_batch: int = 256
+    """Images per step for which `lr` is meant."""
+    weight_decay: float = 0.05
+    """Decoupled weight decay of matrices."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Adam's and LAMB's; the first is SGD's momentum."""
+    warmup: float = 5.0
+    """Epochs of linear warm-up."""
+    min_lr: float = 1e-5
+    """Learning rate at the end of the cosine, scaled as `lr`."""
+    clip: float = 1.0
+    """Largest norm of the whole gradient; 0 for none."""
+
+    def __post_init__(self) -> None:
+        _within(self, "lr", above=0)
+        _within(self, "lr_batch", least=1)
+        for name in ("weight_decay", "warmup", "min_lr", "clip"):
+            _within(self, name, least=0)
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise RecipeError(f"optim.betas are {self.betas}", mend="give two values in [0, 1)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """How long, in which steps, and which weights are kept."""
+
+    epochs: int = 50
+    """Passes over the training images."""
+    batch: int = 128
+    """Images per step."""
+    limit: int | None = None
+    """At most this many training images, drawn evenly from the classes. None: all."""
+    smoothing: float = 0.1
+    """Label smoothing, in [0, 1)."""
+    ema: float = 0.0
+    """Decay per step of the running mean of the weights, in [0, 1); 0 for none."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """"auto": bf16 where the processor multiplies it fast and the model is wide enough for it to pay."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch", "limit"):
+            _within(self, name, least=1)
+        for name in ("smoothing", "ema"):
+            _within(self, name, least=0, below=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that decides a training run, apart from the images themselves."""
+
+    model: str = "resmlp_xs"
+    """A name from `allmlp models`."""
+    hyper: dict[str, Any] = field(default_factory=dict)
+    """Hyper-parameters of the model that differ from the variant's, such as drop_path."""
+    seed: int = 0
+    """Decides the split, the initial weights, and every random change."""
+    data: Data = field(default_factory=Data)
+    augment: Augment = field(default_factory=Augment)
+    optim: Optim = field(default_factory=Optim)
+    train: Train = field(default_factory=Train)
+
+    def __post_init__(self) -> None:
+        _within(self, "seed", least=0, most=2**63 - 1)
+
+    def to_toml(self) -> str:
+        """The text `load_recipe` reads; fields that are None are left out."""
+        return tomli_w.dumps(_without_none(asdict(self)))
+
+
+def _within(
+    group: Any,
+    name: str,
+    *,
+    least: float = float("-inf"),
+    above: float = float("-inf"),
+    most: float = float("inf"),
+    below: float = float("inf"),
+) -> None:
+    value = getattr(group, name)
+    if value is None or (least <= value <= most and above < value < below):
+        return
+    low = f"≥ {least:g}" if least > float("-inf") else f"> {above:g}" if above > float("-inf") else ""
+    high = f"≤ {most:g}" if most < float("inf") else f"< {below:g}" if below < float("inf") else ""
+    where = name if isinstance(group, Recipe) else f"{type(group).__name__.lower()}.{name}"
+    raise RecipeError(f"{where} is {value}", mend=f"use a value {' and '.join(x for x in (low, high) if x)}")
+
+
+def packaged_recipes() -> dict[str, Path]:
+    """Name → file of the recipes that come with allmlp."""
+    folder = Path(str(files("allmlp") / "recipes"))
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def load_recipe(source: str | os.PathLike[str]) -> Recipe:
+    """A packaged recipe's name or a TOML file. Raises RecipeError that names the field and what would fit."""
+    known = packaged_recipes()
+    path = Path(source)
+    if not path.is_file():
+        path = known.get(str(source).removesuffix(".toml"), path)
+    if not path.is_file():
+        raise RecipeError(f"{source} is neither a file nor a recipe of allmlp's", mend=one_of(known, str(source)))
+    if path.stat().st_size > MOST_BYTES:
+        raise RecipeError(f"{path} is larger than {MOST_BYTES:,} bytes", mend="give a recipe in TOML, a page of text")
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise RecipeError(f"{path} is not TOML: {error}", mend="see the recipes that come with allmlp for the form") from None
+    try:
+        return recipe_from(table)
+    except RecipeError as error:
+        raise RecipeError(f"{path.name}: {error.what}", mend=error.mend) from None
+
+
+def recipe_from(table: Mapping[str, Any]) -> Recipe:
+    """A recipe from nested plain values. Raises RecipeError for unknown fields, wrong types and impossible values."""
+    recipe: Recipe = _build(Recipe, table, "")
+    return recipe
+
+
+def _build(kind: type, table: Mapping[str, Any], where: str) -> Any:
+    hints = typing.get_type_hints(kind)
+    known = [f.name for f in fields(kind)]
+    values = {}
+    for key, value in table.items():
+        if key not in known:
+            raise RecipeError(f"{where}{key} is not a field", mend=one_of([where + k for k in known], where + key))
+        values[key] = _typed(hints[key], value, where + key)
+    return kind(**values)
+
+
+def _typed(hint: Any, value: Any, where: str) -> Any:
+    """`value` as the annotation asks: ints become floats, lists become tuples, nothing else is converted."""
+    if is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            raise RecipeError(f"{where} is not a table", mend=f"write [{where}] above its fields")
+        return _build(typing.cast(type, hint), value, f"{where}.")
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType:
+        if value is None:
+            return None
+        return _typed(next(a for a in arguments if a is not types.NoneType), value, where)
+    if origin is Literal:
+        if value in arguments:
+            return value
+        raise RecipeError(f"{where} is {value!r}", mend=one_of(arguments, str(value)))
+    if origin is tuple and isinstance(value, list | tuple):
+        inner = arguments[:1] * len(value) if arguments[-1] is ... else arguments
+        if len(inner) == len(value):
+            return tuple(_typed(kind, v, where) for kind, v in zip(inner, value, strict=True))
+    if origin is dict and isinstance(value, Mapping):
+        return dict(value)
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if hint in (int, str) and type(value) is hint:
+        return value
+    raise RecipeError(f"{where} is {value!r}", mend=f"give {_name(hint)}")
+
+
+def _name(hint: Any) -> str:
+    names = {int: "a whole number", float: "a number", str: "text in quotes"}
+    return names.get(hint, str(hint).replace("tuple[float, ...]", "a list of numbers").replace("tuple", "a list of "))
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _without_none(v) for k, v in value.items() if v is not None}
+    return [_without_none(v) for v in value] if isinstance(value, list | tuple) else value

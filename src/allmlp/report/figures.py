@@ -1,0 +1,172 @@
+"""One function per figure: numbers in, a matplotlib Figure out. Sizes are in pixels of a phone's page."""
+
+# axes: k classes
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import ParamSpec
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from numpy.typing import NDArray
+
+from allmlp.report.ink import INK, MUTED, ON_COLOUR, PIXELS, RIGHT, RULE, STYLE, WRONG
+from allmlp.report.words import columns, shortened, wilson_interval
+
+Numbers = Sequence[float | None]
+Arguments = ParamSpec("Arguments")
+
+WIDTH, HEIGHT = 340, 232
+"""Of a figure with curves."""
+LABEL = 18
+"""Longest class name on an axis, in columns."""
+
+
+def styled(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
+    """Draw with the report's settings and leave matplotlib's own alone."""
+
+    @wraps(draw)
+    def drawn(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Figure:
+        with matplotlib.rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
+@styled
+def loss_curves(epochs: Sequence[int], training: Numbers, validation: Numbers, *, best: int | None) -> Figure:
+    """Cross-entropy by epoch: what training minimised, and the same model on validation images."""
+    figure, axes = _sheet()
+    _curve(axes, epochs, training, MUTED, "training")
+    _curve(axes, epochs, validation, RIGHT, "validation")
+    return _finish_curves(figure, axes, epochs, best)
+
+
+@styled
+def accuracy_curves(epochs: Sequence[int], training: Numbers, validation: Numbers, ema: Numbers, *, best: int | None) -> Figure:
+    """Top-1 accuracy by epoch: on training images, on validation images, and there with averaged weights."""
+    figure, axes = _sheet()
+    _curve(axes, epochs, training, MUTED, "training")
+    _curve(axes, epochs, validation, RIGHT, "validation")
+    _curve(axes, epochs, ema, WRONG, "validation, EMA")
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    return _finish_curves(figure, axes, epochs, best)
+
+
+@styled
+def learning_rate(epochs: Sequence[int], rates: Sequence[float], *, best: int | None) -> Figure:
+    """The learning rate at the end of each epoch."""
+    figure, axes = _sheet()
+    _curve(axes, epochs, rates, INK, "learning rate")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:.3g}"))
+    axes.set_ylim(bottom=0)
+    return _finish_curves(figure, axes, epochs, best)
+
+
+@styled
+def confusion_map(counts: NDArray[np.int64], names: Sequence[str], *, numbers: bool) -> Figure:  # k k
+    """Where each class's images went: a row per true class, tinted by the share of the row.
+
+    Right answers have one colour and mistakes another, so that mistakes show while they are few.
+    numbers: write the counts into the cells.
+    """
+    k = len(names)
+    labels = [shortened(name, LABEL) for name in names]
+    cell = 28 if numbers else max(10, min(20, 480 // k))
+    font = 9.5 if numbers else 8.5
+    margin = 26 + max(columns(label) for label in labels) * font * 0.62
+    below = margin * (0.85 if numbers else 1)
+    figure, axes = _sheet(width=margin + k * cell + 4, height=k * cell + below + 4, left=margin, bottom=below, right=4, top=4)
+    shares = counts / counts.sum(1, keepdims=True).clip(1)
+    strength = np.sqrt(shares)
+    rows, places = np.nonzero(counts)
+    corners = np.array([(0.03, 0.03), (0.97, 0.03), (0.97, 0.97), (0.03, 0.97)])
+    squares = np.stack([places, rows], 1)[:, None] + corners
+    tints = [to_rgba(RIGHT if i == j else WRONG, strength[i, j]) for i, j in zip(rows, places, strict=True)]
+    axes.add_collection(PolyCollection(list(squares), facecolors=tints, edgecolors="none"))
+    for i, j in zip(rows, places, strict=True) if numbers else ():
+        colour = ON_COLOUR if strength[i, j] > 0.6 else INK
+        axes.text(j + 0.5, i + 0.54, str(counts[i, j]), color=colour, size=font, ha="center", va="center")
+    axes.set(xlim=(0, k), ylim=(k, 0), xlabel="predicted", ylabel="true")
+    axes.spines[:].set_visible(True)
+    slanted = dict(rotation=45, ha="right", rotation_mode="anchor") if numbers else dict(rotation=90)
+    axes.set_xticks(np.arange(k) + 0.5, labels, size=font, color=INK, **slanted)
+    axes.set_yticks(np.arange(k) + 0.5, labels, size=font, color=INK)
+    axes.tick_params(length=0)
+    return figure
+
+
+@styled
+def reliability(confidence: Sequence[float], accuracy: Sequence[float], images: Sequence[int], edges: Sequence[tuple[float, float]]) -> Figure:
+    """Accuracy against confidence, a dot per bin with its 95 % interval, and below how many images each bin has.
+
+    On the dashed line a model is right as often as it says; below it, it is too sure of itself.
+    """
+    figure, axes = _sheet(height=330, bottom=118)
+    low, high = np.array(edges).reshape(-1, 2).T
+    interval = np.array([wilson_interval(a, n) for a, n in zip(accuracy, images, strict=True)]).reshape(-1, 2).T
+    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, dashes=(3, 3))
+    axes.bar(low, accuracy, high - low, align="edge", color=to_rgba(RIGHT, 0.16), edgecolor=to_rgba(RIGHT, 0.5), linewidth=0.6)
+    axes.vlines(confidence, *interval, color=RIGHT, linewidth=1.2)
+    axes.plot(confidence, accuracy, "o", color=RIGHT, markersize=4.5)
+    axes.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy")
+    axes.grid(axis="y")
+    many = figure.add_axes((axes.get_position().x0, 40 / 330, axes.get_position().width, 52 / 330), sharex=axes)
+    many.bar(low, images, high - low, align="edge", color=to_rgba(MUTED, 0.55), edgecolor="none")
+    many.set(xlabel="confidence", ylabel="images")
+    many.yaxis.set_major_locator(MaxNLocator(2, integer=True))
+    for each in (axes, many):
+        each.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    return figure
+
+
+def _sheet(
+    *, width: float = WIDTH, height: float = HEIGHT, left: float = 50, right: float = 12, top: float = 26, bottom: float = 40
+) -> tuple[Figure, Axes]:
+    """An empty figure with axes that leave the given margins, all in pixels."""
+    figure = Figure(figsize=(width / PIXELS, height / PIXELS), dpi=PIXELS)
+    axes = figure.add_axes((left / width, bottom / height, (width - left - right) / width, (height - top - bottom) / height))
+    return figure, axes
+
+
+def _curve(axes: Axes, epochs: Sequence[int], values: Numbers, colour: str, label: str) -> None:
+    """A line of what is there; a dot where there is but one epoch. Nothing for values that are all missing."""
+    heights = np.array(values, dtype=float)
+    heights[~np.isfinite(heights)] = np.nan
+    if not np.isnan(heights).all():
+        axes.plot(epochs, heights, color=colour, label=label, marker="o" if len(epochs) == 1 else "", markersize=5)
+
+
+def _finish_curves(figure: Figure, axes: Axes, epochs: Sequence[int], best: int | None) -> Figure:
+    """Epochs below, a legend above, and a mark at the best epoch."""
+    axes.set_xlabel("epoch")
+    first, last = min(epochs), max(epochs)
+    axes.set_xlim(first - 0.5 * (first == last), last + 0.5 * (first == last))
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.grid(axis="y")
+    if best is not None:
+        axes.axvline(best, color=MUTED, linewidth=1, dashes=(1, 2))
+        late = best > (first + last) / 2
+        axes.annotate(
+            f"best: {best}",
+            (best, 0.5),
+            (-4 if late else 4, 0),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset pixels",
+            ha="right" if late else "left",
+            color=MUTED,
+        )
+        for line in axes.get_lines():
+            at = dict(zip(*line.get_data(), strict=True)) if line.get_label()[:1] != "_" else {}
+            if best in at:
+                axes.plot([best], [at[best]], "o", color=line.get_color(), markersize=5)
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1), borderaxespad=0.2, ncols=3, handlelength=1.1, columnspacing=1.2)
+    return figure

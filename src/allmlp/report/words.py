@@ -1,0 +1,70 @@
+"""How the report says numbers, and how sure they are."""
+
+import math
+from datetime import UTC, datetime
+from unicodedata import east_asian_width
+
+Z95 = 1.959963984540054
+"""Quantile of the normal distribution that leaves 2.5 % above it."""
+
+
+def wilson_interval(share: float, images: int) -> tuple[float, float]:
+    """95 % interval of a share in [0, 1] that was measured on `images` images (Wilson, 1927); (0, 1) for none."""
+    if not images:
+        return 0.0, 1.0
+    square = Z95**2 / images
+    middle = (share + square / 2) / (1 + square)
+    half = math.sqrt(share * (1 - share) * square + square**2 / 4) / (1 + square)
+    return max(middle - half, 0.0), min(middle + half, 1.0)
+
+
+def percent(share: float | None) -> str:
+    """0.891 → "89.1%"; a dash for None."""
+    return "–" if share is None else f"{share:.1%}"
+
+
+def between(interval: tuple[float, float]) -> str:
+    """(0.87, 0.909) → "87.0–90.9%"."""
+    low, high = interval
+    return f"{100 * low:.1f}–{high:.1%}"
+
+
+def compact(number: float) -> str:
+    """1228648 → "1.23 M"."""
+    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if number >= size:
+            return f"{number / size:.3g}{unit}"
+    return f"{number:g}"
+
+
+def duration(seconds: float) -> str:
+    """101.2 → "1 min 41 s"."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+def moment(iso: str) -> str:
+    """"2026-11-21T02:00:00+00:00" → "21 November 2026, 02:00 UTC"; "" for "". Raises ValueError for other text."""
+    if not iso:
+        return ""
+    when = datetime.fromisoformat(iso).astimezone(UTC)
+    return f"{when.day} {when:%B %Y, %H:%M} UTC"
+
+
+def columns(text: str) -> int:
+    """Width of a text in columns of a fixed-width font; Chinese, Japanese and Korean letters take two."""
+    return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+def shortened(text: str, most: int) -> str:
+    """At most `most` columns; an ellipsis stands for what is cut off."""
+    if columns(text) <= most:
+        return text
+    while columns(text) > most - 1:
+        text = text[:-1]
+    return text.rstrip() + "…"

@@ -1,0 +1,81 @@
+"""What a person sees while training: a summary, a live line, one line per epoch, and what to do next."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from allmlp.run import Run
+
+
+class Display:
+    """Speaks on stderr and into the run's log. A live line where stderr is a terminal, plain lines elsewhere."""
+
+    def __init__(self, log: Path | None, *, quiet: bool = False) -> None:
+        self.console = Console(file=sys.stderr, quiet=quiet, highlight=False)
+        self.log = log
+        self.progress = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[now]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+            disable=quiet or not self.console.is_terminal,
+        )
+        self.task = self.progress.add_task("", total=None, epoch="", now="")
+
+    def say(self, text: str, style: str = "") -> None:
+        """One line on the screen and in the log."""
+        self.console.print(text, style=style, markup=False, soft_wrap=True)
+        if self.log is not None:
+            with self.log.open("a", encoding="utf-8") as log:
+                log.write(text + "\n")
+
+    def begin(self, *, done: int, total: int) -> None:
+        """Start the live line at step `done` of `total`."""
+        self.progress.reset(self.task, total=total, completed=done)
+        self.progress.start()
+
+    def step(self, *, epoch: int, epochs: int, done: int, loss: float, accuracy: float | None, rate: float) -> None:
+        """After each step: images/s and loss of the epoch so far."""
+        shown = "" if accuracy is None else f"  acc {accuracy:5.1%}"
+        self.progress.update(
+            self.task, completed=done, epoch=f"{epoch}/{epochs}", now=f"loss {loss:.3f}{shown}  {rate:,.0f} images/s"
+        )
+
+    def epoch(self, record: dict[str, Any], *, epochs: int, left: float, best: bool) -> None:
+        """After each epoch: one line that stays."""
+        top1 = max(record["val_top1"], record.get("ema_top1", 0.0))
+        line = (
+            f"epoch {record['epoch']:>{len(str(epochs))}}/{epochs}"
+            f"  loss {record['train_loss']:.3f}  val loss {record['val_loss']:.3f}  val top-1 {top1:.2%}"
+            f"  {record['images_per_s']:,.0f} images/s  left {clock(left)}"
+        )
+        self.say(line + ("  *" if best else ""))
+
+    def end(self) -> None:
+        self.progress.stop()
+
+
+def clock(seconds: float) -> str:
+    """75 → "1:15"."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def next_commands(run: Run) -> list[str]:
+    """What one does with a finished run."""
+    commands = {
+        f"allmlp predict {run.folder} PICTURE": "classify pictures",
+        f"allmlp evaluate {run.folder} DATA": "measure it on other images",
+        f"open {run.report}": "read the report",
+    }
+    width = max(map(len, commands))
+    return [f"{command:<{width}}   {what}" for command, what in commands.items()]

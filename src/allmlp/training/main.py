@@ -1,0 +1,203 @@
+"""`allmlp.train`: open the data, prepare the run folder, run the loop."""
+
+import os
+import platform
+import shlex
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from allmlp.data.images import Source
+from allmlp.data.sources import open_source
+from allmlp.errors import RunError
+from allmlp.recipe import Recipe, load_recipe, recipe_from
+from allmlp.run import Run, read_json, read_lines, whole_file, write_json
+from allmlp.training import checkpoint
+from allmlp.training.checkpoint import Position
+from allmlp.training.display import Display
+from allmlp.training.loop import Loop
+from allmlp.training.setup import Plan, make_plan
+
+
+def train(
+    data: str | os.PathLike[str] | None = None,
+    *,
+    recipe: Recipe | str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    quiet: bool = False,
+    **fields: Any,
+) -> Run:
+    """Train a classifier and return its run folder.
+
+    data: a folder of class folders, "fashion-mnist", or None for the images that come with allmlp.
+    recipe: a Recipe, a packaged recipe's name, or a TOML file. out: the run folder, which must be new.
+    fields: values that win over the recipe's, as in model="resmlp_s12", train={"epochs": 3}, seed=1.
+    Raises AllmlpError for data, recipes and folders that cannot be used. A signal ends it early with
+    everything saved; see `resume`.
+    """
+    chosen = merged(recipe, fields)
+    spec = None if data is None else os.fspath(data)
+    source = open_source(spec, val_share=chosen.data.val_share, seed=chosen.seed, limit=chosen.train.limit)
+    plan = make_plan(chosen, source)
+    run = Run.create(out if out is not None else _fresh_folder(chosen, source))
+    display = Display(run.log, quiet=quiet)
+    run.recipe.write_text(chosen.to_toml(), encoding="utf-8")
+    write_json(run.environment, _environment(plan))
+    write_json(run.data, _describe(source))
+    record = {
+        "data": source.title,
+        "data_spec": spec if spec is None or not Path(spec).exists() else str(Path(spec).resolve()),
+        "command": shlex.join(["allmlp", *sys.argv[1:]])
+        if Path(sys.argv[0]).stem in ("allmlp", "__main__")
+        else "allmlp.train(…)",
+        "seed": chosen.seed,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "allmlp": version("allmlp"),
+    }
+    _summarise(display, plan, run)
+    return _finish(plan, run, Position(), display, record)
+
+
+def resume(folder: str | os.PathLike[str], *, quiet: bool = False) -> Run:
+    """Go on with a run that was interrupted, from its last checkpoint, to the same end.
+
+    Raises RunError when the run is finished, has no checkpoint, or its data has changed.
+    """
+    run = Run.open(folder)
+    record = read_json(run.state)
+    if record.get("state") == "finished":
+        raise RunError(f"{folder} is finished", mend="train again into another folder, with --recipe and more --train.epochs")
+    recipe = load_recipe(run.recipe)
+    source = open_source(record["data_spec"], val_share=recipe.data.val_share, seed=recipe.seed, limit=recipe.train.limit)
+    before, now = read_json(run.data), _describe(source)
+    if any(before[key] != now[key] for key in ("classes", "train", "val")):
+        raise RunError(f"the images of {record['data']} are not those this run began with", mend="restore them, or train again")
+    plan = make_plan(recipe, source)
+    parts: dict[str, Any] = {"model": plan.model, "optimiser": plan.optimiser}
+    if plan.ema is not None:
+        parts["ema"] = plan.ema.module
+    position = checkpoint.load(run, parts)
+    _cut_metrics(run, position.epoch)
+    display = Display(run.log, quiet=quiet)
+    display.say(f"resuming {run.folder} at epoch {position.epoch + 1}, step {position.step + 1}")
+    return _finish(plan, run, position, display, record)
+
+
+def merged(recipe: Recipe | str | os.PathLike[str] | None, fields: Mapping[str, Any]) -> Recipe:
+    """A recipe with some values replaced; groups may be given in part. Raises RecipeError."""
+    base = recipe if isinstance(recipe, Recipe) else load_recipe(recipe) if recipe is not None else Recipe()
+    table = asdict(base)
+    for key, value in fields.items():
+        table[key] = {**table[key], **value} if isinstance(value, Mapping) and isinstance(table.get(key), Mapping) else value
+    return recipe_from(table)
+
+
+def _finish(plan: Plan, run: Run, position: Position, display: Display, record: dict[str, Any]) -> Run:
+    """Run the loop and keep run.json true, whatever happens."""
+    loop = Loop(plan, run, position, display)
+
+    def note(state: str, by: str | None = None) -> None:
+        best = {"epoch": position.best_epoch, "top1": position.best_top1, "weights": position.best_weights}
+        write_json(
+            run.state,
+            {
+                **record,
+                "state": state,
+                "signal": by,
+                "epochs_done": position.epoch,
+                "epochs": plan.recipe.train.epochs,
+                "best": best if position.best_epoch else None,
+                "seconds": position.seconds,
+            },
+        )
+
+    note("running")
+    try:
+        finished = loop.fit()
+    except BaseException:
+        note("stopped")
+        raise
+    name = loop.interrupt.signal.name if loop.interrupt.signal else None
+    note("finished" if finished else "stopped", None if finished else name)
+    if finished:
+        display.say(
+            f"best validation top-1 {position.best_top1:.2%} at epoch {position.best_epoch} ({position.best_weights} weights)"
+        )
+    else:
+        display.say(f"{name}: saved after step {loop.done}; go on with\n  allmlp train --resume {run.folder}", "bold")
+    return run
+
+
+def _summarise(display: Display, plan: Plan, run: Run) -> None:
+    """What a person checks before waiting: classes, counts, what was left out, where it all goes."""
+    source, model = plan.source, plan.model
+    shown = ", ".join(source.classes[:10]) + (f" and {len(source.classes) - 10} more" if len(source.classes) > 10 else "")
+    display.say(
+        f"data     {source.title}: {len(source.train):,} training and {len(source.val):,} validation images ({source.split})"
+    )
+    display.say(f"classes  {len(source.classes)}: {shown}")
+    if source.left_out:
+        path, reason = source.left_out[0]
+        display.say(f"         {len(source.left_out)} unreadable images left out, such as {path}: {reason}", "yellow")
+    if source.ignored:
+        display.say(f"         {source.ignored} files of other kinds ignored")
+    size = "×".join(map(str, model.img_size))
+    count = sum(p.numel() for p in model.parameters())
+    display.say(f"model    {model.name} at {size}, {count / 1e6:.2f} M parameters, {plan.precision} on {plan.device.type}")
+    display.say(f"run      {run.folder}   seed {plan.recipe.seed}, {plan.recipe.train.epochs} epochs of {plan.steps} steps")
+
+
+def _describe(source: Source) -> dict[str, Any]:
+    classes = len(source.classes)
+    return {
+        "source": source.title,
+        "classes": list(source.classes),
+        "in_chans": source.in_chans,
+        "split": source.split,
+        "train": {"images": len(source.train), "per_class": source.train.counts(classes)},
+        "val": {"images": len(source.val), "per_class": source.val.counts(classes)},
+        "left_out": [{"path": path, "reason": reason} for path, reason in source.left_out[:1000]],
+        "left_out_count": len(source.left_out),
+        "ignored_files": source.ignored,
+    }
+
+
+def _environment(plan: Plan) -> dict[str, Any]:
+    return {
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("allmlp", "torch", "torchvision", "timm", "pillow", "numpy")},
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if plan.device.type == "cuda" else "cpu",
+        "precision": plan.precision,
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _cut_metrics(run: Run, epochs: int) -> None:
+    """Drop the lines of epochs that the checkpoint does not have, which will be written again."""
+    records = [r for r in read_lines(run.metrics) if r.get("epoch", 0) <= epochs]
+    with whole_file(run.metrics) as temporary:
+        for record in records:
+            run.append(temporary, record)
+
+
+def _fresh_folder(recipe: Recipe, source: Source) -> Path:
+    """runs/MODEL-DATA-TIME, not there yet."""
+    words = "".join(c if c.isalnum() else "-" for c in source.title.split(" (")[0]).strip("-")
+    return Path("runs") / f"{recipe.model}-{words}-{time.strftime('%Y%m%d-%H%M%S')}"

@@ -1,0 +1,33 @@
+"""timm's optimisers and schedule, from a recipe."""
+
+import torch
+from timm.optim import create_optimizer_v2
+from timm.scheduler import CosineLRScheduler
+
+from allmlp.models.base import ImageModel
+from allmlp.recipe import Optim
+
+
+def optimiser(model: ImageModel, optim: Optim, batch: int) -> torch.optim.Optimizer:
+    """Parameters of one axis and those of `no_weight_decay` do not decay.
+
+    The peak rate is `lr` times batch / lr_batch. Affine, LayerScale, norms and biases are vectors here.
+    """
+    extra = {"momentum": optim.betas[0], "nesterov": True} if optim.name == "sgd" else {"betas": optim.betas}
+    made: torch.optim.Optimizer = create_optimizer_v2(
+        model, opt=optim.name, lr=optim.lr * batch / optim.lr_batch, weight_decay=optim.weight_decay, **extra
+    )
+    return made
+
+
+def schedule(made: torch.optim.Optimizer, optim: Optim, *, batch: int, steps: int, epochs: int) -> CosineLRScheduler:
+    """Linear warm-up, then a cosine to `min_lr` at the last step; a function of the step alone."""
+    total = steps * epochs
+    return CosineLRScheduler(
+        made,
+        t_initial=total,
+        lr_min=optim.min_lr * batch / optim.lr_batch,
+        warmup_t=min(round(optim.warmup * steps), total - 1),
+        warmup_lr_init=optim.min_lr * batch / optim.lr_batch,
+        t_in_epochs=False,
+    )

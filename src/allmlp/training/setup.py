@@ -1,0 +1,126 @@
+"""A recipe and a source → everything the loop works with."""
+
+import os
+from dataclasses import dataclass, replace
+
+import torch
+from timm.scheduler import CosineLRScheduler
+from timm.utils import ModelEmaV3
+from torch.utils.data import DataLoader
+
+from allmlp.data.images import ArrayImages, Source
+from allmlp.data.loader import Batch, plain_batches, seed_everything, training_batches
+from allmlp.data.mix import Mix
+from allmlp.data.transforms import SMALL, training_transform
+from allmlp.engine.device import best_device, choose_precision
+from allmlp.errors import DataError, RecipeError
+from allmlp.models import create_model
+from allmlp.models.base import ImageModel
+from allmlp.pixels.preprocess import Preprocessing
+from allmlp.recipe import Data, Recipe
+from allmlp.training.optim import optimiser, schedule
+
+VAL_BATCH = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All parts of one training run."""
+
+    recipe: Recipe
+    source: Source
+    model: ImageModel
+    ema: ModelEmaV3 | None
+    train_batches: DataLoader[Batch]
+    val_batches: DataLoader[Batch]
+    mix: Mix
+    optimiser: torch.optim.Optimizer
+    schedule: CosineLRScheduler
+    device: torch.device
+    precision: str
+    steps: int
+    """Steps in an epoch."""
+
+
+def make_plan(recipe: Recipe, source: Source) -> Plan:
+    """Raises RecipeError, ModelError or DataError for what does not fit together."""
+    seed_everything(recipe.seed)
+    model = build_model(recipe, source)
+    device = best_device()
+    model.to(device)
+    batch = min(recipe.train.batch, len(source.train))
+    workers = _workers(recipe.data, source)
+    train_batches = training_batches(
+        source.train,
+        training_transform(recipe.augment, model.preprocessing),
+        in_chans=model.in_chans,
+        batch=batch,
+        seed=recipe.seed,
+        workers=workers,
+    )
+    val_batches = plain_batches(
+        source.val, model.preprocessing, in_chans=model.in_chans, batch=min(VAL_BATCH, 2 * batch), workers=workers
+    )
+    steps = len(source.train) // batch
+    made = optimiser(model, recipe.optim, batch)
+    return Plan(
+        recipe=recipe,
+        source=source,
+        model=model,
+        ema=ModelEmaV3(model, decay=recipe.train.ema, use_warmup=True, foreach=True) if recipe.train.ema else None,
+        train_batches=train_batches,
+        val_batches=val_batches,
+        mix=Mix(recipe.augment, classes=len(source.classes), smoothing=recipe.train.smoothing),
+        optimiser=made,
+        schedule=schedule(made, recipe.optim, batch=batch, steps=steps, epochs=recipe.train.epochs),
+        device=device,
+        precision=choose_precision(recipe.train.precision, device, model),
+        steps=steps,
+    )
+
+
+def build_model(recipe: Recipe, source: Source) -> ImageModel:
+    """The recipe's model for the source's classes, size and channels, with its preprocessing filled in."""
+    data = recipe.data
+    img_size = data.img_size or source.img_size
+    in_chans = data.in_chans or source.in_chans
+    hyper = dict(recipe.hyper)
+    for key in ("num_classes", "in_chans"):
+        if key in hyper:
+            raise RecipeError(
+                f"hyper.{key} is decided by the data", mend="leave it away" if key == "num_classes" else "use data.in_chans"
+            )
+    if img_size is not None:
+        hyper.setdefault("img_size", img_size)
+    model = create_model(recipe.model, num_classes=len(source.classes), in_chans=in_chans, **hyper)
+    if len(source.classes) < 2:
+        raise DataError("there is one class: nothing to tell apart", mend="add images of another class")
+    model.classes = source.classes
+    model.preprocessing = preprocessing(data, model, source)
+    return model
+
+
+def preprocessing(data: Data, model: ImageModel, source: Source) -> Preprocessing:
+    """What evaluation will do to pictures: the family's values where the recipe does not say otherwise."""
+    spec = replace(model.preprocessing, interpolation=data.interpolation)
+    if data.crop_ratio is not None:
+        spec = replace(spec, crop_ratio=data.crop_ratio)
+    elif max(model.img_size) <= SMALL:
+        spec = replace(spec, crop_ratio=1.0)
+    for name in ("mean", "std"):
+        values = getattr(data, name)
+        if values is not None:
+            if len(values) not in (1, model.in_chans):
+                raise RecipeError(
+                    f"data.{name} has {len(values)} values for {model.in_chans} channels", mend="give one value a channel"
+                )
+            spec = replace(spec, **{name: tuple(values) * (model.in_chans // len(values))})
+    return spec
+
+
+def _workers(data: Data, source: Source) -> int:
+    if data.workers is not None:
+        return data.workers
+    if isinstance(source.train, ArrayImages):
+        return 0
+    return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 8)
