@@ -75,11 +75,13 @@ class Augment:
     """Mixup's α; 0 for none."""
     cutmix: float = 0.0
     """CutMix's α; 0 for none."""
+    mix_prob: float = 1.0
+    """Share of the batches that are mixed at all."""
     mix_off: int = 0
     """Last epochs without mixup and CutMix."""
 
     def __post_init__(self) -> None:
-        for name in ("flip", "erase", "color_jitter"):
+        for name in ("flip", "erase", "color_jitter", "mix_prob"):
             _within(self, name, least=0, most=1)
         for name in ("padding", "mixup", "cutmix", "mix_off"):
             _within(self, name, least=0)

@@ -45,7 +45,8 @@ def _entrypoint(name: str) -> Callable[..., nn.Module]:
             "first_conv": "stages.0.embed" if model.family == "smlpnet" else "patches.proj",
             "classifier": "head",
         }
-        return model  # type: ignore[no-any-return]
+        built: nn.Module = model
+        return built
 
     build.__name__ = build.__qualname__ = name
     build.__module__ = __name__

@@ -1,7 +1,7 @@
 """allmlp models"""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -34,7 +34,7 @@ def main(words: list[str]) -> int:
     names = list_models(given.pattern)
     if not names:
         raise ModelError(f"no model matches {given.pattern!r}", mend="allmlp models lists them all")
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name in names:
         family = family_of(name)
         with torch.device("meta"):

@@ -99,7 +99,7 @@ def list_classes(folder: Path) -> Listing:
     except OSError as error:
         raise DataError(f"{folder} cannot be listed: {error.strerror}", mend="check its permissions") from None
     if not classes:
-        loose = any(name.lower().endswith(SUFFIXES) for name in os.listdir(folder))
+        loose = any(name.lower().endswith(SUFFIXES) for name in map(str, folder.iterdir()))
         raise DataError(
             f"{folder} has {'images but ' if loose else ''}no class folders",
             mend=f"sort the images into one folder per class, as {folder}/cat/1.jpg and {folder}/dog/1.jpg",

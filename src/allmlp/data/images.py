@@ -44,7 +44,7 @@ class Images(ABC):
 class FileImages(Images):
     """Images in files."""
 
-    def __init__(self, paths: Sequence[str], labels: Sequence[int] | Indices) -> None:
+    def __init__(self, paths: Sequence[str] | NDArray[np.object_], labels: Sequence[int] | Indices) -> None:
         self.paths = np.array(paths, dtype=object)
         self.labels = np.asarray(labels, dtype=np.int64)
 

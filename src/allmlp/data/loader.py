@@ -99,7 +99,7 @@ def seed_everything(*key: int) -> None:
 def _loader(samples: Samples, order: Order, workers: int) -> DataLoader[Batch]:
     return DataLoader(
         samples,  # type: ignore[arg-type]
-        batch_sampler=order,  # type: ignore[arg-type]
+        batch_sampler=order,
         num_workers=workers,
         collate_fn=_collate,
         persistent_workers=False,

@@ -16,7 +16,13 @@ class Mix:
     def __init__(self, augment: Augment, *, classes: int, smoothing: float) -> None:
         self.classes, self.smoothing = classes, smoothing
         self.mixup = (
-            Mixup(mixup_alpha=augment.mixup, cutmix_alpha=augment.cutmix, label_smoothing=smoothing, num_classes=classes)
+            Mixup(
+                mixup_alpha=augment.mixup,
+                cutmix_alpha=augment.cutmix,
+                prob=augment.mix_prob,
+                label_smoothing=smoothing,
+                num_classes=classes,
+            )
             if augment.mixup or augment.cutmix
             else None
         )

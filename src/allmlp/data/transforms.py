@@ -36,7 +36,7 @@ def training_transform(augment: Augment, preprocessing: Preprocessing) -> Transf
                 is_training=True,
                 scale=(augment.min_area, 1.0),
                 hflip=augment.flip,
-                color_jitter=augment.color_jitter or None,
+                color_jitter=augment.color_jitter or None,  # type: ignore[arg-type]
                 auto_augment=augment.auto or None,
                 interpolation=preprocessing.interpolation,
                 mean=preprocessing.mean,
@@ -89,7 +89,7 @@ def _guard_posterize(pipeline: transforms.Compose) -> None:
     for step in pipeline.transforms:
         for op in getattr(step, "ops", ()):
             if isinstance(op, AugmentOp) and op.name.startswith("Posterize"):
-                op.level_fn = _at_least_one_bit(op.level_fn)
+                op.level_fn = _at_least_one_bit(op.level_fn)  # type: ignore[arg-type]
 
 
 class _at_least_one_bit:  # noqa: N801 - a function that worker processes can pickle

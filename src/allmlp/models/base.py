@@ -184,11 +184,11 @@ class ImageModel(nn.Module, ABC):
 def _taken(steps: int, indices: int | Sequence[int] | None) -> list[int]:
     """timm's rule: all for None, the last n for an int, else those named, negative ones from the end."""
     if indices is None or isinstance(indices, int):
-        wanted = range(steps - (steps if indices is None else indices), steps)
+        wanted = list(range(steps - (steps if indices is None else indices), steps))
     else:
         wanted = [steps + i if i < 0 else i for i in indices]
     if not wanted or not all(0 <= i < steps for i in wanted):
         raise ModelError(
             f"indices={indices!r} do not fit {steps} steps", mend=f"use 0 to {steps - 1}, or the last 1 to {steps}"
         )
-    return list(wanted)
+    return wanted

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from allmlp.errors import DataError
 from allmlp.pixels.channels import as_channels
@@ -61,7 +61,7 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
                 yield image
     except UnreadableImage:
         raise
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         empty = Path(path).stat().st_size == 0
         raise UnreadableImage(name, "the file is empty" if empty else "not a picture of a known format") from None
     except Exception as error:

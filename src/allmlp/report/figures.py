@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from allmlp.report.ink import INK, MUTED, ON_COLOUR, PIXELS, RIGHT, RULE, STYLE, WRONG
+from allmlp.report.ink import ACCENT, CONTRAST, INK, MUTED, ON_ACCENT, PIXELS, STYLE
 from allmlp.report.words import columns, shortened, wilson_interval
 
 Numbers = Sequence[float | None]
@@ -41,31 +41,26 @@ def styled(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
 @styled
 def loss_curves(epochs: Sequence[int], training: Numbers, validation: Numbers, *, best: int | None) -> Figure:
     """Cross-entropy by epoch: what training minimised, and the same model on validation images."""
-    figure, axes = _sheet()
-    _curve(axes, epochs, training, MUTED, "training")
-    _curve(axes, epochs, validation, RIGHT, "validation")
-    return _finish_curves(figure, axes, epochs, best)
+    return _curves(epochs, best, ("training", MUTED, training), ("validation", ACCENT, validation))[0]
 
 
 @styled
 def accuracy_curves(epochs: Sequence[int], training: Numbers, validation: Numbers, ema: Numbers, *, best: int | None) -> Figure:
     """Top-1 accuracy by epoch: on training images, on validation images, and there with averaged weights."""
-    figure, axes = _sheet()
-    _curve(axes, epochs, training, MUTED, "training")
-    _curve(axes, epochs, validation, RIGHT, "validation")
-    _curve(axes, epochs, ema, WRONG, "validation, EMA")
+    figure, axes = _curves(
+        epochs, best, ("training", MUTED, training), ("validation", ACCENT, validation), ("validation, EMA", CONTRAST, ema)
+    )
     axes.yaxis.set_major_formatter(PercentFormatter(1))
-    return _finish_curves(figure, axes, epochs, best)
+    return figure
 
 
 @styled
 def learning_rate(epochs: Sequence[int], rates: Sequence[float], *, best: int | None) -> Figure:
     """The learning rate at the end of each epoch."""
-    figure, axes = _sheet()
-    _curve(axes, epochs, rates, INK, "learning rate")
+    figure, axes = _curves(epochs, best, ("learning rate", INK, rates))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:.3g}"))
     axes.set_ylim(bottom=0)
-    return _finish_curves(figure, axes, epochs, best)
+    return figure
 
 
 @styled
@@ -79,7 +74,7 @@ def confusion_map(counts: NDArray[np.int64], names: Sequence[str], *, numbers: b
     labels = [shortened(name, LABEL) for name in names]
     cell = 28 if numbers else max(10, min(20, 480 // k))
     font = 9.5 if numbers else 8.5
-    margin = 26 + max(columns(label) for label in labels) * font * 0.62
+    margin = 22 + max(columns(label) for label in labels) * font * 0.58
     below = margin * (0.85 if numbers else 1)
     figure, axes = _sheet(width=margin + k * cell + 4, height=k * cell + below + 4, left=margin, bottom=below, right=4, top=4)
     shares = counts / counts.sum(1, keepdims=True).clip(1)
@@ -87,10 +82,10 @@ def confusion_map(counts: NDArray[np.int64], names: Sequence[str], *, numbers: b
     rows, places = np.nonzero(counts)
     corners = np.array([(0.03, 0.03), (0.97, 0.03), (0.97, 0.97), (0.03, 0.97)])
     squares = np.stack([places, rows], 1)[:, None] + corners
-    tints = [to_rgba(RIGHT if i == j else WRONG, strength[i, j]) for i, j in zip(rows, places, strict=True)]
+    tints = [to_rgba(ACCENT if i == j else CONTRAST, strength[i, j]) for i, j in zip(rows, places, strict=True)]
     axes.add_collection(PolyCollection(list(squares), facecolors=tints, edgecolors="none"))
     for i, j in zip(rows, places, strict=True) if numbers else ():
-        colour = ON_COLOUR if strength[i, j] > 0.6 else INK
+        colour = ON_ACCENT if strength[i, j] > 0.72 else INK
         axes.text(j + 0.5, i + 0.54, str(counts[i, j]), color=colour, size=font, ha="center", va="center")
     axes.set(xlim=(0, k), ylim=(k, 0), xlabel="predicted", ylabel="true")
     axes.spines[:].set_visible(True)
@@ -102,26 +97,29 @@ def confusion_map(counts: NDArray[np.int64], names: Sequence[str], *, numbers: b
 
 
 @styled
-def reliability(confidence: Sequence[float], accuracy: Sequence[float], images: Sequence[int], edges: Sequence[tuple[float, float]]) -> Figure:
+def reliability(
+    confidence: Sequence[float], accuracy: Sequence[float], images: Sequence[int], edges: Sequence[tuple[float, float]]
+) -> Figure:
     """Accuracy against confidence, a dot per bin with its 95 % interval, and below how many images each bin has.
 
     On the dashed line a model is right as often as it says; below it, it is too sure of itself.
     """
-    figure, axes = _sheet(height=330, bottom=118)
+    figure, axes = _sheet(height=330, top=8, right=20, bottom=112)
     low, high = np.array(edges).reshape(-1, 2).T
     interval = np.array([wilson_interval(a, n) for a, n in zip(accuracy, images, strict=True)]).reshape(-1, 2).T
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, dashes=(3, 3))
-    axes.bar(low, accuracy, high - low, align="edge", color=to_rgba(RIGHT, 0.16), edgecolor=to_rgba(RIGHT, 0.5), linewidth=0.6)
-    axes.vlines(confidence, *interval, color=RIGHT, linewidth=1.2)
-    axes.plot(confidence, accuracy, "o", color=RIGHT, markersize=4.5)
+    fill, edge = to_rgba(ACCENT, 0.16), to_rgba(ACCENT, 0.5)
+    axes.bar(low, accuracy, high - low, align="edge", color=fill, edgecolor=edge, linewidth=0.6)
+    axes.vlines(confidence, *interval, color=ACCENT, linewidth=1.2)
+    axes.plot(confidence, accuracy, "o", color=ACCENT, markersize=4.5)
     axes.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy")
     axes.grid(axis="y")
     many = figure.add_axes((axes.get_position().x0, 40 / 330, axes.get_position().width, 52 / 330), sharex=axes)
     many.bar(low, images, high - low, align="edge", color=to_rgba(MUTED, 0.55), edgecolor="none")
     many.set(xlabel="confidence", ylabel="images")
-    many.yaxis.set_major_locator(MaxNLocator(2, integer=True))
-    for each in (axes, many):
-        each.xaxis.set_major_formatter(PercentFormatter(1))
+    many.yaxis.set_major_locator(MaxNLocator(2, integer=True, min_n_ticks=1))
+    axes.tick_params(labelbottom=False)
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     return figure
 
@@ -135,38 +133,40 @@ def _sheet(
     return figure, axes
 
 
-def _curve(axes: Axes, epochs: Sequence[int], values: Numbers, colour: str, label: str) -> None:
-    """A line of what is there; a dot where there is but one epoch. Nothing for values that are all missing."""
-    heights = np.array(values, dtype=float)
-    heights[~np.isfinite(heights)] = np.nan
-    if not np.isnan(heights).all():
-        axes.plot(epochs, heights, color=colour, label=label, marker="o" if len(epochs) == 1 else "", markersize=5)
-
-
-def _finish_curves(figure: Figure, axes: Axes, epochs: Sequence[int], best: int | None) -> Figure:
-    """Epochs below, a legend above, and a mark at the best epoch."""
-    axes.set_xlabel("epoch")
+def _curves(epochs: Sequence[int], best: int | None, *series: tuple[str, str, Numbers]) -> tuple[Figure, Axes]:
+    """Lines by epoch, each (label, colour, values), with a mark at the best epoch. A series without values is left out."""
+    figure, axes = _sheet()
     first, last = min(epochs), max(epochs)
+    marked = np.array([epoch == best or first == last for epoch in epochs])
+    for label, colour, values in series:
+        heights = np.array(values, dtype=float)
+        heights[~np.isfinite(heights)] = np.nan
+        if not np.isnan(heights).all():
+            axes.plot(epochs, heights, color=colour, label=label)
+            axes.plot(np.array(epochs)[marked], heights[marked], "o", color=colour, markersize=5)
+    axes.set_xlabel("epoch")
     axes.set_xlim(first - 0.5 * (first == last), last + 0.5 * (first == last))
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.grid(axis="y")
-    if best is not None:
-        axes.axvline(best, color=MUTED, linewidth=1, dashes=(1, 2))
-        late = best > (first + last) / 2
-        axes.annotate(
-            f"best: {best}",
-            (best, 0.5),
-            (-4 if late else 4, 0),
-            xycoords=("data", "axes fraction"),
-            textcoords="offset pixels",
-            ha="right" if late else "left",
-            color=MUTED,
+    if len(series) > 1:
+        axes.legend(
+            loc="lower left", bbox_to_anchor=(-0.02, 1), borderaxespad=0.2, ncols=3, handlelength=1.1, columnspacing=1.2
         )
-        for line in axes.get_lines():
-            at = dict(zip(*line.get_data(), strict=True)) if line.get_label()[:1] != "_" else {}
-            if best in at:
-                axes.plot([best], [at[best]], "o", color=line.get_color(), markersize=5)
-    if axes.get_legend_handles_labels()[1]:
-        axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1), borderaxespad=0.2, ncols=3, handlelength=1.1, columnspacing=1.2)
-    return figure
+    if best is not None:
+        _mark(axes, best, late=best > (first + last) / 2)
+    return figure, axes
+
+
+def _mark(axes: Axes, best: int, *, late: bool) -> None:
+    """A dotted line at an epoch, named on its emptier side."""
+    axes.axvline(best, color=MUTED, linewidth=1, dashes=(1, 2))
+    axes.annotate(
+        f"best: {best}",
+        (best, 0.5),
+        (-5 if late else 5, 0),
+        xycoords=("data", "axes fraction"),
+        textcoords="offset pixels",
+        ha="right" if late else "left",
+        color=MUTED,
+    )

@@ -10,13 +10,13 @@ from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
 INK, MUTED, RULE = "#0000a1", "#0000a2", "#0000a3"
-RIGHT, WRONG, ON_COLOUR = "#0000a4", "#0000a5", "#0000a6"
-ROLES = {INK: "ink", MUTED: "muted", RULE: "rule", RIGHT: "right", WRONG: "wrong", ON_COLOUR: "on-colour"}
+ACCENT, CONTRAST, ON_ACCENT = "#0000a4", "#0000a5", "#0000a6"
+ROLES = {INK: "ink", MUTED: "muted", RULE: "rule", ACCENT: "accent", CONTRAST: "contrast", ON_ACCENT: "on-accent"}
 """Placeholder → the page's CSS variable, which has a light and a dark value."""
 
 PIXELS = 72
 """Pixels in an inch of a figure; an SVG has as many units."""
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "allmlp",
     "text.parse_math": False,
@@ -63,4 +63,5 @@ def inline_svg(figure: Figure, name: str, description: str) -> Markup:
     content = re.sub(r"font: ([0-9.]+px)[^;\"]*", r"font-size: \1", content)
     content = re.sub("|".join(ROLES), lambda found: f"var(--{ROLES[found[0]]})", content)
     opening = f'<svg viewBox="0 0 {width} {height}" width="{width}" role="img" aria-label="{escape(description)}">'
-    return Markup(opening + re.sub(r">\s+<", "><", content).strip())  # noqa: S704 - matplotlib escapes the texts
+    # matplotlib has escaped the texts
+    return Markup(opening + re.sub(r">\s+<", "><", content).strip())

@@ -1,8 +1,8 @@
 """`write_report`: run folder → report.html, one file that needs no network, no script and no other file."""
 
+import json
 import shlex
 from base64 import b64encode
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -39,7 +39,7 @@ class Card:
 
     label: str
     value: str
-    note: str = ""
+    note: str
 
 
 @dataclass(frozen=True)
@@ -68,27 +68,33 @@ def write_report(run: Run) -> Path:
     Raises RunError for a file of the run that is damaged, or a folder that cannot be written.
     """
     html = _render(run, read_records(run))
+    path: Path = run.report
     try:
-        with whole_file(run.report) as temporary:
+        with whole_file(path) as temporary:
             temporary.write_text(html, encoding="utf-8", errors="replace", newline="\n")
     except OSError as error:
-        raise RunError(f"{run.report} cannot be written: {error.strerror}", mend="make room or make the folder writable") from None
-    return run.report
+        raise RunError(f"{path} cannot be written: {error.strerror}", mend="make room, or make the folder writable") from None
+    return path
 
 
 def _render(run: Run, records: Records) -> str:
     environment = Environment(
-        loader=PackageLoader("allmlp.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("allmlp.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    sayings: tuple[Callable[..., str], ...] = (words.percent, words.between, words.compact, words.duration, words.moment, words.wilson_interval)
-    environment.filters |= {say.__name__: say for say in sayings}
+    environment.filters |= {name: getattr(words, name) for name in ("percent", "between", "moment", "wilson_interval")}
     shown = records.evaluations[0] if records.evaluations else None
     return environment.get_template("page.html.j2").render(
         r=records,
+        name=run.folder.resolve().name,
         shown=shown,
+        headline=_headline(records, shown),
         cards=_cards(records, shown),
         curves=_curves(records),
-        folder=str(run.folder),
+        folder=json.dumps(str(run.folder), ensure_ascii=False),
         quoted=shlex.quote(str(run.folder)),
         repeat=shlex.join(["allmlp", "train", *_data_argument(records), "--recipe", str(run.recipe)]),
         listed=LISTED,
@@ -100,9 +106,24 @@ def _data_argument(records: Records) -> list[str]:
     return [records.state.data_spec] if records.state.data_spec else []
 
 
+def _headline(records: Records, shown: Evaluation | None) -> Card | None:
+    """Top-1 with its interval, from the evaluation or else from the best epoch."""
+    if shown:
+        top1, images, split = shown.top1, shown.images, shown.split
+    elif records.state.best and records.data:
+        top1, images, split = records.state.best.top1, records.data.val.images, "val"
+    else:
+        return None
+    interval = words.between(words.wilson_interval(top1, images))
+    kind = {"val": "validation images", "test": "test images"}.get(split, f"images of {split}")
+    return Card("Top-1 accuracy", words.percent(top1), f"on {images:,} {kind}; 95% interval {interval}")
+
+
 def _cards(records: Records, shown: Evaluation | None) -> list[Card]:
-    """The figures to know before all others."""
-    cards = _accuracy_cards(records, shown)
+    """The figures to know next."""
+    cards = []
+    if shown and len(shown.per_class) > 5:
+        cards.append(Card("Top-5 accuracy", words.percent(shown.top5), "true class among the first five"))
     if shown:
         cards.append(Card("Calibration error", words.percent(shown.calibration_error), "mean gap of confidence and accuracy"))
     if model := records.model:
@@ -117,23 +138,6 @@ def _cards(records: Records, shown: Evaluation | None) -> list[Card]:
     return cards
 
 
-def _accuracy_cards(records: Records, shown: Evaluation | None) -> list[Card]:
-    """Top-1 with its interval, from the evaluation or else from the best epoch; top-5 where it says something."""
-    if shown:
-        cards = [_top1_card(shown.top1, shown.images, shown.split)]
-        if len(shown.per_class) > 5:
-            cards.append(Card("Top-5 accuracy", words.percent(shown.top5), "true class among the first five"))
-        return cards
-    if records.state.best and records.data:
-        return [_top1_card(records.state.best.top1, records.data.val.images, "validation")]
-    return []
-
-
-def _top1_card(top1: float, images: int, split: str) -> Card:
-    interval = words.between(words.wilson_interval(top1, images))
-    return Card("Top-1 accuracy", words.percent(top1), f"{images:,} {split} images, 95% interval {interval}")
-
-
 def _curves(records: Records) -> list[tuple[str, Markup]]:
     """(title, figure) of loss, accuracy and learning rate; none before the first epoch has ended."""
     if not records.epochs:
@@ -146,11 +150,16 @@ def _curves(records: Records) -> list[tuple[str, Markup]]:
     best = records.state.best.epoch if records.state.best else None
     drawn = {
         "Loss": figures.loss_curves(epochs, column("train_loss"), column("val_loss"), best=best),
-        "Top-1 accuracy": figures.accuracy_curves(epochs, column("train_top1"), column("val_top1"), column("ema_top1"), best=best),
+        "Top-1 accuracy": figures.accuracy_curves(
+            epochs, column("train_top1"), column("val_top1"), column("ema_top1"), best=best
+        ),
         "Learning rate": figures.learning_rate(epochs, column("lr"), best=best),
     }
     last = records.epochs[-1]
-    return [(title, inline_svg(figure, f"curve{i}", f"{title} by epoch. {_ending(last)}")) for i, (title, figure) in enumerate(drawn.items())]
+    return [
+        (title, inline_svg(figure, f"curve{i}", f"{title} by epoch. {_ending(last)}"))
+        for i, (title, figure) in enumerate(drawn.items())
+    ]
 
 
 def _ending(last: Epoch) -> str:
@@ -178,7 +187,9 @@ def _accuracy(row: ClassResult) -> float:
 
 def _confusion(shown: Evaluation, names: list[str]) -> Markup:
     drawn = figures.confusion_map(shown.confusion, names, numbers=len(names) <= NUMBERED)
-    return inline_svg(drawn, "confusion", f"Confusion matrix of {len(names)} classes. The table of classes says how each fared.")
+    return inline_svg(
+        drawn, "confusion", f"Confusion matrix of {len(names)} classes. The table of classes says how each fared."
+    )
 
 
 def confused_pairs(counts: Counts, names: list[str]) -> list[Pair]:
@@ -198,7 +209,9 @@ def _reliability(shown: Evaluation) -> Markup:
         [row.images for row in rows],
         [(row.low, row.high) for row in rows],
     )
-    return inline_svg(drawn, "reliability", "Reliability diagram: accuracy against confidence. The table beside it has its numbers.")
+    return inline_svg(
+        drawn, "reliability", "Reliability diagram: accuracy against confidence. The table beside it has its numbers."
+    )
 
 
 def _picture(run: Run, mistake: Mistake) -> Picture:

@@ -244,19 +244,28 @@ def typed(hint: Any, value: Any, where: str = "the content") -> Any:
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
         return value
-    if hint is Counts:
+    if hint == Counts:
         return _counts(value, where)
     if origin is types.UnionType:
         return None if value is None else typed(inner[0], value, where)
-    if not isinstance(value, {float: (int, float)}.get(hint, dict if is_dataclass(hint) else origin or hint)):
-        raise TypeError(f"{where} is {type(value).__name__}")
     if is_dataclass(hint):
-        hints = typing.get_type_hints(hint)
-        keys = {f.name: f.name.rstrip("_") for f in fields(hint)}  # class_ is written "class"
-        return hint(**{name: typed(hints[name], value[key], key) for name, key in keys.items() if key in value})  # type: ignore[operator]
+        return _record(hint, value, where)
+    _expect((int, float) if hint is float else origin or hint, value, where)
     if origin is list:
         return [typed(inner[0], item, where) for item in value]
     return visible(value) if hint is str else value
+
+
+def _record(hint: Any, value: Any, where: str) -> Any:
+    _expect(dict, value, where)
+    hints = typing.get_type_hints(hint)
+    keys = {f.name: f.name.rstrip("_") for f in fields(hint)}  # class_ is written "class"
+    return hint(**{name: typed(hints[name], value[key], key) for name, key in keys.items() if key in value})
+
+
+def _expect(kind: Any, value: Any, where: str) -> None:
+    if not isinstance(value, kind):
+        raise TypeError(f"{where} is of type {type(value).__name__}")
 
 
 def visible(text: str) -> str:

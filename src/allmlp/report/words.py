@@ -49,7 +49,7 @@ def duration(seconds: float) -> str:
 
 
 def moment(iso: str) -> str:
-    """"2026-11-21T02:00:00+00:00" → "21 November 2026, 02:00 UTC"; "" for "". Raises ValueError for other text."""
+    """ "2026-11-21T02:00:00+00:00" → "21 November 2026, 02:00 UTC"; "" for "". Raises ValueError for other text."""
     if not iso:
         return ""
     when = datetime.fromisoformat(iso).astimezone(UTC)

@@ -29,7 +29,7 @@ LOOK_EVERY = 50
 """Steps between looks at the loss on an accelerator, where each look waits for the device."""
 
 
-class Stopped(Exception):  # noqa: N818 - not an error: somebody asked
+class Stopped(Exception):
     """A signal arrived; everything is saved."""
 
 
@@ -123,7 +123,7 @@ class Loop:
         if not math.isfinite(value):
             raise TrainingError(
                 f"the loss is {value} at step {self.done + 1} (epoch {self.position.epoch + 1})",
-                mend=f"use a lower --optim.lr or a longer --optim.warmup; {self.run.folder} keeps the weights of the best epoch",
+                mend=f"use a lower --optim.lr or a longer --optim.warmup; the best epoch's weights are in {self.run.folder}",
             )
         plan.schedule.step_update(self.done)
         plan.optimiser.zero_grad(set_to_none=True)

@@ -38,7 +38,8 @@ def train(
 
     data: a folder of class folders, "fashion-mnist", or None for the images that come with allmlp.
     recipe: a Recipe, a packaged recipe's name, or a TOML file. out: the run folder, which must be new.
-    fields: values that win over the recipe's, as in model="resmlp_s12", train={"epochs": 3}, seed=1.
+    fields: values that win over the recipe's, as in model="resmlp_s12", seed=1, train={"epochs": 3}, or with
+    dots as on the command line: **{"data.img_size": (64, 64), "train.epochs": 3}.
     Raises AllmlpError for data, recipes and folders that cannot be used. A signal ends it early with
     everything saved; see `resume`.
     """
@@ -95,7 +96,10 @@ def merged(recipe: Recipe | str | os.PathLike[str] | None, fields: Mapping[str, 
     base = recipe if isinstance(recipe, Recipe) else load_recipe(recipe) if recipe is not None else Recipe()
     table = asdict(base)
     for key, value in fields.items():
-        table[key] = {**table[key], **value} if isinstance(value, Mapping) and isinstance(table.get(key), Mapping) else value
+        group, dot, name = key.partition(".")
+        change = {name: value} if dot else value
+        known = table.get(group)
+        table[group] = {**known, **change} if isinstance(change, Mapping) and isinstance(known, Mapping) else change
     return recipe_from(table)
 
 

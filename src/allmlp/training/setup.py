@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from timm.scheduler import CosineLRScheduler
@@ -114,7 +115,8 @@ def preprocessing(data: Data, model: ImageModel, source: Source) -> Preprocessin
                 raise RecipeError(
                     f"data.{name} has {len(values)} values for {model.in_chans} channels", mend="give one value a channel"
                 )
-            spec = replace(spec, **{name: tuple(values) * (model.in_chans // len(values))})
+            channels: dict[str, Any] = {name: tuple(values) * (model.in_chans // len(values))}
+            spec = replace(spec, **channels)
     return spec
 
 

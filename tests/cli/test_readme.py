@@ -1,0 +1,74 @@
+"""The README tells the truth: its commands run, and its files exist."""
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import allmlp
+from allmlp.cli import main
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, re.S) for line in block.splitlines() if line.strip()]
+SHORT = ["--train.epochs", "1", "--train.limit", "40", "--data.workers", "0"]
+
+
+def words_of(line: str) -> list[str]:
+    return shlex.split(line, comments=True)
+
+
+def test_every_command_of_the_readme_runs_in_its_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`make` commands are for .ci/run, which is compared below; training is cut to one short epoch."""
+    monkeypatch.chdir(tmp_path)
+    generator = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for i in range(12):
+            pixels = generator.integers(0, 255, (40, 48, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "pictures" / name / f"{i}.jpg")
+    Image.fromarray(pixels).save(tmp_path / "holiday.jpg")
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    ours = [words_of(line) for line in COMMANDS if "allmlp" in line.split()[0]]
+    assert len(ours) >= 6
+    for command in ours:
+        if command[1] == "train" and "--help" not in command:
+            command += SHORT
+        assert main(command[1:]) == 0, command
+
+
+def test_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(allmlp, "train", lambda *a, **k: _short_train(tmp_path))
+    Image.new("RGB", (50, 40), "red").save(tmp_path / "holiday.jpg")
+    blocks = re.findall(r"```python\n(.*?)```", README, re.S)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {})
+
+
+def _short_train(folder: Path) -> object:
+    from allmlp.training.main import train
+
+    return train(
+        recipe="demo", out=folder / "run", quiet=True, **{"train.epochs": 1, "train.limit": 40, "train.batch": 8, "hyper.depth": 1}
+    )
+
+
+def test_make_targets_of_the_readme_are_what_ci_runs() -> None:
+    ci, makefile = (ROOT / ".ci" / "run").read_text(), (ROOT / "Makefile").read_text()
+    targets = {words_of(line)[1] for line in COMMANDS if line.startswith("make ")}
+    assert {"demo", "test", "check"} <= targets
+    for target in targets:
+        assert re.search(rf"^{target}:", makefile, re.M), target
+        assert f"make {target}" in ci, target
+
+
+def test_links_of_the_documents_lead_somewhere() -> None:
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
+        for link in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
+            if "://" not in link:
+                assert (page.parent / link).exists(), f"{page.name}: {link}"

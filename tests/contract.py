@@ -1,0 +1,65 @@
+"""What every registered model is held to: each variant, made small enough to test in milliseconds.
+
+A new architecture is found through the registry; whatever hyper-parameters it shares with the others
+by name (dim, depth, depths, ...) are shrunk here.
+"""
+
+# axes: b batch, c channels, h w pixels, k classes
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from allmlp.models import create_model, list_models
+from allmlp.models.base import ImageModel
+from allmlp.registry import family_of
+
+PATCH, CLASSES = 4, 5
+_SMALL = {"dim": 8, "depth": 2, "patch_size": PATCH, "token_hidden": 6, "channel_hidden": 12, "num_classes": CLASSES}
+
+
+def small_values(name: str) -> dict[str, Any]:
+    """The variant's hyper-parameters, with sizes cut down and everything else kept."""
+    values = dict(family_of(name).variants[name])
+    stages = len(values.get("depths", (1,)))
+    values.update({key: value for key, value in _SMALL.items() if key in values or key == "num_classes"})
+    values["patch_size"] = PATCH
+    if "depths" in values:
+        values["depths"] = (1,) * (stages - 1) + (2,)
+    values["img_size"] = PATCH * 2**stages
+    return values
+
+
+def small_models() -> dict[str, dict[str, Any]]:
+    """Variant → small hyper-parameters, one variant for each set of values that differs once it is small."""
+    kept: dict[str, dict[str, Any]] = {}
+    for name in list_models():
+        values = small_values(name)
+        same = any(family_of(other) is family_of(name) and values == kept[other] for other in kept)
+        if not same:
+            kept[name] = values
+    return kept
+
+
+SMALL = small_models()
+
+
+def build(name: str, **changed: Any) -> ImageModel:
+    """A small model of this variant, the same weights every time."""
+    torch.manual_seed(0)
+    return create_model(name, **{**SMALL[name], **changed})
+
+
+def awake(model: ImageModel) -> ImageModel:
+    """The same model with a head that is not zero, so that what lies below it shows in the logits."""
+    if isinstance(model.head, nn.Linear):
+        torch.manual_seed(1)
+        nn.init.normal_(model.head.weight)
+    return model
+
+
+def images(model: ImageModel, count: int = 3, *, seed: int = 2) -> Tensor:  # → b c h w
+    """Noise that fits the model."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(count, model.in_chans, *model.img_size, generator=generator)
