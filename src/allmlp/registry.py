@@ -52,6 +52,8 @@ def register(
         taken = [n for n in (name, *variants) if n in _families or n in _family_of]
         if taken:
             raise ModelError(f"{', '.join(taken)} registered twice", mend="give each architecture names of its own")
+        vars_of: Any = builder
+        vars_of.name = vars_of.family = name
         _families[name] = family
         _family_of.update(dict.fromkeys(variants, family))
         return builder
@@ -97,5 +99,5 @@ def create_model(name: str, **hyperparameters: Any) -> nn.Module:
             mend=f"give {', '.join(f'{k}=…' for k in missing)}, or a variant: {', '.join(sorted(family.variants))}",
         )
     model = family.builder(**values)
-    model.name, model.family, model.hyperparameters = name, family.name, values  # type: ignore[assignment]
+    model.name = name  # type: ignore[assignment]
     return model

@@ -155,7 +155,7 @@ def epoch_records(epochs: int, done: int, ema: bool, top1: float) -> list[dict[s
     rows = []
     for i in range(done):
         learnt, jitter = 1 - np.exp(-(i + 1) / 4), noise[i]
-        row = {
+        row: dict[str, Any] = {
             "epoch": i + 1,
             "step": 70 * (i + 1),
             "lr": 1e-3 * min((i + 1) / 3, 0.5 + 0.5 * float(np.cos(np.pi * i / epochs))),
@@ -179,7 +179,7 @@ def evaluations(run: Run, classes: tuple[str, ...], splits: tuple[str, ...], sid
     top1 = 0.88
     for number, split in enumerate(splits):
         logits, labels = outputs(len(classes), images, seed=number)
-        record = {
+        record: dict[str, Any] = {
             "data": f"fashion-mnist (embedded subset), {TITLES.get(split, split)} images",
             "split": split,
             "weights": "best",
@@ -193,7 +193,7 @@ def evaluations(run: Run, classes: tuple[str, ...], splits: tuple[str, ...], sid
             "evaluated": f"2026-11-21T02:0{number + 2}:00+00:00",
         }
         write(run.evaluation / f"{split}.json", record)
-        top1 = record["top1"]
+        top1 = float(record["top1"])
     return top1
 
 

@@ -80,12 +80,14 @@ def training_batches(
     """Shuffled; images left over at the end of an epoch wait for the next unless there are fewer than a batch."""
     batch = min(batch, len(images))
     order = Order(len(images), batch, seed=seed, drop_last=True)
-    return _loader(Samples(images, transform, in_chans, seed), order, workers)
+    return batch_loader(Samples(images, transform, in_chans, seed), order, workers)
 
 
 def plain_batches(images: Images, transform: Transform, *, in_chans: int, batch: int, workers: int) -> DataLoader[Batch]:
     """Every image once, in order."""
-    return _loader(Samples(images, transform, in_chans, None), Order(len(images), batch, seed=None, drop_last=False), workers)
+    return batch_loader(
+        Samples(images, transform, in_chans, None), Order(len(images), batch, seed=None, drop_last=False), workers
+    )
 
 
 def seed_everything(*key: int) -> None:
@@ -96,7 +98,8 @@ def seed_everything(*key: int) -> None:
     torch.default_generator.manual_seed(int(words[2]))  # torch.manual_seed also walks through absent accelerators
 
 
-def _loader(samples: Samples, order: Order, workers: int) -> DataLoader[Batch]:
+def batch_loader(samples: Samples, order: Order, workers: int) -> DataLoader[Batch]:
+    """Samples in an order; samples that make whole batches by themselves (`__getitems__`) may do so."""
     return DataLoader(
         samples,  # type: ignore[arg-type]
         batch_sampler=order,
@@ -114,7 +117,9 @@ def _worker_manners(_worker: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _collate(samples: list[tuple[Tensor, int, int] | UnreadableImage]) -> Batch:
+def _collate(samples: Batch | list[tuple[Tensor, int, int] | UnreadableImage]) -> Batch:
+    if isinstance(samples, Batch):
+        return samples
     good = [s for s in samples if not isinstance(s, UnreadableImage)]
     bad = [(s.path, s.reason) for s in samples if isinstance(s, UnreadableImage)]
     if not good:

@@ -29,6 +29,16 @@ def number(name: str, value: object, *, least: float = 0.0, below: float = float
     return float(value)
 
 
+def hidden_width(dim: int, expansion: object) -> int:
+    """Channels inside an MLP that widens `dim` by `expansion`; at least one."""
+    width = int(number("expansion", expansion) * dim + 1e-6)  # 1/49 · 49 is one, whatever floats say
+    if width < 1:
+        raise ModelError(
+            f"expansion={expansion!r} leaves no hidden channel of {dim}", mend=f"give expansion at least {1 / dim:.3g}"
+        )
+    return width
+
+
 def choice(name: str, value: object, known: Sequence[str]) -> str:
     """`value`, one of `known`."""
     if value not in known:

@@ -35,8 +35,15 @@ class ImageModel(nn.Module, ABC):
     """The family's mean, std, crop ratio and interpolation, where they are not the default."""
 
     name: str = ""
+    """The variant it was created as, or the family."""
     family: str = ""
     hyperparameters: dict[str, Any]
+    """The keyword arguments it was built with."""
+
+    def __new__(cls, **hyperparameters: Any) -> "ImageModel":
+        model = super().__new__(cls)
+        model.__dict__["hyperparameters"] = hyperparameters
+        return model
 
     def __init__(self, *, img_size: tuple[int, int], in_chans: int, num_classes: int, num_features: int) -> None:
         super().__init__()
@@ -105,7 +112,7 @@ class ImageModel(nn.Module, ABC):
         indices: the last n for an int, those for a sequence (negative from the end), all for None.
         norm: apply the final norm to each. stop_early: skip the steps nobody asked for.
         output_fmt: "NCHW" (b c y x) or "NLC" (b n c).
-        Returns a list, or (tokens after the last norm, list) unless `intermediates_only`.
+        Returns a list in the steps' order, or (tokens after the last norm, list) unless `intermediates_only`.
         """
         choice("output_fmt", output_fmt, ("NCHW", "NLC"))
         steps = self.steps()
@@ -117,7 +124,7 @@ class ImageModel(nn.Module, ABC):
             if i in take:
                 grid = self.grid_view(self.normed(x) if norm else x)
                 shown[i] = grid.contiguous() if output_fmt == "NCHW" else grid.flatten(2).transpose(1, 2)
-        intermediates = [shown[i] for i in take]
+        intermediates = list(shown.values())
         return intermediates if intermediates_only else (self.end(x), intermediates)
 
     @property

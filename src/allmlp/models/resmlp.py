@@ -8,7 +8,7 @@ import torch
 from timm.layers import trunc_normal_
 from torch import Tensor, nn
 
-from allmlp.models.arguments import choice, number, whole
+from allmlp.models.arguments import choice, hidden_width, number, whole
 from allmlp.models.tokens import TokenModel
 from allmlp.nn.affine import Affine, LayerScale
 from allmlp.nn.mixing import AlongTokens, stochastic_depth
@@ -52,13 +52,13 @@ def default_layer_scale(depth: int) -> float:
 class ResMLPBlock(nn.Module):
     """x + γ A Aff(x), then x + γ MLP(Aff(x)) (equations 2 and 3; γ is the second Aff, without β as released)."""
 
-    def __init__(self, *, tokens: int, dim: int, expansion: float, layer_scale: float, drop_path: float) -> None:
+    def __init__(self, *, tokens: int, dim: int, hidden: int, layer_scale: float, drop_path: float) -> None:
         super().__init__()
         self.token_norm = Affine(dim)
         self.token_mix = AlongTokens(tokens, tokens)
         self.token_scale = LayerScale(dim, layer_scale)
         self.channel_norm = Affine(dim)
-        self.channel_mlp = Mlp(dim, int(expansion * dim))
+        self.channel_mlp = Mlp(dim, hidden)
         self.channel_scale = LayerScale(dim, layer_scale)
         self.drop_path = stochastic_depth(drop_path)
 
@@ -73,13 +73,13 @@ class ClassMLPBlock(nn.Module):
     As CaiT's class attention, with one row of n + 1 weights in place of attention.
     """
 
-    def __init__(self, *, tokens: int, dim: int, expansion: float, layer_scale: float, drop_path: float) -> None:
+    def __init__(self, *, tokens: int, dim: int, hidden: int, layer_scale: float, drop_path: float) -> None:
         super().__init__()
         self.token_norm = Affine(dim)
         self.token_mix = AlongTokens(tokens + 1, 1)
         self.token_scale = LayerScale(dim, layer_scale)
         self.channel_norm = Affine(dim)
-        self.channel_mlp = Mlp(dim, int(expansion * dim))
+        self.channel_mlp = Mlp(dim, hidden)
         self.channel_scale = LayerScale(dim, layer_scale)
         self.drop_path = stochastic_depth(drop_path)
 
@@ -116,7 +116,7 @@ class ResMLP(TokenModel):
         block: dict[str, Any] = dict(
             tokens=self.tokens,
             dim=dim,
-            expansion=number("expansion", expansion, least=1 / dim),
+            hidden=hidden_width(dim, expansion),
             layer_scale=number("layer_scale", default_layer_scale(depth) if layer_scale is None else layer_scale),
             drop_path=number("drop_path", drop_path, below=1),
         )

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from allmlp.errors import ModelError
-from allmlp.models.arguments import image_size, number, whole, wholes
+from allmlp.models.arguments import hidden_width, image_size, number, whole, wholes
 from allmlp.models.base import ImageModel
 from allmlp.nn.mixing import AlongColumns, AlongRows, linear_rates, stochastic_depth
 from allmlp.nn.mlp import Mlp
@@ -57,12 +57,12 @@ class SparseMix(nn.Module):
 class SparseMLPBlock(nn.Module):
     """One residual over depthwise convolution and sparse mixing, one over the channel MLP."""
 
-    def __init__(self, *, dim: int, grid: tuple[int, int], expansion: float, drop_path: float) -> None:
+    def __init__(self, *, dim: int, grid: tuple[int, int], hidden: int, drop_path: float) -> None:
         super().__init__()
         self.depthwise = DepthwiseMix(dim)
         self.sparse = SparseMix(dim, grid)
         self.channel_norm = nn.LayerNorm(dim)
-        self.channel_mlp = Mlp(dim, int(expansion * dim))
+        self.channel_mlp = Mlp(dim, hidden)
         self.drop_path = stochastic_depth(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:  # b c y x → b c y x
@@ -107,7 +107,6 @@ class SMLPNet(ImageModel):
         depths, dim = wholes("depths", depths), whole("dim", dim)
         width = dim * 2 ** (len(depths) - 1)
         super().__init__(img_size=size, in_chans=in_chans, num_classes=num_classes, num_features=width)
-        expansion = number("expansion", expansion, least=1 / dim)
         grids = [(size[0] // (patch_size * 2**s), size[1] // (patch_size * 2**s)) for s in range(len(depths))]
         if min(grids[-1]) < 1:
             least = patch_size * 2 ** (len(depths) - 1)
@@ -120,7 +119,8 @@ class SMLPNet(ImageModel):
         chans, stride = in_chans, patch_size
         for s, (depth, grid) in enumerate(zip(depths, grids, strict=True)):
             blocks = [
-                SparseMLPBlock(dim=dim * 2**s, grid=grid, expansion=expansion, drop_path=next(rates)) for _ in range(depth)
+                SparseMLPBlock(dim=dim * 2**s, grid=grid, hidden=hidden_width(dim * 2**s, expansion), drop_path=next(rates))
+                for _ in range(depth)
             ]
             self.stages.append(Stage(chans=chans, dim=dim * 2**s, stride=stride, blocks=blocks))
             chans, stride = dim * 2**s, 2
@@ -135,7 +135,7 @@ class SMLPNet(ImageModel):
         return list(self.stages)
 
     def end(self, x: Tensor) -> Tensor:  # b c y x → b n c
-        return to_tokens(self.norm(x))
+        return to_tokens(self.normed(x))
 
     def normed(self, x: Tensor) -> Tensor:  # b c y x → b c y x
         return self.norm(x) if x.shape[1] == self.num_features else x

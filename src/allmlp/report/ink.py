@@ -55,13 +55,21 @@ def inline_svg(figure: Figure, name: str, description: str) -> Markup:
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the page's font has it
         figure.savefig(file, format="svg", transparent=True, metadata=_NO_METADATA)
-    width, height = (round(inches * PIXELS) for inches in figure.get_size_inches())
     content = re.sub(r"^.*?<svg[^>]*>|<defs>\s*<style.*?</style>\s*</defs>|<!--.*?-->", "", file.getvalue(), flags=re.DOTALL)
-    content = re.sub(r'<g id="[^"]*"', "<g", content)
-    content = re.sub(r' id="', f' id="{name}-', content)
-    content = re.sub(r'xlink:href="#|url\(#', lambda found: found[0].removeprefix("xlink:") + f"{name}-", content)
-    content = re.sub(r"font: ([0-9.]+px)[^;\"]*", r"font-size: \1", content)
-    content = re.sub("|".join(ROLES), lambda found: f"var(--{ROLES[found[0]]})", content)
-    opening = f'<svg viewBox="0 0 {width} {height}" width="{width}" role="img" aria-label="{escape(description)}">'
-    # matplotlib has escaped the texts
-    return Markup(opening + re.sub(r">\s+<", "><", content).strip())
+    content = re.sub(r"<[^>]+>", lambda tag: _rewritten(tag[0], name), content)
+    width, height = (round(inches * PIXELS) for inches in figure.get_size_inches())
+    size = f'viewBox="0 0 {width} {height}" width="{width}" style="min-width:{0.8 * width:.0f}px"'
+    opening = f'<svg {size} role="img" aria-label="{escape(description)}">'
+    return Markup(opening + re.sub(r">\s+<", "><", content).strip())  # matplotlib has escaped the texts
+
+
+def _rewritten(tag: str, name: str) -> str:
+    """A tag of matplotlib's with ids of the figure's own, the page's font and the page's colours."""
+    if tag.startswith("<g "):
+        tag = re.sub(r' id="[^"]*"', "", tag)
+    tag = re.sub(r' id="', f' id="{name}-', tag)
+    tag = re.sub(r'xlink:href="#', f'href="#{name}-', tag)
+    tag = re.sub(r"url\(#", f"url(#{name}-", tag)
+    tag = re.sub(r"font: ([0-9.]+px)[^;\"]*", r"font-size: \1", tag)  # matplotlib before 3.11
+    tag = re.sub(r"font-family:[^;\"]*;? ?", "", tag)
+    return re.sub("|".join(ROLES), lambda found: f"var(--{ROLES[found[0]]})", tag)

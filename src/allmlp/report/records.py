@@ -5,8 +5,10 @@ import typing
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, is_dataclass
+from datetime import UTC, datetime
+from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, NewType
 from unicodedata import category
 
 import numpy as np
@@ -16,6 +18,12 @@ from allmlp.errors import RunError
 from allmlp.run import Run, read_json, read_lines
 
 Counts = NDArray[np.int64]
+Share = NewType("Share", float)
+"""In [0, 1]."""
+Loss = NewType("Loss", float)
+"""In nats; not finite where training diverged."""
+REORDERING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+"""Unicode's controls of writing direction: with them a name could rewrite the numbers beside it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +31,7 @@ class Best:
     """The epoch whose weights were kept."""
 
     epoch: int
-    top1: float
+    top1: Share
     weights: str = "raw"
 
 
@@ -40,7 +48,7 @@ class State:
     epochs: int
     best: Best | None = None
     seconds: float
-    started: str = ""
+    started: datetime | None = None
     allmlp: str = ""
 
 
@@ -85,12 +93,12 @@ class Epoch:
 
     epoch: int
     lr: float
-    train_loss: float | None = None
-    train_top1: float | None = None
-    val_loss: float
-    val_top1: float
-    ema_loss: float | None = None
-    ema_top1: float | None = None
+    train_loss: Loss | None = None
+    train_top1: Share | None = None
+    val_loss: Loss
+    val_top1: Share
+    ema_loss: Loss | None = None
+    ema_top1: Share | None = None
     images_per_s: float
     seconds: float
 
@@ -120,7 +128,7 @@ class Model:
     parameters: int
     macs: int
     epoch: int
-    top1: float
+    top1: Share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,19 +137,19 @@ class ClassResult:
 
     class_: str
     images: int
-    accuracy: float | None = None
-    precision: float | None = None
+    accuracy: Share | None = None
+    precision: Share | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bin:
     """Images whose winner's probability is in [low, high)."""
 
-    low: float
-    high: float
+    low: Share
+    high: Share
     images: int
-    confidence: float
-    accuracy: float
+    confidence: Share
+    accuracy: Share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +160,7 @@ class Mistake:
     path: str
     label: str
     predicted: str
-    confidence: float
+    confidence: Share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,22 +171,19 @@ class Evaluation:
     split: str
     weights: str
     images: int
-    top1: float
-    top5: float
-    loss: float
-    calibration_error: float
+    top1: Share
+    top5: Share
+    calibration_error: Share
     per_class: list[ClassResult]
     confusion: Counts
     calibration: list[Bin]
     mistakes: list[Mistake] = field(default_factory=list)
     unreadable: int = 0
-    evaluated: str = ""
+    evaluated: datetime
 
     def __post_init__(self) -> None:
         if self.confusion.shape != (len(self.per_class),) * 2:
             raise ValueError("confusion is not a square of the classes")
-        if not 0 <= self.top1 <= 1:
-            raise ValueError("top1 is not in [0, 1]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,11 +251,15 @@ def typed(hint: Any, value: Any, where: str = "the content") -> Any:
         return value
     if hint == Counts:
         return _counts(value, where)
-    if origin is types.UnionType:
+    if hint is datetime:
+        return datetime.fromisoformat(typed(str, value, where)).astimezone(UTC)
+    if origin in (types.UnionType, typing.Union):
         return None if value is None else typed(inner[0], value, where)
     if is_dataclass(hint):
         return _record(hint, value, where)
-    _expect((int, float) if hint is float else origin or hint, value, where)
+    if hint in (int, float, Share, Loss):
+        return _number(hint, value, where)
+    _expect(origin or hint, value, where)
     if origin is list:
         return [typed(inner[0], item, where) for item in value]
     return visible(value) if hint is str else value
@@ -263,14 +272,25 @@ def _record(hint: Any, value: Any, where: str) -> Any:
     return hint(**{name: typed(hints[name], value[key], key) for name, key in keys.items() if key in value})
 
 
+def _number(hint: Any, value: Any, where: str) -> Any:
+    """A count from zero, a share (rounding may have taken it a little out of [0, 1]), a loss, or a finite number."""
+    _expect(int if hint is int else (int, float), value, where)
+    rounding = 1e-6
+    fits = {int: value >= 0, float: isfinite(value), Share: -rounding <= value <= 1 + rounding, Loss: True}
+    if not fits[hint]:
+        raise ValueError(f"{where} is {value}")
+    return min(max(value, 0.0), 1.0) if hint is Share else value
+
+
 def _expect(kind: Any, value: Any, where: str) -> None:
     if not isinstance(value, kind):
         raise TypeError(f"{where} is of type {type(value).__name__}")
 
 
 def visible(text: str) -> str:
-    """The same with a replacement character for each letter that no page can show (controls, half surrogates)."""
-    return "".join("\N{REPLACEMENT CHARACTER}" if category(letter) in ("Cc", "Cs") else letter for letter in text)
+    """The same with a replacement character for each letter that a page cannot show, or that would reorder others."""
+    hidden = {letter for letter in text if category(letter) in ("Cc", "Cs") or letter in REORDERING}
+    return text.translate(dict.fromkeys(map(ord, hidden), "\N{REPLACEMENT CHARACTER}"))
 
 
 def _counts(value: Any, where: str) -> Counts:

@@ -1,7 +1,7 @@
 """How the report says numbers, and how sure they are."""
 
 import math
-from datetime import UTC, datetime
+from datetime import datetime
 from unicodedata import east_asian_width
 
 Z95 = 1.959963984540054
@@ -48,11 +48,8 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 
 
-def moment(iso: str) -> str:
-    """ "2026-11-21T02:00:00+00:00" → "21 November 2026, 02:00 UTC"; "" for "". Raises ValueError for other text."""
-    if not iso:
-        return ""
-    when = datetime.fromisoformat(iso).astimezone(UTC)
+def moment(when: datetime) -> str:
+    """A time in UTC → "21 November 2026, 02:00 UTC"."""
     return f"{when.day} {when:%B %Y, %H:%M} UTC"
 
 

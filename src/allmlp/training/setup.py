@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from allmlp.data.images import ArrayImages, Source
 from allmlp.data.loader import Batch, plain_batches, seed_everything, training_batches
+from allmlp.data.memory import UNCHANGED, fits_memory, memory_batches
 from allmlp.data.mix import Mix
 from allmlp.data.transforms import SMALL, training_transform
 from allmlp.engine.device import best_device, choose_precision
@@ -51,17 +52,8 @@ def make_plan(recipe: Recipe, source: Source) -> Plan:
     model.to(device)
     batch = min(recipe.train.batch, len(source.train))
     workers = _workers(recipe.data, source)
-    train_batches = training_batches(
-        source.train,
-        training_transform(recipe.augment, model.preprocessing),
-        in_chans=model.in_chans,
-        batch=batch,
-        seed=recipe.seed,
-        workers=workers,
-    )
-    val_batches = plain_batches(
-        source.val, model.preprocessing, in_chans=model.in_chans, batch=min(VAL_BATCH, 2 * batch), workers=workers
-    )
+    train_batches = _training_batches(recipe, source, model, batch, workers)
+    val_batches = _validation_batches(source, model, min(VAL_BATCH, 2 * batch), workers)
     steps = len(source.train) // batch
     made = optimiser(model, recipe.optim, batch)
     return Plan(
@@ -78,6 +70,19 @@ def make_plan(recipe: Recipe, source: Source) -> Plan:
         precision=choose_precision(recipe.train.precision, device, model),
         steps=steps,
     )
+
+
+def _training_batches(recipe: Recipe, source: Source, model: ImageModel, batch: int, workers: int) -> DataLoader[Batch]:
+    if fits_memory(source.train, recipe.augment, model.preprocessing):
+        return memory_batches(source.train, recipe.augment, model.preprocessing, batch=batch, seed=recipe.seed)
+    transform = training_transform(recipe.augment, model.preprocessing)
+    return training_batches(source.train, transform, in_chans=model.in_chans, batch=batch, seed=recipe.seed, workers=workers)
+
+
+def _validation_batches(source: Source, model: ImageModel, batch: int, workers: int) -> DataLoader[Batch]:
+    if fits_memory(source.val, UNCHANGED, model.preprocessing):
+        return memory_batches(source.val, UNCHANGED, model.preprocessing, batch=batch, seed=None)
+    return plain_batches(source.val, model.preprocessing, in_chans=model.in_chans, batch=batch, workers=workers)
 
 
 def build_model(recipe: Recipe, source: Source) -> ImageModel:

@@ -1,0 +1,57 @@
+"""How released checkpoints name and shape their tensors: one table of renames per source.
+
+A table maps our parameter names, as regular expressions, to the source's. It is read in one
+direction only (the model says which names it needs), so a source with extra tensors is noticed.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+Depths = Sequence[int]
+"""Blocks per stage, for sources that number blocks through; empty where there are no stages."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """One source's way of writing one family."""
+
+    source: str
+    family: str
+    mark: str
+    """A tensor's name, or the beginning of one, that only this layout has."""
+    renames: Sequence[tuple[str, str]]
+    """(regular expression of our name, template of theirs); `{j}` is the block counted through the stages."""
+    to_ours: Callable[[str, Tensor], Tensor] = lambda name, tensor: tensor
+    """(their name, their tensor) → a tensor in our axis order."""
+
+    def name_of(self, ours: str, depths: Depths) -> str | None:
+        """What this source calls our parameter; None when it has no name for it."""
+        for pattern, template in self.renames:
+            match = re.fullmatch(pattern, ours)
+            if match:
+                groups = match.groupdict()
+                if "s" in groups and "i" in groups:
+                    groups["j"] = str(sum(depths[: int(groups["s"])]) + int(groups["i"]))
+                return template.format(**groups)
+        return None
+
+
+BLOCK = r"blocks\.(?P<i>\d+)\."
+"""The beginning of our names inside block i of a token model."""
+STAGE = r"stages\.(?P<s>\d+)\.blocks\.(?P<i>\d+)\."
+"""The same inside stage s of a pyramid."""
+LAST = r"(?P<p>\w+)"
+"""weight, bias, alpha, … : what both sides call the same."""
+
+
+def vector(tensor: Tensor) -> Tensor:  # 1 1 c → c
+    """Per-channel parameters that a source keeps with axes of one."""
+    return tensor.reshape(-1)
+
+
+def matrix(tensor: Tensor) -> Tensor:  # o i 1 1 → o i
+    """A 1 × 1 convolution as the linear map it is."""
+    return tensor.flatten(1)

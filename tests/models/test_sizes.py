@@ -1,0 +1,73 @@
+"""Parameters and multiply-adds of every published variant, against the released code's."""
+
+import pytest
+import torch
+
+from allmlp.engine.cost import multiply_adds, parameters
+from allmlp.models import create_model, list_models
+from allmlp.models.base import ImageModel
+
+# variant: (parameters, multiply-adds in billions), counted on the released code at 224 pixels and 1000 classes
+RELEASED = {
+    "mixer_s32": (19_104_624, 1.002),
+    "mixer_s16": (18_528_264, 3.777),
+    "mixer_b32": (60_293_428, 3.238),
+    "mixer_b16": (59_880_472, 12.602),
+    "mixer_l32": (206_939_264, 11.253),
+    "mixer_l16": (208_196_168, 44.548),
+    "mixer_h14": (432_350_952, 120.99),
+    "resmlp_s12": (15_350_872, 3.010),
+    "resmlp_s24": (30_020_680, 5.961),
+    "resmlp_s36": (44_690_488, 8.913),
+    "resmlp_b24_p8": (129_138_280, 100.231),
+    "resmlp_s12_p8": (22_051_624, 13.989),
+    "smlpnet_t": (24_123_584, 4.989),
+    "smlpnet_s": (48_558_136, 10.312),
+    "smlpnet_b": (65_880_408, 13.987),
+}
+# variant: (parameters in millions, decimals printed), from the papers, for variants without released code
+PRINTED = {
+    "resmlp_b24": (116, 0),
+    "resmlp_s12_p14": (15.6, 1),
+    "resmlp_s12_class": (17.72, 2),
+    "resmlp_s24_class": (32.39, 2),
+    "resmlp_s36_class": (47.06, 2),
+}
+OURS_ALONE = {name for name in list_models() if name.endswith("_xs")}
+
+
+def on_meta(name: str, **hyperparameters: object) -> ImageModel:
+    with torch.device("meta"):
+        return create_model(name, **hyperparameters)
+
+
+def test_every_variant_is_checked() -> None:
+    assert set(list_models()) == {*RELEASED, *PRINTED, *OURS_ALONE}
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_released_variants_have_the_released_number_of_parameters(name: str) -> None:
+    assert parameters(on_meta(name)) == RELEASED[name][0]
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_released_variants_cost_what_the_released_code_costs(name: str) -> None:
+    assert multiply_adds(on_meta(name)) / 1e9 == pytest.approx(RELEASED[name][1], rel=0.01)
+
+
+@pytest.mark.parametrize("name", PRINTED)
+def test_other_published_variants_have_the_printed_size(name: str) -> None:
+    millions, decimals = PRINTED[name]
+    assert round(parameters(on_meta(name)) / 1e6, decimals) == millions
+
+
+@pytest.mark.parametrize(("name", "billions"), [("resmlp_b24", 23.0), ("resmlp_s12", 3.0), ("resmlp_s36", 8.9)])
+def test_multiply_adds_are_the_articles(name: str, billions: float) -> None:
+    assert round(multiply_adds(on_meta(name)) / 1e9, 1) == billions
+
+
+@pytest.mark.parametrize("name", sorted(OURS_ALONE))
+def test_small_variants_are_for_small_images(name: str) -> None:
+    model = on_meta(name)
+    assert model.img_size == (32, 32)
+    assert parameters(model) < 3e6
