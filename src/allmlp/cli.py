@@ -13,6 +13,7 @@ COMMANDS = {
     "recipes": "the recipes that come with allmlp",
 }
 
+PURPOSE = "all-MLP image classifiers: from a folder of images to a trained model"
 EPILOGUE = """\
 examples:
   allmlp train                                    train on the images that come with allmlp
@@ -53,4 +54,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _overview() -> str:
     rows = "\n".join(f"  {name:<10} {what}" for name, what in COMMANDS.items())
-    return f"usage: allmlp COMMAND ...\n\nall-MLP image classifiers: from a folder of images to a trained model\n\ncommands:\n{rows}\n\n{EPILOGUE}"
+    return f"usage: allmlp COMMAND ...\n\n{PURPOSE}\n\ncommands:\n{rows}\n\n{EPILOGUE}"

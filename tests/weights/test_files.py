@@ -20,6 +20,8 @@ from allmlp.weights.load import load_weights
 
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.ones(2)}
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".th", ".npz")
+READERS = (".safetensors", ".pth", ".npz")
+"""One suffix for each reader."""
 
 
 def write(path: Path, state: dict[str, torch.Tensor] = STATE) -> Path:
@@ -83,7 +85,7 @@ def test_a_truncated_file_is_refused(suffix: str, length: float, tmp_path: Path)
     assert "\n" not in error.value.what
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", READERS)
 @given(data=st.data())
 def test_a_damaged_file_is_read_or_refused(suffix: str, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = write(tmp_path_factory.mktemp("damaged") / f"w{suffix}")
@@ -99,7 +101,7 @@ def test_a_damaged_file_is_read_or_refused(suffix: str, data: st.DataObject, tmp
         assert all(isinstance(v, torch.Tensor) for v in tensors.values())
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", READERS)
 @given(content=st.binary(max_size=80))
 def test_noise_is_refused(suffix: str, content: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("noise") / f"w{suffix}"
@@ -241,7 +243,7 @@ def test_another_number_of_classes_has_a_mend_of_its_own(model: Any) -> None:
 
 def test_long_lists_are_cut_with_their_count(model: Any) -> None:
     given = {**model.state_dict(), **{f"extra.{i}": torch.zeros(1) for i in range(20)}}
-    with pytest.raises(WeightsError, match=r"unexpected \(20\): extra\.0, .*extra\.7 …$"):
+    with pytest.raises(WeightsError, match=r"unexpected \(20\): extra\.0, .*extra\.7 …\n"):
         load_weights(model, given)
 
 

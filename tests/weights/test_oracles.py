@@ -12,6 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from allmlp.errors import WeightsError
 from allmlp.models import create_model
 from allmlp.models.base import ImageModel
 from allmlp.weights.load import load_weights
@@ -19,7 +20,7 @@ from allmlp.weights.load import load_weights
 ORACLES = Path(__file__).parent.parent / "oracles"
 Oracle = tuple[ImageModel, dict[str, Tensor], Tensor, Tensor]
 
-# file: (family, our hyper-parameters from theirs)
+# file: (layout, family, our hyper-parameters from theirs)
 TORCH: dict[str, Any] = {
     "mixer_timm": ("timm", "mixer", lambda c: dict(dim=c["embed_dim"], depth=c["num_blocks"], patch_size=c["patch_size"])),
     "resmlp": ("deit", "resmlp", lambda c: dict(dim=c["embed_dim"], depth=c["depth"], patch_size=c["patch_size"])),
@@ -143,8 +144,6 @@ def test_a_single_class_can_be_loaded_too(oracle: Any) -> None:
 
 @pytest.mark.parametrize("oracle", oracles())
 def test_a_wrong_fit_is_listed_in_the_releases_words_and_changes_nothing(oracle: Any) -> None:
-    from allmlp.errors import WeightsError
-
     model, state, _, _ = oracle()
     before = {k: v.clone() for k, v in model.state_dict().items()}
     gone, bent = sorted(k for k in state if k.endswith(("bias", "alpha", "scale", "beta")))[:2]

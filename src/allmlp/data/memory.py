@@ -16,7 +16,6 @@ from allmlp.data.transforms import SMALL
 from allmlp.pixels.preprocess import Preprocessing
 from allmlp.recipe import Augment
 
-
 UNCHANGED = Augment(crop="none", flip=0.0)
 """For validation."""
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from allmlp.errors import RunError
-from allmlp.report.page import Pair, confused_pairs, write_report
+from allmlp.reporting.page import Pair, confused_pairs, write_report
 from allmlp.run import Run
 
 MakeRun = Callable[..., Run]

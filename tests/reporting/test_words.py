@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from allmlp.report.words import between, columns, compact, duration, moment, percent, shortened, wilson_interval
+from allmlp.reporting.words import between, columns, compact, duration, moment, percent, shortened, wilson_interval
 
 
 @pytest.mark.parametrize(

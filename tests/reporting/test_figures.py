@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from allmlp.report import figures
-from allmlp.report.ink import ROLES, inline_svg
+from allmlp.reporting import figures
+from allmlp.reporting.ink import ROLES, inline_svg
 
 DRAWINGS: dict[str, Callable[[], Figure]] = {
     "loss": lambda: figures.loss_curves([1, 2, 3], [2.0, None, 1.0], [1.5, 1.2, float("nan")], best=2),

@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from allmlp.report.ink import ACCENT, CONTRAST, INK, MUTED, ON_ACCENT, PIXELS, STYLE
-from allmlp.report.words import columns, shortened, wilson_interval
+from allmlp.reporting.ink import ACCENT, CONTRAST, INK, MUTED, ON_ACCENT, PIXELS, STYLE
+from allmlp.reporting.words import columns, shortened, wilson_interval
 
 Numbers = Sequence[float | None]
 Arguments = ParamSpec("Arguments")
