@@ -1,5 +1,6 @@
 """Command → function. No logic, and no heavy import before it is known what is asked."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -25,6 +26,8 @@ allmlp COMMAND --help says more."""
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit status: 0 done, 1 nothing usable, 2 a user's error, 130 interrupted."""
+    # threads that wait must sleep: spinning ones stall a machine that has anything else to do (decision 3)
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] in ("-h", "--help"):
         print(_overview())

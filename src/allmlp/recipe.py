@@ -133,7 +133,7 @@ class Train:
     ema: float = 0.0
     """Decay per step of the running mean of the weights, in [0, 1); 0 for none."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """"auto": bf16 where the processor multiplies it fast and the model is wide enough for it to pay."""
+    """"auto": bf16 where this processor multiplies it at least 1.5 times as fast and the model is wide."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch", "limit"):

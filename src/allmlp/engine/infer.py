@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from allmlp.data.loader import Batch
-from allmlp.engine.device import autocast
+from allmlp.engine.device import autocast, placed
 from allmlp.models.base import ImageModel
 
 
@@ -35,7 +35,7 @@ def stream(
                 yield torch.empty(0, model.num_classes), batch
                 continue
             with torch.inference_mode(), autocast(device, precision):
-                logits = model(batch.images.to(device, non_blocking=True))
+                logits = model(placed(batch.images, model, device))
             yield logits.float().cpu(), batch
     finally:
         model.train(was_training)

@@ -15,7 +15,7 @@ from allmlp.data.folder import open_labelled
 from allmlp.data.images import Images
 from allmlp.data.loader import plain_batches
 from allmlp.data.sources import NAMED, open_source
-from allmlp.engine.device import best_device, choose_precision
+from allmlp.engine.device import best_device, choose_precision, prepared
 from allmlp.engine.infer import Outputs, gather
 from allmlp.engine.load import load
 from allmlp.errors import DataError
@@ -48,7 +48,7 @@ def evaluate(
     model = load(run, which=which)
     images, split, title, left_out = _images(run, model, data)
     device = best_device()
-    model.to(device)
+    prepared(model, device)
     started = time.monotonic()
     batches = plain_batches(images, model.preprocessing, in_chans=model.in_chans, batch=batch, workers=workers)
     out = gather(model, batches, device=device, precision=choose_precision("auto", device, model))

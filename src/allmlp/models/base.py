@@ -34,6 +34,9 @@ class ImageModel(nn.Module, ABC):
     PREPROCESSING: ClassVar[dict[str, Any]] = {}
     """The family's mean, std, crop ratio and interpolation, where they are not the default."""
 
+    CHANNELS_LAST: ClassVar[bool] = False
+    """Whether the family runs faster with channels as the innermost axis in memory."""
+
     name: str = ""
     """The variant it was created as, or the family."""
     family: str = ""

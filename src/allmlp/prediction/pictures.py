@@ -10,7 +10,7 @@ import numpy as np
 from allmlp.data.folder import walk_files
 from allmlp.data.images import FileImages
 from allmlp.data.loader import plain_batches
-from allmlp.engine.device import best_device, choose_precision
+from allmlp.engine.device import best_device, choose_precision, prepared
 from allmlp.engine.infer import stream
 from allmlp.errors import DataError
 from allmlp.models.base import ImageModel
@@ -29,7 +29,7 @@ def predict(
     paths = list_pictures(sources)
     images = FileImages(paths, np.zeros(len(paths), dtype=np.int64))
     device = best_device()
-    model.to(device).eval()
+    prepared(model, device)
     names = model.classes or tuple(str(i) for i in range(model.num_classes))
     batches = plain_batches(images, model.preprocessing, in_chans=model.in_chans, batch=batch, workers=workers)
     told = 0

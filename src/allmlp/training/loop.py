@@ -12,7 +12,7 @@ from torch import nn
 from allmlp import metrics
 from allmlp.data.loader import Batch, Order, seed_everything
 from allmlp.engine.cost import multiply_adds, parameters
-from allmlp.engine.device import autocast
+from allmlp.engine.device import autocast, placed
 from allmlp.engine.infer import gather
 from allmlp.errors import TrainingError
 from allmlp.run import Run, read_lines
@@ -114,7 +114,7 @@ class Loop:
         seed_everything(self.recipe.seed, self.done, 1)
         if plan.device.type == "cuda":
             torch.cuda.manual_seed(self.recipe.seed + self.done)
-        images, labels = batch.images.to(plan.device, non_blocking=True), batch.labels.to(plan.device, non_blocking=True)
+        images, labels = placed(batch.images, plan.model, plan.device), batch.labels.to(plan.device, non_blocking=True)
         mixed, target = plan.mix(images, labels, mixing=mixing)
         with autocast(plan.device, plan.precision):
             logits = plan.model(mixed)

@@ -6,7 +6,7 @@ import shlex
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -76,6 +76,7 @@ def resume(folder: str | os.PathLike[str], *, quiet: bool = False) -> Run:
     if record.get("state") == "finished":
         raise RunError(f"{folder} is finished", mend="train again into another folder, with --recipe and more --train.epochs")
     recipe = load_recipe(run.recipe)
+    recipe = replace(recipe, train=replace(recipe.train, precision=read_json(run.environment)["precision"]))
     source = open_source(record["data_spec"], val_share=recipe.data.val_share, seed=recipe.seed, limit=recipe.train.limit)
     before, now = read_json(run.data), _describe(source)
     if any(before[key] != now[key] for key in ("classes", "train", "val")):

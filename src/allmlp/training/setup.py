@@ -14,7 +14,7 @@ from allmlp.data.loader import Batch, plain_batches, seed_everything, training_b
 from allmlp.data.memory import UNCHANGED, fits_memory, memory_batches
 from allmlp.data.mix import Mix
 from allmlp.data.transforms import SMALL, training_transform
-from allmlp.engine.device import best_device, choose_precision
+from allmlp.engine.device import best_device, choose_precision, prepared
 from allmlp.errors import DataError, RecipeError
 from allmlp.models import create_model
 from allmlp.models.base import ImageModel
@@ -49,7 +49,7 @@ def make_plan(recipe: Recipe, source: Source) -> Plan:
     seed_everything(recipe.seed)
     model = build_model(recipe, source)
     device = best_device()
-    model.to(device)
+    prepared(model, device)
     batch = min(recipe.train.batch, len(source.train))
     workers = _workers(recipe.data, source)
     train_batches = _training_batches(recipe, source, model, batch, workers)
