@@ -26,8 +26,8 @@ allmlp COMMAND --help says more."""
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit status: 0 done, 1 nothing usable, 2 a user's error, 130 interrupted."""
-    # threads that wait must sleep: spinning ones stall a machine that has anything else to do (decision 3)
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    if "OMP_WAIT_POLICY" not in os.environ:  # idle threads must not spin for long (decision 3)
+        os.environ.setdefault("GOMP_SPINCOUNT", "30000")
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] in ("-h", "--help"):
         print(_overview())

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from allmlp.errors import ModelError
 from allmlp.models import create_model
 from allmlp.nn.mlp import Mlp
+from conftest import attempt
 
 FAMILIES: dict[str, dict[str, Any]] = {
     "mixer": dict(dim=8, depth=2, patch_size=4, token_hidden=4, channel_hidden=8, img_size=16, num_classes=3),
@@ -22,7 +23,22 @@ EVERY = {family: {**values, "in_chans": 3, "drop_path": 0.1} for family, values 
 EVERY["mixer"]["act"] = "gelu"
 WHOLES = {"dim", "depth", "patch_size", "token_hidden", "channel_hidden", "num_classes", "in_chans"}
 SHARES = {"drop_path"}
-NOT_WHOLE: list[Any] = [0, -3, 2.0, 2.5, "8", True, [8], {}, float("nan"), float("inf"), Fraction(2), 10**30, np.float32(4), b"8"]
+NOT_WHOLE: list[Any] = [
+    0,
+    -3,
+    2.0,
+    2.5,
+    "8",
+    True,
+    [8],
+    {},
+    float("nan"),
+    float("inf"),
+    Fraction(2),
+    10**30,
+    np.float32(4),
+    b"8",
+]
 NOT_A_SHARE: list[Any] = [-0.1, 1, 1.5, float("nan"), float("inf"), "0.1", None, True, [0.1], 10**400]
 
 
@@ -119,14 +135,12 @@ anything = st.one_of(
 @given(data=st.data())
 def test_random_values_give_a_model_or_a_model_error(family: str, data: st.DataObject) -> None:
     changed = data.draw(st.dictionaries(st.sampled_from(sorted(EVERY[family])), anything, min_size=1, max_size=2))
-    try:
-        with torch.device("meta"):
-            model = create_model(family, **{**EVERY[family], **changed}).eval()
-    except ModelError as error:
+    with torch.device("meta"):
+        model, error = attempt(ModelError, lambda: create_model(family, **{**EVERY[family], **changed}).eval())
+    if error:
         assert error.mend
     else:
-        height, width = model.img_size
-        image = torch.empty(1, model.in_chans, height, width, device="meta")
+        image = torch.empty(1, model.in_chans, *model.img_size, device="meta")
         assert model(image).shape == (1, model.num_classes or model.num_features)
 
 

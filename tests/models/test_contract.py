@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from contract import CLASSES, PATCH, SMALL, awake, build, images
 from torch import nn
 
 from allmlp.errors import ModelError, ShapeError
@@ -15,6 +14,7 @@ from allmlp.models import list_models
 from allmlp.registry import families, family_of
 from allmlp.weights.files import write_tensors
 from allmlp.weights.load import load_weights
+from contract import CLASSES, PATCH, SMALL, awake, build, images
 
 every_model = pytest.mark.parametrize("name", SMALL)
 SIDE = {name: values["img_size"] for name, values in SMALL.items()}

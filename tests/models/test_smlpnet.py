@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from allmlp.errors import ModelError
 from allmlp.models import create_model
-from allmlp.models.smlpnet import DepthwiseMix, SparseMix, SparseMLPBlock
+from allmlp.models.smlpnet import DepthwiseMix, SparseMix
 
 SMALL: dict[str, Any] = dict(dim=4, depths=(1, 2, 1), patch_size=2, num_classes=7)
 
@@ -84,7 +84,7 @@ def test_fusion_reads_identity_then_width_then_height() -> None:
 
 def test_a_block_has_one_residual_over_both_token_mixes_and_one_over_the_channels() -> None:
     torch.manual_seed(0)
-    block = SparseMLPBlock(dim=4, grid=(3, 5), expansion=3, drop_path=0.0).eval()
+    block = small(img_size=(6, 10), depths=(1,)).eval().stages[0].blocks[0]
     x = torch.randn(2, 4, 3, 5)
     with torch.no_grad():
         mixed = x + block.sparse(block.depthwise(x))

@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import picture
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -14,15 +13,14 @@ from timm.data import create_transform
 from allmlp.errors import ModelError
 from allmlp.models import create_model
 from allmlp.pixels.preprocess import HALF, IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from conftest import picture
 
 
 @pytest.mark.parametrize("img_size", [(32, 32), (32, 48), (48, 32)])
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear", "lanczos"])
 @pytest.mark.parametrize("crop_mode", ["center", "squash", "border"])
 @pytest.mark.parametrize("size", [(90, 61), (20, 33)], ids=["larger", "smaller"])
-def test_preprocessing_is_timms(
-    img_size: tuple[int, int], interpolation: str, crop_mode: str, size: tuple[int, int]
-) -> None:
+def test_preprocessing_is_timms(img_size: tuple[int, int], interpolation: str, crop_mode: str, size: tuple[int, int]) -> None:
     ours = Preprocessing(img_size=img_size, interpolation=interpolation, crop_mode=crop_mode, crop_ratio=0.875)
     theirs = create_transform(
         (3, *img_size),

@@ -20,7 +20,7 @@ VARIANTS = {
     "mixer_l32": dict(patch_size=32, dim=1024, depth=24, token_hidden=512, channel_hidden=4096),  # 206.9 M
     "mixer_l16": dict(patch_size=16, dim=1024, depth=24, token_hidden=512, channel_hidden=4096),  # 208.2 M
     "mixer_h14": dict(patch_size=14, dim=1280, depth=32, token_hidden=640, channel_hidden=5120),  # 432.4 M
-    "mixer_xs": dict(patch_size=4, dim=128, depth=8, token_hidden=64, channel_hidden=512, img_size=32),
+    "mixer_xs": dict(patch_size=4, dim=96, depth=6, token_hidden=96, channel_hidden=384, img_size=32),  # 0.6 M, 28 to 64 pixels
 }
 PUBLISHED = {"mixer_b16": 76.44, "mixer_l16": 71.76}
 LICENCES = dict.fromkeys(["mixer_s32", "mixer_s16", "mixer_b32", "mixer_b16", "mixer_l16"], "Apache-2.0")

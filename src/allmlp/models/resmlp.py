@@ -26,7 +26,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "resmlp_s12_class": dict(patch_size=16, dim=384, depth=12, head="class_mlp"),  # 17.7 M
     "resmlp_s24_class": dict(patch_size=16, dim=384, depth=24, head="class_mlp"),  # 32.4 M
     "resmlp_s36_class": dict(patch_size=16, dim=384, depth=36, head="class_mlp"),  # 47.1 M
-    "resmlp_xs": dict(patch_size=4, dim=128, depth=8, img_size=32),
+    "resmlp_xs": dict(patch_size=4, dim=96, depth=6, layer_scale=1.0, img_size=32),  # 0.5 M, for 28 to 64 pixels
 }
 PUBLISHED = {
     "resmlp_s12": 76.6,
