@@ -1,6 +1,6 @@
 """sMLPNet: a depthwise convolution, then mixing along rows and columns apart (Tang et al., 2022; the release)."""
 
-# axes: b batch, c channels, h w pixels, y x rows and columns of the grid, n = y · x tokens
+# axes: b batch, c channels, y x rows and columns of the grid
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,10 +11,9 @@ from torch.nn import functional as F
 
 from allmlp.errors import ModelError
 from allmlp.models.arguments import hidden_width, image_size, number, whole, wholes
-from allmlp.models.base import ImageModel
+from allmlp.models.pyramid import Pyramid, grids
 from allmlp.nn.mixing import AlongColumns, AlongRows, linear_rates, stochastic_depth
 from allmlp.nn.mlp import Mlp
-from allmlp.nn.patches import check_image, to_tokens
 from allmlp.registry import register
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -84,7 +83,7 @@ class Stage(nn.Module):
 
 
 @register("smlpnet", variants=VARIANTS, published=PUBLISHED, licences=LICENCES, paper="arXiv:2109.05422")
-class SMLPNet(ImageModel):
+class SMLPNet(Pyramid):
     """dim: channels of the first stage; each further stage doubles them and halves the grid (an odd
     grid loses its last row or column, as the release's strided convolution does).
     drop_path grows linearly over the blocks of all stages."""
@@ -108,8 +107,8 @@ class SMLPNet(ImageModel):
         depths, dim = wholes("depths", depths), whole("dim", dim)
         width = dim * 2 ** (len(depths) - 1)
         super().__init__(img_size=size, in_chans=in_chans, num_classes=num_classes, num_features=width)
-        grids = [(size[0] // (patch_size * 2**s), size[1] // (patch_size * 2**s)) for s in range(len(depths))]
-        if min(grids[-1]) < 1:
+        sizes = grids(size, [patch_size] + [2] * (len(depths) - 1))
+        if min(sizes[-1]) < 1:
             least = patch_size * 2 ** (len(depths) - 1)
             raise ModelError(
                 f"img_size={img_size!r} leaves nothing for stage {len(depths)}",
@@ -118,7 +117,7 @@ class SMLPNet(ImageModel):
         rates = iter(linear_rates(number("drop_path", drop_path, below=1), sum(depths)))
         self.stages = nn.ModuleList()
         chans, stride = in_chans, patch_size
-        for s, (depth, grid) in enumerate(zip(depths, grids, strict=True)):
+        for s, (depth, grid) in enumerate(zip(depths, sizes, strict=True)):
             blocks = [
                 SparseMLPBlock(dim=dim * 2**s, grid=grid, hidden=hidden_width(dim * 2**s, expansion), drop_path=next(rates))
                 for _ in range(depth)
@@ -127,26 +126,3 @@ class SMLPNet(ImageModel):
             chans, stride = dim * 2**s, 2
         self.norm = nn.BatchNorm2d(width)
         self.head = self.new_head(num_classes)
-
-    def begin(self, image: Tensor) -> Tensor:  # b c h w → b c h w
-        check_image(image, self.img_size, self.in_chans)
-        return image
-
-    def steps(self) -> Sequence[nn.Module]:
-        return list(self.stages)
-
-    def end(self, x: Tensor) -> Tensor:  # b c y x → b n c
-        return to_tokens(self.normed(x))
-
-    def normed(self, x: Tensor) -> Tensor:  # b c y x → b c y x
-        return self.norm(x) if x.shape[1] == self.num_features else x
-
-    def pool(self, tokens: Tensor) -> Tensor:  # b n c → b c
-        return tokens.mean(1)
-
-    def grid_view(self, x: Tensor) -> Tensor:  # b c y x → b c y x
-        return x
-
-    def new_head(self, num_classes: int) -> nn.Module:
-        """torch's own initialisation, as everywhere in the release."""
-        return nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()

@@ -23,7 +23,8 @@ class Layout:
     mark: str
     """A tensor's name, or the beginning of one, that only this layout has."""
     renames: Sequence[tuple[str, str]]
-    """(regular expression of our name, template of theirs); `{j}` is the block counted through the stages."""
+    """(regular expression of our name, template of theirs); `{j}` is the block counted through the stages,
+    `{last}` the last stage, and `{s-1}` or `{i+2}` a number that the source counts from elsewhere."""
     to_ours: Callable[[str, Tensor], Tensor] = lambda name, tensor: tensor
     """(their name, their tensor) → a tensor in our axis order."""
 
@@ -32,13 +33,17 @@ class Layout:
         for pattern, template in self.renames:
             match = re.fullmatch(pattern, ours)
             if match:
-                groups = match.groupdict()
+                groups = {**match.groupdict(), "last": str(len(depths) - 1)}
                 if "s" in groups and "i" in groups:
                     groups["j"] = str(sum(depths[: int(groups["s"])]) + int(groups["i"]))
-                return template.format(**groups)
+                for letter, distance in ELSEWHERE.findall(template):
+                    groups[letter + distance] = str(int(groups[letter]) + int(distance))
+                return template.format_map(groups)
         return None
 
 
+ELSEWHERE = re.compile(r"\{(\w)([+-]\d+)\}")
+"""A number of ours and how far the source's is from it, in a template."""
 BLOCK = r"blocks\.(?P<i>\d+)\."
 """The beginning of our names inside block i of a token model."""
 STAGE = r"stages\.(?P<s>\d+)\.blocks\.(?P<i>\d+)\."
