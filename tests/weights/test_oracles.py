@@ -25,6 +25,7 @@ TORCH: dict[str, Any] = {
     "mixer_timm": ("timm", "mixer", lambda c: dict(dim=c["embed_dim"], depth=c["num_blocks"], patch_size=c["patch_size"])),
     "resmlp": ("deit", "resmlp", lambda c: dict(dim=c["embed_dim"], depth=c["depth"], patch_size=c["patch_size"])),
     "resmlp_timm": ("timm", "resmlp", lambda c: dict(dim=c["embed_dim"], depth=c["num_blocks"], patch_size=c["patch_size"])),
+    "gmlp_timm": ("timm", "gmlp", lambda c: dict(dim=c["embed_dim"], depth=c["num_blocks"], patch_size=c["patch_size"])),
     "smlpnet": ("spach", "smlpnet", lambda c: dict(dim=c["dim"], depths=tuple(c["depths"]), patch_size=c["patch_size"])),
 }
 

@@ -47,7 +47,7 @@ def number(name: str, value: object, *, least: float = 0.0, below: float = float
 
 def hidden_width(dim: int, expansion: object, *, name: str = "expansion") -> int:
     """Channels inside an MLP that widens `dim` by `expansion`; at least one."""
-    width = int(number(name, expansion) * dim + 1e-6)  # 1/49 · 49 is one, whatever floats say
+    width = int(number(name, expansion, below=1e6) * dim + 1e-6)  # 1/49 · 49 is one, whatever floats say
     if width < 1:
         raise ModelError(f"{name}={expansion!r} leaves no hidden channel of {dim}", mend=f"give {name} at least {1 / dim:.3g}")
     return width
