@@ -16,6 +16,7 @@ from allmlp.nn.mlp import Mlp
 FAMILIES: dict[str, dict[str, Any]] = {
     "mixer": dict(dim=8, depth=2, patch_size=4, token_hidden=4, channel_hidden=8, img_size=16, num_classes=3),
     "gmlp": dict(dim=8, depth=2, patch_size=4, expansion=6, img_size=16, num_classes=3),
+    "ffonly": dict(dim=8, depth=2, patch_size=4, expansion=4, img_size=16, num_classes=3),
     "resmlp": dict(dim=8, depth=2, patch_size=4, layer_scale=0.1, expansion=2, head="mean", img_size=16, num_classes=3),
     "smlpnet": dict(dim=4, depths=(1, 1), patch_size=4, expansion=2, img_size=16, num_classes=3),
 }

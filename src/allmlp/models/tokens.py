@@ -4,6 +4,8 @@
 
 from collections.abc import Sequence
 
+import torch
+from timm.layers import trunc_normal_
 from torch import Tensor, nn
 
 from allmlp.models.arguments import image_size, whole
@@ -41,3 +43,25 @@ class TokenModel(ImageModel):
 
     def grid_view(self, x: Tensor) -> Tensor:  # b n c → b c y x
         return to_grid(x, self.grid)
+
+
+class ClassTokenModel(TokenModel):
+    """The same with a learnt token before the patches, which gathers what the head needs (ViT, section 3.1)."""
+
+    def __init__(self, *, img_size: int | tuple[int, int], in_chans: int, num_classes: int, patch_size: int, dim: int) -> None:
+        super().__init__(img_size=img_size, in_chans=in_chans, num_classes=num_classes, patch_size=patch_size, dim=dim)
+        self.class_token = nn.Parameter(torch.empty(1, 1, dim))
+        trunc_normal_(self.class_token, std=0.02)
+
+    def begin(self, image: Tensor) -> Tensor:  # b c h w → b (1 + n) c
+        patches = self.patches(image)
+        return torch.cat([self.class_token.expand(len(patches), -1, -1), patches], 1)
+
+    def pool(self, tokens: Tensor) -> Tensor:  # b (1 + n) c → b c
+        return tokens[:, 0]
+
+    def grid_view(self, x: Tensor) -> Tensor:  # b (1 + n) c → b c y x
+        return to_grid(x[:, 1:], self.grid)
+
+    def no_weight_decay(self) -> set[str]:
+        return {"class_token"}
