@@ -19,7 +19,7 @@ from allmlp.registry import family_of
 
 PATCH, CLASSES = 4, 5
 _SMALL = {"dim": 8, "depth": 2, "patch_size": PATCH, "token_hidden": 6, "channel_hidden": 12, "num_classes": CLASSES}
-_SMALL |= {"channels": 8, "conv_blocks": 1}
+_SMALL |= {"channels": 8, "conv_blocks": 1, "heads": 2}
 
 
 def small_values(name: str) -> dict[str, Any]:
@@ -34,6 +34,8 @@ def small_values(name: str) -> dict[str, Any]:
         values["depths"] = (1,) * (stages - 1) + (2,)
     if "dims" in values:
         values["dims"] = tuple(8 + 4 * stage for stage in range(stages))
+    if "segments" in values:
+        values["segments"] = (4,) * stages
     if "sharesets" in values:
         values["sharesets"] = tuple(2**stage for stage in range(stages))
     values["img_size"] = _side(name, values)

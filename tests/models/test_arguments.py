@@ -18,6 +18,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "gmlp": dict(dim=8, depth=2, patch_size=4, expansion=6, img_size=16, num_classes=3),
     "ffonly": dict(dim=8, depth=2, patch_size=4, expansion=4, img_size=16, num_classes=3),
     "resmlp": dict(dim=8, depth=2, patch_size=4, layer_scale=0.1, expansion=2, head="mean", img_size=16, num_classes=3),
+    "vip": dict(dims=(8, 12), depths=(1, 1), segments=(4, 2), patch_size=4, transitions=(True,), expansions=(3, 2), img_size=16),
     "smlpnet": dict(dim=4, depths=(1, 1), patch_size=4, expansion=2, img_size=16, num_classes=3),
 }
 EVERY = {family: {**values, "in_chans": 3, "drop_path": 0.1} for family, values in FAMILIES.items()}
@@ -93,7 +94,7 @@ def test_the_message_says_what_is_wrong_and_the_mend_what_fits(
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_needs_its_own_values(family: str) -> None:
-    with pytest.raises(ModelError, match=f"{family} is a family: it does not say dim, depth") as error:
+    with pytest.raises(ModelError, match=f"{family} is a family: it does not say dims?, depths?") as error:
         create_model(family)
     assert f"{family}_" in error.value.mend
 

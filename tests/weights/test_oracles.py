@@ -31,6 +31,18 @@ TORCH: dict[str, Any] = {
         "ffonly",
         lambda c: dict(dim=c["embed_dim"], depth=c["depth"], patch_size=c["patch_size"], expansion=c["mlp_ratio"]),
     ),
+    "vip": (
+        "vip",
+        "vip",
+        lambda c: dict(
+            dims=c["embed_dims"],
+            depths=c["layers"],
+            segments=c["segment_dim"],
+            patch_size=c["patch_size"],
+            transitions=c["transitions"][:-1],
+            expansions=c["mlp_ratios"],
+        ),
+    ),
     "smlpnet": ("spach", "smlpnet", lambda c: dict(dim=c["dim"], depths=tuple(c["depths"]), patch_size=c["patch_size"])),
 }
 

@@ -36,6 +36,15 @@ def _one_a_stage(name: str, value: Sequence[object], count: int | None) -> None:
         )
 
 
+def switches(name: str, value: object, count: int) -> tuple[bool, ...]:
+    """`value` as a tuple of `count` truth values."""
+    if not isinstance(value, Sequence) or len(value) != count or not all(isinstance(v, bool) for v in value):
+        raise ModelError(
+            f"{name}={value!r} is not a list of {count} truth values", mend=f"give {name} {count} of True or False"
+        )
+    return tuple(value)
+
+
 def number(name: str, value: object, *, least: float = 0.0, below: float = float("inf")) -> float:
     """`value` as a float with least ≤ value < below."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < below:

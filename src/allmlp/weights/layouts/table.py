@@ -5,7 +5,7 @@ direction only (the model says which names it needs), so a source with extra ten
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -27,6 +27,10 @@ class Layout:
     `{last}` the last stage, and `{s-1}` or `{i+2}` a number that the source counts from elsewhere."""
     to_ours: Callable[[str, Tensor], Tensor] = lambda name, tensor: tensor
     """(their name, their tensor) → a tensor in our axis order."""
+
+    def names_of(self, ours: Iterable[str], depths: Depths) -> dict[str, str | None]:
+        """Every one of our parameters and what this source calls it."""
+        return {name: self.name_of(name, depths) for name in ours}
 
     def name_of(self, ours: str, depths: Depths) -> str | None:
         """What this source calls our parameter; None when it has no name for it."""
