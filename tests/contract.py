@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from allmlp.errors import ModelError
 from allmlp.models import create_model, list_models
 from allmlp.models.base import ImageModel
+from allmlp.nn.external import Memory
 from allmlp.registry import family_of
 
 PATCH, CLASSES = 4, 5
@@ -76,10 +77,12 @@ def build(name: str, **changed: Any) -> ImageModel:
 
 
 def awake(model: ImageModel) -> ImageModel:
-    """The same model with a head that is not zero, so that what lies below it shows in the logits."""
+    """The same model with weights that are not near zero where they would hide from the logits what lies below."""
+    torch.manual_seed(1)
     if isinstance(model.head, nn.Linear):
-        torch.manual_seed(1)
         nn.init.normal_(model.head.weight)
+    for memory in (m for m in model.modules() if isinstance(m, Memory)):
+        nn.init.normal_(memory.keys.weight)  # small ones hardly tell images apart
     return model
 
 

@@ -18,12 +18,13 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "gmlp": dict(dim=8, depth=2, patch_size=4, expansion=6, img_size=16, num_classes=3),
     "ffonly": dict(dim=8, depth=2, patch_size=4, expansion=4, img_size=16, num_classes=3),
     "resmlp": dict(dim=8, depth=2, patch_size=4, layer_scale=0.1, expansion=2, head="mean", img_size=16, num_classes=3),
+    "eamlp": dict(dim=8, depth=2, heads=2, patch_size=4, expansion=3, img_size=16, num_classes=3),
     "vip": dict(dims=(8, 12), depths=(1, 1), segments=(4, 2), patch_size=4, transitions=(True,), expansions=(3, 2), img_size=16),
     "smlpnet": dict(dim=4, depths=(1, 1), patch_size=4, expansion=2, img_size=16, num_classes=3),
 }
 EVERY = {family: {**values, "in_chans": 3, "drop_path": 0.1} for family, values in FAMILIES.items()}
 EVERY["mixer"]["act"] = "gelu"
-WHOLES = {"dim", "depth", "patch_size", "token_hidden", "channel_hidden", "num_classes", "in_chans"}
+WHOLES = {"dim", "depth", "heads", "patch_size", "token_hidden", "channel_hidden", "num_classes", "in_chans"}
 SHARES = {"drop_path"}
 NOT_WHOLE: list[Any] = [0, -3, 2.0, 2.5, "8", True, [8], {}, float("nan"), float("inf"), Fraction(2), 10**30, np.float32(4), b"8"]
 NOT_A_SHARE: list[Any] = [-0.1, 1, 1.5, float("nan"), float("inf"), "0.1", None, True, [0.1], 10**400]

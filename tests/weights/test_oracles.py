@@ -26,6 +26,11 @@ TORCH: dict[str, Any] = {
     "resmlp": ("deit", "resmlp", lambda c: dict(dim=c["embed_dim"], depth=c["depth"], patch_size=c["patch_size"])),
     "resmlp_timm": ("timm", "resmlp", lambda c: dict(dim=c["embed_dim"], depth=c["num_blocks"], patch_size=c["patch_size"])),
     "gmlp_timm": ("timm", "gmlp", lambda c: dict(dim=c["embed_dim"], depth=c["num_blocks"], patch_size=c["patch_size"])),
+    "eamlp": (
+        "eanet",
+        "eamlp",
+        lambda c: dict(dim=c["embed_dim"], depth=c["depth"], heads=c["num_heads"], expansion=c["mlp_ratio"]),
+    ),
     "ff_only": (
         "ff-only",
         "ffonly",
