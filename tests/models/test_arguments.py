@@ -79,7 +79,7 @@ def test_an_impossible_value_is_refused_by_name_with_a_mend(family: str, name: s
         ("mixer", dict(img_size=None), "img_size=None", "as an int"),
         ("smlpnet", dict(img_size=4), "leaves nothing for stage 2", "at least 8 pixels a side"),
         ("mixer", dict(drop_pat=0.1), "has no hyper-parameter 'drop_pat'", "did you mean drop_path?"),
-        ("resmlp", dict(token_hidden=8), "has no hyper-parameter 'token_hidden'", "choose one of"),
+        ("resmlp", dict(act="gelu"), "has no hyper-parameter 'act'", "choose one of"),
     ],
 )
 def test_the_message_says_what_is_wrong_and_the_mend_what_fits(
