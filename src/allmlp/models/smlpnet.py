@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from allmlp.errors import ModelError
-from allmlp.models.arguments import hidden_width, image_size, number, whole, wholes
+from allmlp.models.arguments import choice, hidden_width, image_size, number, whole, wholes
 from allmlp.models.pyramid import Pyramid, grids
+from allmlp.nn.fusion import SplitAttention
 from allmlp.nn.mixing import AlongColumns, AlongRows, linear_rates, stochastic_depth
 from allmlp.nn.mlp import Mlp
 from allmlp.registry import register
@@ -46,20 +47,37 @@ class SparseMix(nn.Module):
         self.norm = nn.BatchNorm2d(dim)
         self.along_columns = AlongColumns(grid[1], grid[1])
         self.along_rows = AlongRows(grid[0], grid[0])
-        self.fuse = nn.Conv2d(3 * dim, dim, 1, bias=False)
+        self.fuse: nn.Module = nn.Conv2d(3 * dim, dim, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:  # b c y x → b c y x
         x = F.gelu(self.norm(x))
-        return self.fuse(torch.cat([x, self.along_columns(x), self.along_rows(x)], 1))
+        return self.fused(x, self.along_columns(x), self.along_rows(x))
+
+    def fused(self, *branches: Tensor) -> Tensor:  # 3 times b c y x → b c y x
+        return self.fuse(torch.cat(branches, 1))
+
+
+class SplitSparseMix(SparseMix):
+    """The three branches weighed by split attention, as ViP does: an alternative that is not the release's."""
+
+    def __init__(self, dim: int, grid: tuple[int, int]) -> None:
+        super().__init__(dim, grid)
+        self.fuse = SplitAttention(dim)
+
+    def fused(self, *branches: Tensor) -> Tensor:  # 3 times b c y x → b c y x
+        return self.fuse(*branches)
+
+
+FUSIONS = {"linear": SparseMix, "split_attention": SplitSparseMix}
 
 
 class SparseMLPBlock(nn.Module):
     """One residual over depthwise convolution and sparse mixing, one over the channel MLP."""
 
-    def __init__(self, *, dim: int, grid: tuple[int, int], hidden: int, drop_path: float) -> None:
+    def __init__(self, *, dim: int, grid: tuple[int, int], hidden: int, drop_path: float, fusion: str = "linear") -> None:
         super().__init__()
         self.depthwise = DepthwiseMix(dim)
-        self.sparse = SparseMix(dim, grid)
+        self.sparse = FUSIONS[fusion](dim, grid)
         self.channel_norm = nn.LayerNorm(dim)
         self.channel_mlp = Mlp(dim, hidden)
         self.drop_path = stochastic_depth(drop_path)
@@ -86,6 +104,7 @@ class Stage(nn.Module):
 class SMLPNet(Pyramid):
     """dim: channels of the first stage; each further stage doubles them and halves the grid (an odd
     grid loses its last row or column, as the release's strided convolution does).
+    fusion: of the three branches of a sparse mix, "linear" as released, or "split_attention" as in ViP.
     drop_path grows linearly over the blocks of all stages."""
 
     PREPROCESSING = {"crop_ratio": 0.875}
@@ -98,6 +117,7 @@ class SMLPNet(Pyramid):
         depths: Sequence[int],
         patch_size: int = 4,
         expansion: float = 3,
+        fusion: str = "linear",
         img_size: int | tuple[int, int] = 224,
         in_chans: int = 3,
         num_classes: int = 1000,
@@ -114,14 +134,13 @@ class SMLPNet(Pyramid):
                 f"img_size={img_size!r} leaves nothing for stage {len(depths)}",
                 mend=f"use at least {least} pixels a side, a smaller patch_size, or fewer depths",
             )
+        block: dict[str, Any] = dict(fusion=choice("fusion", fusion, list(FUSIONS)))
         rates = iter(linear_rates(number("drop_path", drop_path, below=1), sum(depths)))
         self.stages = nn.ModuleList()
         chans, stride = in_chans, patch_size
         for s, (depth, grid) in enumerate(zip(depths, sizes, strict=True)):
-            blocks = [
-                SparseMLPBlock(dim=dim * 2**s, grid=grid, hidden=hidden_width(dim * 2**s, expansion), drop_path=next(rates))
-                for _ in range(depth)
-            ]
+            block |= dict(dim=dim * 2**s, grid=grid, hidden=hidden_width(dim * 2**s, expansion))
+            blocks = [SparseMLPBlock(**block, drop_path=next(rates)) for _ in range(depth)]
             self.stages.append(Stage(chans=chans, dim=dim * 2**s, stride=stride, blocks=blocks))
             chans, stride = dim * 2**s, 2
         self.norm = nn.BatchNorm2d(width)
