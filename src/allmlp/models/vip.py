@@ -37,7 +37,7 @@ LICENCES = dict.fromkeys(["vip_s7", "vip_m7", "vip_l7"], "MIT")
 
 
 class PermuteMix(nn.Module):
-    """Along the height, along the width and along the channels, weighed by split attention (section 3.2)."""
+    """Along the height, along the width and along the channels, weighed by split attention ("Weighted Permute-MLP")."""
 
     def __init__(self, *, dim: int, segments: int, grid: tuple[int, int]) -> None:
         super().__init__()

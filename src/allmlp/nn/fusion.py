@@ -10,7 +10,7 @@ class SplitAttention(nn.Module):
     """A sum of branches whose weights, one a channel and branch, sum to one over the branches.
 
     They follow from the channels' means over the grid and all branches, by an MLP that narrows to a
-    quarter (ViP, section 3.2, after ResNeSt, section 3).
+    quarter (ViP, "Weighted Permute-MLP", after ResNeSt, section 3).
     """
 
     def __init__(self, dim: int, *, branches: int = 3) -> None:

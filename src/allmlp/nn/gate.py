@@ -8,7 +8,7 @@ from allmlp.nn.mixing import AlongTokens
 
 
 class SpatialGate(nn.Module):
-    """One half of the channels, mixed along the tokens, multiplies the other half (gMLP, equation 2).
+    """One half of the channels, mixed along the tokens, multiplies the other half (gMLP, section 2.1).
 
     It starts open: almost no mixing and a bias of one, so that a fresh block is a plain MLP.
     """

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 class SegmentsAlongRows(nn.Linear):
     """Mix the height axis and the channels of one segment, each column of the grid and each segment by itself.
 
-    The matrix has y · s inputs; with as many segments as rows, as in the paper, these are c (section 3.1).
+    The matrix has y · s inputs; with as many segments as rows, as in the paper, these are c (ViP, "Permute-MLP").
     """
 
     def __init__(self, *, dim: int, segments: int, rows: int) -> None:
