@@ -1,34 +1,59 @@
 """What every registered model is held to: each variant, made small enough to test in milliseconds.
 
 A new architecture is found through the registry; whatever hyper-parameters it shares with the others
-by name (dim, depth, depths, ...) are shrunk here.
+by name (dim, depth, depths, ...) are shrunk here, and the image until the last grid has two rows.
 """
 
 # axes: b batch, c channels, h w pixels, k classes
 
+import inspect
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from allmlp.errors import ModelError
 from allmlp.models import create_model, list_models
 from allmlp.models.base import ImageModel
+from allmlp.nn.external import Memory
 from allmlp.registry import family_of
 
 PATCH, CLASSES = 4, 5
 _SMALL = {"dim": 8, "depth": 2, "patch_size": PATCH, "token_hidden": 6, "channel_hidden": 12, "num_classes": CLASSES}
+_SMALL |= {"channels": 8, "conv_blocks": 1, "heads": 2}
 
 
 def small_values(name: str) -> dict[str, Any]:
     """The variant's hyper-parameters, with sizes cut down and everything else kept."""
-    values = dict(family_of(name).variants[name])
+    family = family_of(name)
+    values = dict(family.variants[name])
     stages = len(values.get("depths", (1,)))
     values.update({key: value for key, value in _SMALL.items() if key in values or key == "num_classes"})
-    values["patch_size"] = PATCH
+    if "patch_size" in inspect.signature(family.builder).parameters:
+        values["patch_size"] = PATCH
     if "depths" in values:
         values["depths"] = (1,) * (stages - 1) + (2,)
-    values["img_size"] = PATCH * 2**stages
+    if "dims" in values:
+        values["dims"] = tuple(8 + 4 * stage for stage in range(stages))
+    if "segments" in values:
+        values["segments"] = (4,) * stages
+    if "sharesets" in values:
+        values["sharesets"] = tuple(2**stage for stage in range(stages))
+    values["img_size"] = _side(name, values)
     return values
+
+
+def _side(name: str, values: dict[str, Any]) -> int:
+    """The smallest image, in pixels a side, whose last grid has two rows."""
+    side, rows = PATCH, 0
+    while rows < 2:
+        side *= 2
+        try:
+            with torch.device("meta"):
+                rows = side // create_model(name, **{**values, "img_size": side}).feature_info[-1]["reduction"]
+        except ModelError:  # too small for the last stage
+            continue
+    return side
 
 
 def small_models() -> dict[str, dict[str, Any]]:
@@ -52,10 +77,12 @@ def build(name: str, **changed: Any) -> ImageModel:
 
 
 def awake(model: ImageModel) -> ImageModel:
-    """The same model with a head that is not zero, so that what lies below it shows in the logits."""
+    """The same model with weights that are not near zero where they would hide from the logits what lies below."""
+    torch.manual_seed(1)
     if isinstance(model.head, nn.Linear):
-        torch.manual_seed(1)
         nn.init.normal_(model.head.weight)
+    for memory in (m for m in model.modules() if isinstance(m, Memory)):
+        nn.init.normal_(memory.keys.weight)  # small ones hardly tell images apart
     return model
 
 

@@ -42,7 +42,7 @@ def _entrypoint(name: str) -> Callable[..., nn.Module]:
             "crop_pct": spec.crop_ratio,
             "crop_mode": spec.crop_mode,
             "interpolation": spec.interpolation,
-            "first_conv": "stages.0.embed" if model.family == "smlpnet" else "patches.proj",
+            "first_conv": next(n for n, part in model.named_modules() if isinstance(part, nn.Conv2d | nn.Linear)),
             "classifier": "head",
         }
         built: nn.Module = model

@@ -16,12 +16,16 @@ from conftest import attempt
 
 FAMILIES: dict[str, dict[str, Any]] = {
     "mixer": dict(dim=8, depth=2, patch_size=4, token_hidden=4, channel_hidden=8, img_size=16, num_classes=3),
+    "gmlp": dict(dim=8, depth=2, patch_size=4, expansion=6, img_size=16, num_classes=3),
+    "ffonly": dict(dim=8, depth=2, patch_size=4, expansion=4, img_size=16, num_classes=3),
     "resmlp": dict(dim=8, depth=2, patch_size=4, layer_scale=0.1, expansion=2, head="mean", img_size=16, num_classes=3),
+    "eamlp": dict(dim=8, depth=2, heads=2, patch_size=4, expansion=3, img_size=16, num_classes=3),
+    "vip": dict(dims=(8, 12), depths=(1, 1), segments=(4, 2), patch_size=4, transitions=(True,), expansions=(3, 2), img_size=16),
     "smlpnet": dict(dim=4, depths=(1, 1), patch_size=4, expansion=2, img_size=16, num_classes=3),
 }
 EVERY = {family: {**values, "in_chans": 3, "drop_path": 0.1} for family, values in FAMILIES.items()}
 EVERY["mixer"]["act"] = "gelu"
-WHOLES = {"dim", "depth", "patch_size", "token_hidden", "channel_hidden", "num_classes", "in_chans"}
+WHOLES = {"dim", "depth", "heads", "patch_size", "token_hidden", "channel_hidden", "num_classes", "in_chans"}
 SHARES = {"drop_path"}
 NOT_WHOLE: list[Any] = [
     0,
@@ -91,7 +95,7 @@ def test_an_impossible_value_is_refused_by_name_with_a_mend(family: str, name: s
         ("mixer", dict(img_size=None), "img_size=None", "as an int"),
         ("smlpnet", dict(img_size=4), "leaves nothing for stage 2", "at least 8 pixels a side"),
         ("mixer", dict(drop_pat=0.1), "has no hyper-parameter 'drop_pat'", "did you mean drop_path?"),
-        ("resmlp", dict(token_hidden=8), "has no hyper-parameter 'token_hidden'", "choose one of"),
+        ("resmlp", dict(act="gelu"), "has no hyper-parameter 'act'", "choose one of"),
     ],
 )
 def test_the_message_says_what_is_wrong_and_the_mend_what_fits(
@@ -107,7 +111,7 @@ def test_the_message_says_what_is_wrong_and_the_mend_what_fits(
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_needs_its_own_values(family: str) -> None:
-    with pytest.raises(ModelError, match=f"{family} is a family: it does not say dim, depth") as error:
+    with pytest.raises(ModelError, match=f"{family} is a family: it does not say dims?, depths?") as error:
         create_model(family)
     assert f"{family}_" in error.value.mend
 

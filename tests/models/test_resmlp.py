@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from allmlp.errors import ModelError
 from allmlp.models import create_model
 from allmlp.nn.affine import Affine, LayerScale
 
@@ -128,3 +129,67 @@ def test_the_class_token_does_not_decay() -> None:
 
 def test_evaluation_keeps_nine_tenths_of_the_picture() -> None:
     assert small().preprocessing.crop_ratio == 0.9
+
+
+MIXERS = ["linear", "none", "mlp", "conv3x3", "depthwise3x3", "separable"]
+
+
+@pytest.mark.parametrize(
+    ("values", "count"),
+    [
+        (dict(token_mixing="linear"), 15_350_872),
+        (dict(token_mixing="none"), 14_887_528),
+        (dict(token_mixing="mlp"), 18_587_224),
+        (dict(token_mixing="conv3x3"), 30_817_384),
+        (dict(token_mixing="depthwise3x3"), 14_933_608),
+        (dict(token_mixing="separable"), 16_707_688),
+        (dict(norm="layernorm"), 15_350_872),
+    ],
+    ids=str,
+)
+def test_ablations_of_s12_have_the_articles_number_of_parameters(values: dict[str, str], count: int) -> None:
+    with torch.device("meta"):
+        model = create_model("resmlp_s12", **values)
+    assert sum(p.numel() for p in model.parameters()) == count
+
+
+@pytest.mark.parametrize(("mixing", "reach"), [("none", 0), ("conv3x3", 9), ("depthwise3x3", 9), ("separable", 9), ("mlp", 32)])
+def test_an_ablation_reaches_the_patches_it_says_on_a_wide_grid(mixing: str, reach: int) -> None:
+    torch.manual_seed(0)
+    mix = small(token_mixing=mixing, img_size=(32, 64)).blocks[0].token_mix
+    still = torch.randn(1, 32, 16)
+    struck = still.clone()
+    struck[0, 8 + 3, 5] += 1  # row 1, column 3, channel 5
+    with torch.no_grad():
+        moved = (mix(struck) - mix(still))[0].reshape(4, 8, 16).abs() > 0
+    if mixing == "none":
+        assert moved.sum() == 1
+        return
+    assert moved.any(2).sum() == reach
+    assert moved.any(2)[0:3, 2:5].all()
+    assert moved.any(1).any(0).sum() == (16 if mixing in ("conv3x3", "separable") else 1)
+
+
+@pytest.mark.parametrize("values", [*(dict(token_mixing=m) for m in MIXERS), dict(norm="layernorm")], ids=str)
+@pytest.mark.parametrize("head", ["mean", "class_mlp"])
+def test_ablations_learn_and_export_like_the_rest(values: dict[str, str], head: str) -> None:
+    torch.manual_seed(0)
+    model = small(head=head, layer_scale=0.1, img_size=(32, 16), **values)
+    x = torch.randn(4, 3, 32, 16)
+    nn.functional.cross_entropy(model(x), torch.arange(4)).backward()
+    assert [n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().max() > 0] == []
+    exported = torch.export.export(model.eval(), (x,)).module()
+    torch.testing.assert_close(exported(x), model(x))
+    assert model.twin().state_dict().keys() == model.state_dict().keys()
+
+
+def test_a_layer_norm_can_stand_where_affine_does() -> None:
+    model = small(head="class_mlp", norm="layernorm")
+    assert not any(isinstance(m, Affine) for m in model.modules())
+    assert [m.eps for m in model.modules() if isinstance(m, nn.LayerNorm)] == [1e-6] * (2 * 4 + 1)
+
+
+@pytest.mark.parametrize("values", [dict(token_mixing="conv"), dict(norm="batchnorm")], ids=str)
+def test_an_unknown_ablation_is_refused(values: dict[str, str]) -> None:
+    with pytest.raises(ModelError, match="is not known"):
+        small(**values)

@@ -140,3 +140,31 @@ def test_only_the_last_stage_wears_the_final_norm() -> None:
     assert torch.equal(plain[1], normed[1])
     torch.testing.assert_close(normed[2], model.norm(plain[2]))
     assert not torch.allclose(normed[2], plain[2])
+
+
+def test_fusion_by_split_attention_weighs_the_three_branches() -> None:
+    torch.manual_seed(0)
+    mix = small(fusion="split_attention", img_size=(16, 32)).stages[0].blocks[0].sparse.eval()
+    x = torch.randn(2, 4, 8, 16)
+    with torch.no_grad():
+        active = nn.functional.gelu(mix.norm(x))
+        branches = torch.stack([active, mix.along_columns(active), mix.along_rows(active)])
+        means = branches.sum(0).mean((2, 3))
+        weights = mix.fuse.fc2(nn.functional.gelu(mix.fuse.fc1(means))).reshape(2, 4, 3).softmax(2)
+        torch.testing.assert_close(mix(x), torch.einsum("kbcyx,bck->bcyx", branches, weights))
+
+
+def test_fusion_is_linear_as_released_unless_asked_for() -> None:
+    assert isinstance(small().stages[0].blocks[0].sparse.fuse, nn.Conv2d)
+    with pytest.raises(ModelError, match="fusion='concat' is not known"):
+        small(fusion="concat")
+
+
+def test_a_model_with_split_attention_learns_and_exports_like_the_rest() -> None:
+    torch.manual_seed(0)
+    model = small(fusion="split_attention", img_size=(16, 32))
+    x = torch.randn(4, 3, 16, 32)
+    nn.functional.cross_entropy(model(x), torch.arange(4)).backward()
+    assert [n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().max() > 0] == []
+    exported = torch.export.export(model.eval(), (x,)).module()
+    torch.testing.assert_close(exported(x), model(x))

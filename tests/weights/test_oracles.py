@@ -25,6 +25,29 @@ TORCH: dict[str, Any] = {
     "mixer_timm": ("timm", "mixer", lambda c: dict(dim=c["embed_dim"], depth=c["num_blocks"], patch_size=c["patch_size"])),
     "resmlp": ("deit", "resmlp", lambda c: dict(dim=c["embed_dim"], depth=c["depth"], patch_size=c["patch_size"])),
     "resmlp_timm": ("timm", "resmlp", lambda c: dict(dim=c["embed_dim"], depth=c["num_blocks"], patch_size=c["patch_size"])),
+    "gmlp_timm": ("timm", "gmlp", lambda c: dict(dim=c["embed_dim"], depth=c["num_blocks"], patch_size=c["patch_size"])),
+    "eamlp": (
+        "eanet",
+        "eamlp",
+        lambda c: dict(dim=c["embed_dim"], depth=c["depth"], heads=c["num_heads"], expansion=c["mlp_ratio"]),
+    ),
+    "ff_only": (
+        "ff-only",
+        "ffonly",
+        lambda c: dict(dim=c["embed_dim"], depth=c["depth"], patch_size=c["patch_size"], expansion=c["mlp_ratio"]),
+    ),
+    "vip": (
+        "vip",
+        "vip",
+        lambda c: dict(
+            dims=c["embed_dims"],
+            depths=c["layers"],
+            segments=c["segment_dim"],
+            patch_size=c["patch_size"],
+            transitions=c["transitions"][:-1],
+            expansions=c["mlp_ratios"],
+        ),
+    ),
     "smlpnet": ("spach", "smlpnet", lambda c: dict(dim=c["dim"], depths=tuple(c["depths"]), patch_size=c["patch_size"])),
 }
 
@@ -36,7 +59,7 @@ def torch_oracle(name: str) -> Oracle:
         config = json.loads(file.metadata()["config"])
     tensors = load_file(ORACLES / f"{name}.safetensors")
     state = {k.removeprefix("state_dict."): v for k, v in tensors.items() if k.startswith("state_dict.")}
-    size = config.get("img_size") or config["image_size"]
+    size = config.get("img_size") or config.get("image_size") or tuple(tensors["input"].shape[2:])
     model = create_model(family, img_size=size, num_classes=config["num_classes"], **ours(config)).eval()
     return model, state, tensors["input"], tensors["logits"]
 

@@ -13,11 +13,36 @@ def whole(name: str, value: object, *, least: int = 1, most: int = 1_000_000) ->
     return value
 
 
-def wholes(name: str, value: object, *, least: int = 1) -> tuple[int, ...]:
-    """`value` as a tuple of ints, not empty."""
-    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
+def wholes(name: str, value: object, *, least: int = 1, count: int | None = None) -> tuple[int, ...]:
+    """`value` as a tuple of ints, not empty; of `count` ints where there must be one for each stage."""
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes) or not value:
         raise ModelError(f"{name}={value!r} is not a list of whole numbers", mend=f"give {name} as, say, (2, 8, 14, 2)")
+    _one_a_stage(name, value, count)
     return tuple(whole(f"{name}[{i}]", v, least=least) for i, v in enumerate(value))
+
+
+def numbers(name: str, value: object, *, count: int) -> tuple[float, ...]:
+    """`value` as a tuple of `count` floats of at least 0, one for each stage."""
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+        raise ModelError(f"{name}={value!r} is not a list of numbers", mend=f"give {name} {count} numbers")
+    _one_a_stage(name, value, count)
+    return tuple(number(f"{name}[{i}]", v) for i, v in enumerate(value))
+
+
+def _one_a_stage(name: str, value: Sequence[object], count: int | None) -> None:
+    if count is not None and len(value) != count:
+        raise ModelError(
+            f"{name}={value!r} does not fit {count} stages", mend=f"give {name} {count} values, one for each stage"
+        )
+
+
+def switches(name: str, value: object, count: int) -> tuple[bool, ...]:
+    """`value` as a tuple of `count` truth values."""
+    if not isinstance(value, Sequence) or len(value) != count or not all(isinstance(v, bool) for v in value):
+        raise ModelError(
+            f"{name}={value!r} is not a list of {count} truth values", mend=f"give {name} {count} of True or False"
+        )
+    return tuple(value)
 
 
 def number(name: str, value: object, *, least: float = 0.0, below: float = float("inf")) -> float:
@@ -29,13 +54,11 @@ def number(name: str, value: object, *, least: float = 0.0, below: float = float
     return float(value)
 
 
-def hidden_width(dim: int, expansion: object) -> int:
+def hidden_width(dim: int, expansion: object, *, name: str = "expansion") -> int:
     """Channels inside an MLP that widens `dim` by `expansion`; at least one."""
-    width = int(number("expansion", expansion) * dim + 1e-6)  # 1/49 · 49 is one, whatever floats say
+    width = int(number(name, expansion, below=1e6) * dim + 1e-6)  # 1/49 · 49 is one, whatever floats say
     if width < 1:
-        raise ModelError(
-            f"expansion={expansion!r} leaves no hidden channel of {dim}", mend=f"give expansion at least {1 / dim:.3g}"
-        )
+        raise ModelError(f"{name}={expansion!r} leaves no hidden channel of {dim}", mend=f"give {name} at least {1 / dim:.3g}")
     return width
 
 
@@ -51,8 +74,11 @@ def activation(act: object) -> str:
     return choice("act", act, list(ACTIVATIONS))
 
 
-def image_size(img_size: object, patch_size: int) -> tuple[int, int]:
-    """(height, width) in pixels, each a positive multiple of the patch, from an int or a pair."""
+def image_size(img_size: object, patch_size: int, *, patch: str = "the patch") -> tuple[int, int]:
+    """(height, width) in pixels, each a positive multiple of the patch, from an int or a pair.
+
+    patch: what has `patch_size` pixels a side, in words.
+    """
     pair = img_size if isinstance(img_size, Sequence) and not isinstance(img_size, str) else (img_size, img_size)
     if len(pair) != 2:
         raise ModelError(
@@ -62,5 +88,5 @@ def image_size(img_size: object, patch_size: int) -> tuple[int, int]:
     for side in (height, width):
         if side % patch_size:
             fits = f"{side - side % patch_size or patch_size} or {side - side % patch_size + patch_size}"
-            raise ModelError(f"img_size={img_size!r} is not a multiple of the patch of {patch_size} pixels", mend=f"use {fits}")
+            raise ModelError(f"img_size={img_size!r} is not a multiple of {patch} of {patch_size} pixels", mend=f"use {fits}")
     return height, width

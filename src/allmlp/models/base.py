@@ -135,7 +135,7 @@ class ImageModel(nn.Module, ABC):
         """timm's description of the intermediates: channels and pixels per token."""
         with torch.no_grad(), torch.device("meta"):
             probe = torch.empty(1, self.in_chans, *self.img_size)
-            twin = self.twin()
+            twin = self.twin().eval()
             maps = twin.forward_intermediates(probe, intermediates_only=True)
         return [
             {"num_chs": m.shape[1], "reduction": self.img_size[0] // m.shape[2], "module": f"steps.{i}"}

@@ -2,6 +2,9 @@
 
 # axes: b batch, n tokens, c channels
 
+from collections.abc import Callable
+from functools import partial
+from math import prod
 from typing import Any
 
 import torch
@@ -12,7 +15,8 @@ from allmlp.models.arguments import choice, hidden_width, number, whole
 from allmlp.models.tokens import TokenModel
 from allmlp.nn.affine import Affine, LayerScale
 from allmlp.nn.mixing import AlongTokens, stochastic_depth
-from allmlp.nn.mlp import Mlp
+from allmlp.nn.mlp import Mlp, TokenMlp
+from allmlp.nn.patches import OnGrid
 from allmlp.registry import register
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -49,15 +53,37 @@ def default_layer_scale(depth: int) -> float:
     return 0.1 if depth <= 18 else 1e-5 if depth <= 24 else 1e-6
 
 
+TOKEN_MIXERS: dict[str, Callable[[int, tuple[int, int]], nn.Module]] = {
+    "linear": lambda dim, grid: AlongTokens(prod(grid), prod(grid)),
+    "none": lambda dim, grid: nn.Identity(),
+    "mlp": lambda dim, grid: TokenMlp(prod(grid), 4 * prod(grid)),
+    "conv3x3": lambda dim, grid: OnGrid(grid, nn.Conv2d(dim, dim, 3, padding=1)),
+    "depthwise3x3": lambda dim, grid: OnGrid(grid, nn.Conv2d(dim, dim, 3, padding=1, groups=dim)),
+    "separable": lambda dim, grid: OnGrid(grid, nn.Conv2d(dim, dim, 3, padding=1, groups=dim), nn.Conv2d(dim, dim, 1)),
+}
+"""The paper's A, and what its ablation study puts in the place of A: channels, grid → a map of b n c."""
+NORMS: dict[str, Callable[[int], nn.Module]] = {"affine": Affine, "layernorm": partial(nn.LayerNorm, eps=1e-6)}
+
+
 class ResMLPBlock(nn.Module):
     """x + γ A Aff(x), then x + γ MLP(Aff(x)) (equations 2 and 3; γ is the second Aff, without β as released)."""
 
-    def __init__(self, *, tokens: int, dim: int, hidden: int, layer_scale: float, drop_path: float) -> None:
+    def __init__(
+        self,
+        *,
+        grid: tuple[int, int],
+        dim: int,
+        hidden: int,
+        layer_scale: float,
+        token_mixing: str,
+        norm: str,
+        drop_path: float,
+    ) -> None:
         super().__init__()
-        self.token_norm = Affine(dim)
-        self.token_mix = AlongTokens(tokens, tokens)
+        self.token_norm = NORMS[norm](dim)
+        self.token_mix = TOKEN_MIXERS[token_mixing](dim, grid)
         self.token_scale = LayerScale(dim, layer_scale)
-        self.channel_norm = Affine(dim)
+        self.channel_norm = NORMS[norm](dim)
         self.channel_mlp = Mlp(dim, hidden)
         self.channel_scale = LayerScale(dim, layer_scale)
         self.drop_path = stochastic_depth(drop_path)
@@ -73,12 +99,14 @@ class ClassMLPBlock(nn.Module):
     As CaiT's class attention, with one row of n + 1 weights in place of attention.
     """
 
-    def __init__(self, *, tokens: int, dim: int, hidden: int, layer_scale: float, drop_path: float) -> None:
+    def __init__(
+        self, *, grid: tuple[int, int], dim: int, hidden: int, layer_scale: float, norm: str, drop_path: float
+    ) -> None:
         super().__init__()
-        self.token_norm = Affine(dim)
-        self.token_mix = AlongTokens(tokens + 1, 1)
+        self.token_norm = NORMS[norm](dim)
+        self.token_mix = AlongTokens(prod(grid) + 1, 1)
         self.token_scale = LayerScale(dim, layer_scale)
-        self.channel_norm = Affine(dim)
+        self.channel_norm = NORMS[norm](dim)
         self.channel_mlp = Mlp(dim, hidden)
         self.channel_scale = LayerScale(dim, layer_scale)
         self.drop_path = stochastic_depth(drop_path)
@@ -93,6 +121,7 @@ class ClassMLPBlock(nn.Module):
 class ResMLP(TokenModel):
     """layer_scale: initial γ, by depth unless given. head: "mean" of the tokens, or "class_mlp": two
     layers that gather into a class token, which `forward_features` then returns as token 0.
+    token_mixing and norm: the paper's "linear" and "affine", or one of its ablations (TOKEN_MIXERS, NORMS).
     drop_path is the same in every block."""
 
     PREPROCESSING = {"crop_ratio": 0.9}
@@ -106,6 +135,8 @@ class ResMLP(TokenModel):
         layer_scale: float | None = None,
         expansion: float = 4,
         head: str = "mean",
+        token_mixing: str = "linear",
+        norm: str = "affine",
         img_size: int | tuple[int, int] = 224,
         in_chans: int = 3,
         num_classes: int = 1000,
@@ -114,19 +145,21 @@ class ResMLP(TokenModel):
         super().__init__(img_size=img_size, in_chans=in_chans, num_classes=num_classes, patch_size=patch_size, dim=dim)
         depth = whole("depth", depth)
         block: dict[str, Any] = dict(
-            tokens=self.tokens,
+            grid=self.grid,
             dim=dim,
             hidden=hidden_width(dim, expansion),
             layer_scale=number("layer_scale", default_layer_scale(depth) if layer_scale is None else layer_scale),
+            norm=choice("norm", norm, list(NORMS)),
             drop_path=number("drop_path", drop_path, below=1),
         )
         self.pooling = choice("head", head, ("mean", "class_mlp"))
-        self.blocks = nn.ModuleList(ResMLPBlock(**block) for _ in range(depth))
+        mixing = choice("token_mixing", token_mixing, list(TOKEN_MIXERS))
+        self.blocks = nn.ModuleList(ResMLPBlock(token_mixing=mixing, **block) for _ in range(depth))
         if head == "class_mlp":
             self.class_token = nn.Parameter(torch.zeros(1, 1, dim))
             self.class_blocks = nn.ModuleList(ClassMLPBlock(**block) for _ in range(CLASS_LAYERS))
             trunc_normal_(self.class_token, std=0.02)
-        self.norm = Affine(dim)
+        self.norm = NORMS[norm](dim)
         self.apply(_trunc_normal)
         self.head = self.new_head(num_classes)
 

@@ -1,6 +1,6 @@
 """sMLPNet: a depthwise convolution, then mixing along rows and columns apart (Tang et al., 2022; the release)."""
 
-# axes: b batch, c channels, h w pixels, y x rows and columns of the grid, n = y · x tokens
+# axes: b batch, c channels, y x rows and columns of the grid
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from allmlp.errors import ModelError
-from allmlp.models.arguments import hidden_width, image_size, number, whole, wholes
-from allmlp.models.base import ImageModel
+from allmlp.models.arguments import choice, hidden_width, image_size, number, whole, wholes
+from allmlp.models.pyramid import Pyramid, grids
+from allmlp.nn.fusion import SplitAttention
 from allmlp.nn.mixing import AlongColumns, AlongRows, linear_rates, stochastic_depth
 from allmlp.nn.mlp import Mlp
-from allmlp.nn.patches import check_image, to_tokens
 from allmlp.registry import register
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -47,20 +47,37 @@ class SparseMix(nn.Module):
         self.norm = nn.BatchNorm2d(dim)
         self.along_columns = AlongColumns(grid[1], grid[1])
         self.along_rows = AlongRows(grid[0], grid[0])
-        self.fuse = nn.Conv2d(3 * dim, dim, 1, bias=False)
+        self.fuse: nn.Module = nn.Conv2d(3 * dim, dim, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:  # b c y x → b c y x
         x = F.gelu(self.norm(x))
-        return self.fuse(torch.cat([x, self.along_columns(x), self.along_rows(x)], 1))
+        return self.fused(x, self.along_columns(x), self.along_rows(x))
+
+    def fused(self, *branches: Tensor) -> Tensor:  # 3 times b c y x → b c y x
+        return self.fuse(torch.cat(branches, 1))
+
+
+class SplitSparseMix(SparseMix):
+    """The three branches weighed by split attention, as ViP does: an alternative that is not the release's."""
+
+    def __init__(self, dim: int, grid: tuple[int, int]) -> None:
+        super().__init__(dim, grid)
+        self.fuse = SplitAttention(dim)
+
+    def fused(self, *branches: Tensor) -> Tensor:  # 3 times b c y x → b c y x
+        return self.fuse(*branches)
+
+
+FUSIONS = {"linear": SparseMix, "split_attention": SplitSparseMix}
 
 
 class SparseMLPBlock(nn.Module):
     """One residual over depthwise convolution and sparse mixing, one over the channel MLP."""
 
-    def __init__(self, *, dim: int, grid: tuple[int, int], hidden: int, drop_path: float) -> None:
+    def __init__(self, *, dim: int, grid: tuple[int, int], hidden: int, drop_path: float, fusion: str = "linear") -> None:
         super().__init__()
         self.depthwise = DepthwiseMix(dim)
-        self.sparse = SparseMix(dim, grid)
+        self.sparse = FUSIONS[fusion](dim, grid)
         self.channel_norm = nn.LayerNorm(dim)
         self.channel_mlp = Mlp(dim, hidden)
         self.drop_path = stochastic_depth(drop_path)
@@ -84,9 +101,10 @@ class Stage(nn.Module):
 
 
 @register("smlpnet", variants=VARIANTS, published=PUBLISHED, licences=LICENCES, paper="arXiv:2109.05422")
-class SMLPNet(ImageModel):
+class SMLPNet(Pyramid):
     """dim: channels of the first stage; each further stage doubles them and halves the grid (an odd
     grid loses its last row or column, as the release's strided convolution does).
+    fusion: of the three branches of a sparse mix, "linear" as released, or "split_attention" as in ViP.
     drop_path grows linearly over the blocks of all stages."""
 
     PREPROCESSING = {"crop_ratio": 0.875}
@@ -99,6 +117,7 @@ class SMLPNet(ImageModel):
         depths: Sequence[int],
         patch_size: int = 4,
         expansion: float = 3,
+        fusion: str = "linear",
         img_size: int | tuple[int, int] = 224,
         in_chans: int = 3,
         num_classes: int = 1000,
@@ -108,45 +127,21 @@ class SMLPNet(ImageModel):
         depths, dim = wholes("depths", depths), whole("dim", dim)
         width = dim * 2 ** (len(depths) - 1)
         super().__init__(img_size=size, in_chans=in_chans, num_classes=num_classes, num_features=width)
-        grids = [(size[0] // (patch_size * 2**s), size[1] // (patch_size * 2**s)) for s in range(len(depths))]
-        if min(grids[-1]) < 1:
+        sizes = grids(size, [patch_size] + [2] * (len(depths) - 1))
+        if min(sizes[-1]) < 1:
             least = patch_size * 2 ** (len(depths) - 1)
             raise ModelError(
                 f"img_size={img_size!r} leaves nothing for stage {len(depths)}",
                 mend=f"use at least {least} pixels a side, a smaller patch_size, or fewer depths",
             )
+        block: dict[str, Any] = dict(fusion=choice("fusion", fusion, list(FUSIONS)))
         rates = iter(linear_rates(number("drop_path", drop_path, below=1), sum(depths)))
         self.stages = nn.ModuleList()
         chans, stride = in_chans, patch_size
-        for s, (depth, grid) in enumerate(zip(depths, grids, strict=True)):
-            blocks = [
-                SparseMLPBlock(dim=dim * 2**s, grid=grid, hidden=hidden_width(dim * 2**s, expansion), drop_path=next(rates))
-                for _ in range(depth)
-            ]
+        for s, (depth, grid) in enumerate(zip(depths, sizes, strict=True)):
+            block |= dict(dim=dim * 2**s, grid=grid, hidden=hidden_width(dim * 2**s, expansion))
+            blocks = [SparseMLPBlock(**block, drop_path=next(rates)) for _ in range(depth)]
             self.stages.append(Stage(chans=chans, dim=dim * 2**s, stride=stride, blocks=blocks))
             chans, stride = dim * 2**s, 2
         self.norm = nn.BatchNorm2d(width)
         self.head = self.new_head(num_classes)
-
-    def begin(self, image: Tensor) -> Tensor:  # b c h w → b c h w
-        check_image(image, self.img_size, self.in_chans)
-        return image
-
-    def steps(self) -> Sequence[nn.Module]:
-        return list(self.stages)
-
-    def end(self, x: Tensor) -> Tensor:  # b c y x → b n c
-        return to_tokens(self.normed(x))
-
-    def normed(self, x: Tensor) -> Tensor:  # b c y x → b c y x
-        return self.norm(x) if x.shape[1] == self.num_features else x
-
-    def pool(self, tokens: Tensor) -> Tensor:  # b n c → b c
-        return tokens.mean(1)
-
-    def grid_view(self, x: Tensor) -> Tensor:  # b c y x → b c y x
-        return x
-
-    def new_head(self, num_classes: int) -> nn.Module:
-        """torch's own initialisation, as everywhere in the release."""
-        return nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()

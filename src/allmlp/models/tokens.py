@@ -3,7 +3,10 @@
 # axes: b batch, c channels, h w pixels, n tokens, y x rows and columns of the grid
 
 from collections.abc import Sequence
+from typing import ClassVar
 
+import torch
+from timm.layers import trunc_normal_
 from torch import Tensor, nn
 
 from allmlp.models.arguments import image_size, whole
@@ -14,14 +17,17 @@ from allmlp.nn.patches import Patches, to_grid
 class TokenModel(ImageModel):
     """Patches, then `blocks` on b × n × c, then `norm` and the mean over tokens."""
 
+    PATCHES: ClassVar[type[nn.Module]] = Patches
+    """Makes b × n × c of an image."""
+
     blocks: nn.ModuleList
     norm: nn.Module
 
     def __init__(self, *, img_size: int | tuple[int, int], in_chans: int, num_classes: int, patch_size: int, dim: int) -> None:
         size = image_size(img_size, whole("patch_size", patch_size))
         super().__init__(img_size=size, in_chans=in_chans, num_classes=num_classes, num_features=whole("dim", dim))
-        self.patches = Patches(img_size=size, patch_size=patch_size, in_chans=in_chans, dim=dim)
-        self.grid = self.patches.grid
+        self.patches = self.PATCHES(img_size=size, patch_size=patch_size, in_chans=in_chans, dim=dim)
+        self.grid = (size[0] // patch_size, size[1] // patch_size)
         self.tokens = self.grid[0] * self.grid[1]
 
     def begin(self, image: Tensor) -> Tensor:  # b c h w → b n c
@@ -41,3 +47,25 @@ class TokenModel(ImageModel):
 
     def grid_view(self, x: Tensor) -> Tensor:  # b n c → b c y x
         return to_grid(x, self.grid)
+
+
+class ClassTokenModel(TokenModel):
+    """The same with a learnt token before the patches, which gathers what the head needs (ViT, section 3.1)."""
+
+    def __init__(self, *, img_size: int | tuple[int, int], in_chans: int, num_classes: int, patch_size: int, dim: int) -> None:
+        super().__init__(img_size=img_size, in_chans=in_chans, num_classes=num_classes, patch_size=patch_size, dim=dim)
+        self.class_token = nn.Parameter(torch.empty(1, 1, dim))
+        trunc_normal_(self.class_token, std=0.02)
+
+    def begin(self, image: Tensor) -> Tensor:  # b c h w → b (1 + n) c
+        patches = self.patches(image)
+        return torch.cat([self.class_token.expand(len(patches), -1, -1), patches], 1)
+
+    def pool(self, tokens: Tensor) -> Tensor:  # b (1 + n) c → b c
+        return tokens[:, 0]
+
+    def grid_view(self, x: Tensor) -> Tensor:  # b (1 + n) c → b c y x
+        return to_grid(x[:, 1:], self.grid)
+
+    def no_weight_decay(self) -> set[str]:
+        return {"class_token"}

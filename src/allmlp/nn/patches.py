@@ -26,6 +26,17 @@ class Patches(nn.Module):
         return to_tokens(self.proj(image))
 
 
+class OnGrid(nn.Sequential):
+    """Layers for feature maps, such as convolutions, applied to tokens where they stand on the grid."""
+
+    def __init__(self, grid: tuple[int, int], *layers: nn.Module) -> None:
+        super().__init__(*layers)
+        self.grid = grid
+
+    def forward(self, tokens: Tensor) -> Tensor:  # b n c → b n c
+        return to_tokens(super().forward(to_grid(tokens, self.grid)))
+
+
 def check_image(image: Tensor, img_size: tuple[int, int], in_chans: int) -> None:
     """Raise ShapeError unless `image` is b × in_chans × height × width."""
     if image.ndim != 4 or tuple(image.shape[1:]) != (in_chans, *img_size):

@@ -26,8 +26,9 @@ def load_weights(model: nn.Module, source: Source) -> str:
     depths = tuple(len(stage.blocks) for stage in getattr(model, "stages", ()))
     found: dict[str, Tensor] = {}
     missing, misshaped, used = [], [], set()
+    names = layout.names_of(wanted, depths) if layout else {name: name for name in wanted}
     for ours, target in wanted.items():
-        theirs = layout.name_of(ours, depths) if layout else ours
+        theirs = names[ours]
         if theirs is None or theirs not in given:
             if not ours.endswith("num_batches_tracked"):  # a counter that releases leave out and inference ignores
                 missing.append(theirs or ours)

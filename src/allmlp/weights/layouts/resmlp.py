@@ -13,7 +13,7 @@ def _plain_vectors(name: str, tensor: Tensor) -> Tensor:
 RESMLP_DEIT = Layout(
     source="deit",
     family="resmlp",
-    mark="patch_embed.proj.",
+    mark="blocks.0.gamma_1",
     renames=[
         (rf"patches\.proj\.{LAST}", "patch_embed.proj.{p}"),
         (rf"{BLOCK}token_norm\.{LAST}", "blocks.{i}.norm1.{p}"),

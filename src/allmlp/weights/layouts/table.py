@@ -5,7 +5,7 @@ direction only (the model says which names it needs), so a source with extra ten
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -23,22 +23,31 @@ class Layout:
     mark: str
     """A tensor's name, or the beginning of one, that only this layout has."""
     renames: Sequence[tuple[str, str]]
-    """(regular expression of our name, template of theirs); `{j}` is the block counted through the stages."""
+    """(regular expression of our name, template of theirs); `{j}` is the block counted through the stages,
+    `{last}` the last stage, and `{s-1}` or `{i+2}` a number that the source counts from elsewhere."""
     to_ours: Callable[[str, Tensor], Tensor] = lambda name, tensor: tensor
     """(their name, their tensor) → a tensor in our axis order."""
+
+    def names_of(self, ours: Iterable[str], depths: Depths) -> dict[str, str | None]:
+        """Every one of our parameters and what this source calls it."""
+        return {name: self.name_of(name, depths) for name in ours}
 
     def name_of(self, ours: str, depths: Depths) -> str | None:
         """What this source calls our parameter; None when it has no name for it."""
         for pattern, template in self.renames:
             match = re.fullmatch(pattern, ours)
             if match:
-                groups = match.groupdict()
+                groups = {**match.groupdict(), "last": str(len(depths) - 1)}
                 if "s" in groups and "i" in groups:
                     groups["j"] = str(sum(depths[: int(groups["s"])]) + int(groups["i"]))
-                return template.format(**groups)
+                for letter, distance in ELSEWHERE.findall(template):
+                    groups[letter + distance] = str(int(groups[letter]) + int(distance))
+                return template.format_map(groups)
         return None
 
 
+ELSEWHERE = re.compile(r"\{(\w)([+-]\d+)\}")
+"""A number of ours and how far the source's is from it, in a template."""
 BLOCK = r"blocks\.(?P<i>\d+)\."
 """The beginning of our names inside block i of a token model."""
 STAGE = r"stages\.(?P<s>\d+)\.blocks\.(?P<i>\d+)\."

@@ -1,0 +1,98 @@
+"""FF-only: a vision transformer with a feed-forward layer in place of attention (Melas-Kyriazi, 2021; the release)."""
+
+# axes: b batch, n patches, t = 1 + n tokens, c channels, y x rows and columns of the grid
+
+import torch
+from timm.layers import trunc_normal_
+from torch import Tensor, nn
+
+from allmlp.models.arguments import hidden_width, number, whole
+from allmlp.models.tokens import ClassTokenModel
+from allmlp.nn.mixing import linear_rates, stochastic_depth
+from allmlp.nn.mlp import Mlp
+from allmlp.nn.patches import to_tokens
+from allmlp.registry import register
+
+VARIANTS = {
+    "ffonly_tiny": dict(patch_size=16, dim=192, depth=12),  # 7.7 M
+    "ffonly_base": dict(patch_size=16, dim=768, depth=12),  # 61.9 M
+    "ffonly_large": dict(patch_size=32, dim=1024, depth=24),  # 206.2 M
+}
+PUBLISHED = {"ffonly_tiny": 61.4, "ffonly_base": 74.9, "ffonly_large": 71.4}
+
+
+class FFOnlyBlock(nn.Module):
+    """An MLP along the channels, then one along the tokens, each after a LayerNorm of the axis that it mixes."""
+
+    def __init__(self, *, tokens: int, dim: int, token_hidden: int, channel_hidden: int, drop_path: float) -> None:
+        super().__init__()
+        self.channel_norm = nn.LayerNorm(dim, eps=1e-6)
+        self.channel_mlp = Mlp(dim, channel_hidden)
+        self.token_norm = nn.LayerNorm(tokens, eps=1e-6)
+        self.token_mlp = Mlp(tokens, token_hidden)
+        self.drop_path = stochastic_depth(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:  # b t c → b t c
+        x = x + self.drop_path(self.channel_mlp(self.channel_norm(x)))
+        mixed = self.token_mlp(self.token_norm(x.transpose(1, 2)))  # b c t
+        return x + self.drop_path(mixed).transpose(1, 2)
+
+
+@register("ffonly", variants=VARIANTS, published=PUBLISHED, paper="arXiv:2105.02723")
+class FFOnly(ClassTokenModel):
+    """expansion: hidden width of both MLPs, for each channel and for each token.
+    `forward_features` returns the class token as token 0. drop_path grows linearly with depth."""
+
+    PREPROCESSING = {"crop_ratio": 0.875}
+
+    def __init__(
+        self,
+        *,
+        dim: int,
+        depth: int,
+        patch_size: int = 16,
+        expansion: float = 4,
+        img_size: int | tuple[int, int] = 224,
+        in_chans: int = 3,
+        num_classes: int = 1000,
+        drop_path: float = 0.0,
+    ) -> None:
+        super().__init__(img_size=img_size, in_chans=in_chans, num_classes=num_classes, patch_size=patch_size, dim=dim)
+        tokens = 1 + self.tokens
+        self.class_position = nn.Parameter(torch.empty(1, 1, dim))
+        self.grid_position = nn.Parameter(torch.empty(1, dim, *self.grid))
+        self.blocks = nn.ModuleList(
+            FFOnlyBlock(
+                tokens=tokens,
+                dim=dim,
+                token_hidden=hidden_width(tokens, expansion),
+                channel_hidden=hidden_width(dim, expansion),
+                drop_path=rate,
+            )
+            for rate in linear_rates(number("drop_path", drop_path, below=1), whole("depth", depth))
+        )
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        self.apply(_trunc_normal)
+        for position in (self.class_position, self.grid_position):
+            trunc_normal_(position, std=0.02)
+        self.head = self.new_head(num_classes)
+
+    def begin(self, image: Tensor) -> Tensor:  # b c h w → b t c
+        return super().begin(image) + torch.cat([self.class_position, to_tokens(self.grid_position)], 1)
+
+    def no_weight_decay(self) -> set[str]:
+        return {"class_token", "class_position", "grid_position"}
+
+    def new_head(self, num_classes: int) -> nn.Module:
+        if not num_classes:
+            return nn.Identity()
+        head = nn.Linear(self.num_features, num_classes)
+        _trunc_normal(head)
+        return head
+
+
+def _trunc_normal(module: nn.Module) -> None:
+    """The release's rule for linear layers; its patch convolution keeps torch's default."""
+    if isinstance(module, nn.Linear):
+        trunc_normal_(module.weight, std=0.02)
+        nn.init.zeros_(module.bias)
