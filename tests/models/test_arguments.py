@@ -20,7 +20,12 @@ FAMILIES: dict[str, dict[str, Any]] = {
 }
 EVERY = {family: {**values, "in_chans": 3, "drop_path": 0.1} for family, values in FAMILIES.items()}
 EVERY["mixer"]["act"] = "gelu"
-WHOLES = {"dim", "depth", "patch_size", "token_hidden", "channel_hidden", "num_classes", "in_chans"}
+EVERY |= {  # families with values of their own; their messages are tested next to their other facts
+    "asmlp": dict(
+        dim=4, depths=(1, 1), patch_size=2, shift=3, expansion=2, img_size=16, num_classes=3, in_chans=3, drop_path=0.1
+    ),
+}
+WHOLES = {"dim", "depth", "patch_size", "token_hidden", "channel_hidden", "num_classes", "in_chans", "shift"}
 SHARES = {"drop_path"}
 NOT_WHOLE: list[Any] = [0, -3, 2.0, 2.5, "8", True, [8], {}, float("nan"), float("inf"), Fraction(2), 10**30, np.float32(4), b"8"]
 NOT_A_SHARE: list[Any] = [-0.1, 1, 1.5, float("nan"), float("inf"), "0.1", None, True, [0.1], 10**400]

@@ -25,6 +25,11 @@ TORCH: dict[str, Any] = {
     "mixer_timm": ("timm", "mixer", lambda c: dict(dim=c["embed_dim"], depth=c["num_blocks"], patch_size=c["patch_size"])),
     "resmlp": ("deit", "resmlp", lambda c: dict(dim=c["embed_dim"], depth=c["depth"], patch_size=c["patch_size"])),
     "resmlp_timm": ("timm", "resmlp", lambda c: dict(dim=c["embed_dim"], depth=c["num_blocks"], patch_size=c["patch_size"])),
+    "asmlp": (
+        "as-mlp",
+        "asmlp",
+        lambda c: dict(dim=c["embed_dim"], depths=c["depths"], patch_size=c["patch_size"], shift=c["shift_size"]),
+    ),
     "smlpnet": ("spach", "smlpnet", lambda c: dict(dim=c["dim"], depths=tuple(c["depths"]), patch_size=c["patch_size"])),
 }
 
@@ -36,9 +41,9 @@ def torch_oracle(name: str) -> Oracle:
         config = json.loads(file.metadata()["config"])
     tensors = load_file(ORACLES / f"{name}.safetensors")
     state = {k.removeprefix("state_dict."): v for k, v in tensors.items() if k.startswith("state_dict.")}
-    size = config.get("img_size") or config["image_size"]
-    model = create_model(family, img_size=size, num_classes=config["num_classes"], **ours(config)).eval()
-    return model, state, tensors["input"], tensors["logits"]
+    x, logits = tensors["input"], tensors["logits"]
+    model = create_model(family, img_size=tuple(x.shape[2:]), num_classes=logits.shape[1], **ours(config)).eval()
+    return model, state, x, logits
 
 
 def google_oracle() -> Oracle:
