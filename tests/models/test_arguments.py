@@ -24,6 +24,9 @@ EVERY |= {  # families with values of their own; their messages are tested next 
     "asmlp": dict(
         dim=4, depths=(1, 1), patch_size=2, shift=3, expansion=2, img_size=16, num_classes=3, in_chans=3, drop_path=0.1
     ),
+    "convmlp": dict(
+        channels=4, dims=(4, 6), depths=(1, 1), expansions=(2, 1.5), conv_blocks=1, img_size=16, num_classes=3, in_chans=3
+    ),
 }
 WHOLES = {"dim", "depth", "patch_size", "token_hidden", "channel_hidden", "num_classes", "in_chans", "shift"}
 SHARES = {"drop_path"}

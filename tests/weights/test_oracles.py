@@ -30,6 +30,17 @@ TORCH: dict[str, Any] = {
         "asmlp",
         lambda c: dict(dim=c["embed_dim"], depths=c["depths"], patch_size=c["patch_size"], shift=c["shift_size"]),
     ),
+    "convmlp": (
+        "convmlp",
+        "convmlp",
+        lambda c: dict(
+            channels=c["channels"],
+            dims=c["dims"],
+            depths=c["blocks"],
+            expansions=c["mlp_ratios"],
+            conv_blocks=c["n_conv_blocks"],
+        ),
+    ),
     "smlpnet": ("spach", "smlpnet", lambda c: dict(dim=c["dim"], depths=tuple(c["depths"]), patch_size=c["patch_size"])),
 }
 
