@@ -27,6 +27,9 @@ EVERY |= {  # families with values of their own; their messages are tested next 
     "convmlp": dict(
         channels=4, dims=(4, 6), depths=(1, 1), expansions=(2, 1.5), conv_blocks=1, img_size=16, num_classes=3, in_chans=3
     ),
+    "raftmlp": dict(
+        dims=(4, 6), depths=(1, 1), patch_sizes=(4, 2), rafts=(2, 1), kernels=((4, 8), (2,)), shortcut=True, img_size=16
+    ),
 }
 WHOLES = {"dim", "depth", "patch_size", "token_hidden", "channel_hidden", "num_classes", "in_chans", "shift"}
 SHARES = {"drop_path"}

@@ -41,6 +41,18 @@ TORCH: dict[str, Any] = {
             conv_blocks=c["n_conv_blocks"],
         ),
     ),
+    "raftmlp": (
+        "raft-mlp",
+        "raftmlp",
+        lambda c: dict(
+            dims=[level["dim"] for level in c["layers"]],
+            depths=[level["depth"] for level in c["layers"]],
+            patch_sizes=[level["patch_size"] for level in c["layers"]],
+            rafts=[level["raft_size"] for level in c["layers"]],
+            kernels=[level["embedding_kernels"] for level in c["layers"]],
+            shortcut=c["shortcut"],
+        ),
+    ),
     "smlpnet": ("spach", "smlpnet", lambda c: dict(dim=c["dim"], depths=tuple(c["depths"]), patch_size=c["patch_size"])),
 }
 
@@ -152,6 +164,7 @@ def oracles() -> Iterator[Any]:
 def test_a_single_class_can_be_loaded_too(oracle: Any) -> None:
     model, state, x, logits = oracle()
     ends = {"head/kernel": 1, "head.weight": 0, "mlp_head.0.weight": 0, "head/bias": 0, "head.bias": 0, "mlp_head.0.bias": 0}
+    ends |= {"classifier.weight": 0, "classifier.bias": 0}
     state = {k: v.narrow(ends[k], 2, 1).clone() if k in ends else v for k, v in state.items()}
     one = create_model(model.name, **{**model.hyperparameters, "num_classes": 1}).eval()
     load_weights(one, state)

@@ -81,3 +81,10 @@ def image_size(img_size: object, patch_size: int, *, patch: str = "the patch") -
             fits = f"{side - side % patch_size or patch_size} or {side - side % patch_size + patch_size}"
             raise ModelError(f"img_size={img_size!r} is not a multiple of {patch} of {patch_size} pixels", mend=f"use {fits}")
     return height, width
+
+
+def flag(name: str, value: object) -> bool:
+    """`value`, True or False."""
+    if not isinstance(value, bool):
+        raise ModelError(f"{name}={value!r} is neither True nor False", mend=f"give {name} as True or False")
+    return value

@@ -33,7 +33,7 @@ def whole_norm(dim: int) -> nn.Module:
 
 class AxialShift(nn.Module):
     """A projection, then shifts along the columns and along the rows side by side, each with a projection, then
-    their sum and a last projection (Figure 3)."""
+    their sum and a last projection."""
 
     def __init__(self, dim: int, shift: int) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class AxialShift(nn.Module):
 
 
 class ASMLPBlock(nn.Module):
-    """One residual over the axial shift, one over the channel MLP (Figure 2)."""
+    """One residual over the axial shift, one over the channel MLP."""
 
     def __init__(self, *, dim: int, shift: int, hidden: int, drop_path: float) -> None:
         super().__init__()

@@ -31,7 +31,7 @@ def conv_norm_relu(chans: int, dim: int, kernel: int, *, stride: int = 1) -> lis
 
 
 class Tokenizer(nn.Sequential):
-    """Three convolutions and a pooling: a quarter of the image's size (section 3.2)."""
+    """Three convolutions and a pooling: a quarter of the image's size."""
 
     def __init__(self, chans: int, dim: int) -> None:
         super().__init__(
@@ -43,7 +43,7 @@ class Tokenizer(nn.Sequential):
 
 
 class ConvBlock(nn.Sequential):
-    """A residual bottleneck whose middle is wider than its ends (section 3.2)."""
+    """A residual bottleneck whose middle is wider than its ends."""
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__(*conv_norm_relu(dim, hidden, 1), *conv_norm_relu(hidden, hidden, 3), *conv_norm_relu(hidden, dim, 1))
@@ -65,7 +65,7 @@ class Stem(nn.Module):
 
 
 class ConvMLPBlock(nn.Module):
-    """A channel MLP, a depthwise convolution without a residual, a second channel MLP (section 3.3)."""
+    """A channel MLP, a depthwise convolution without a residual, a second channel MLP."""
 
     def __init__(self, *, dim: int, hidden: int, drop_path: float) -> None:
         super().__init__()

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 
 def shift_rows(x: Tensor, size: int) -> Tensor:  # b c y x → b c y x
-    """Move channels down and up the height axis (AS-MLP, section 3.2): of `size` groups, group g goes down by
+    """Move channels down and up the height axis (AS-MLP): of `size` groups, group g goes down by
     g - size // 2 rows, and zeros come in.
 
     size: an odd number of groups; each has ceil(c / size) channels, so the last may be smaller or missing.
