@@ -30,6 +30,9 @@ EVERY |= {  # families with values of their own; their messages are tested next 
     "raftmlp": dict(
         dims=(4, 6), depths=(1, 1), patch_sizes=(4, 2), rafts=(2, 1), kernels=((4, 8), (2,)), shortcut=True, img_size=16
     ),
+    "repmlpnet": dict(
+        dim=4, depths=(1, 1), sharesets=(1, 2), patch_size=2, kernels=(1, 3), expansion=2, form="training", img_size=16
+    ),
 }
 WHOLES = {"dim", "depth", "patch_size", "token_hidden", "channel_hidden", "num_classes", "in_chans", "shift"}
 SHARES = {"drop_path"}

@@ -7,7 +7,7 @@ from allmlp.engine.cost import multiply_adds, parameters
 from allmlp.models import create_model, list_models
 from allmlp.models.base import ImageModel
 
-# variant: (parameters, multiply-adds in billions), counted on the released code at 224 pixels and 1000 classes
+# variant: (parameters, multiply-adds in billions), counted on the released code at its own size and 1000 classes
 RELEASED = {
     "mixer_s32": (19_104_624, 1.002),
     "mixer_s16": (18_528_264, 3.777),
@@ -30,6 +30,12 @@ RELEASED = {
     "raftmlp_s": (9_868_768, 2.087),
     "raftmlp_m": (21_413_632, 4.267),
     "raftmlp_l": (36_184_672, 6.544),
+    "repmlpnet_t224": (38_293_608, 2.808),
+    "repmlpnet_b224": (68_242_712, 6.676),
+    "repmlpnet_t256": (58_687_848, 4.258),
+    "repmlpnet_b256": (96_447_512, 9.640),
+    "repmlpnet_d256": (86_887_648, 8.636),
+    "repmlpnet_l256": (117_641_560, 11.609),
     "smlpnet_t": (24_123_584, 4.989),
     "smlpnet_s": (48_558_136, 10.312),
     "smlpnet_b": (65_880_408, 13.987),

@@ -53,6 +53,17 @@ TORCH: dict[str, Any] = {
             shortcut=c["shortcut"],
         ),
     ),
+    "repmlpnet": (
+        "repmlp",
+        "repmlpnet",
+        lambda c: dict(
+            dim=c["channels"][0],
+            depths=c["num_blocks"],
+            patch_size=c["patch_size"][0],
+            sharesets=c["sharesets_nums"],
+            kernels=c["reparam_conv_k"],
+        ),
+    ),
     "smlpnet": ("spach", "smlpnet", lambda c: dict(dim=c["dim"], depths=tuple(c["depths"]), patch_size=c["patch_size"])),
 }
 
