@@ -25,7 +25,21 @@ FAMILIES: dict[str, dict[str, Any]] = {
 }
 EVERY = {family: {**values, "in_chans": 3, "drop_path": 0.1} for family, values in FAMILIES.items()}
 EVERY["mixer"]["act"] = "gelu"
-WHOLES = {"dim", "depth", "heads", "patch_size", "token_hidden", "channel_hidden", "num_classes", "in_chans"}
+EVERY |= {  # families with values of their own; their messages are tested next to their other facts
+    "asmlp": dict(
+        dim=4, depths=(1, 1), patch_size=2, shift=3, expansion=2, img_size=16, num_classes=3, in_chans=3, drop_path=0.1
+    ),
+    "convmlp": dict(
+        channels=4, dims=(4, 6), depths=(1, 1), expansions=(2, 1.5), conv_blocks=1, img_size=16, num_classes=3, in_chans=3
+    ),
+    "raftmlp": dict(
+        dims=(4, 6), depths=(1, 1), patch_sizes=(4, 2), rafts=(2, 1), kernels=((4, 8), (2,)), shortcut=True, img_size=16
+    ),
+    "repmlpnet": dict(
+        dim=4, depths=(1, 1), sharesets=(1, 2), patch_size=2, kernels=(1, 3), expansion=2, form="training", img_size=16
+    ),
+}
+WHOLES = {"dim", "depth", "heads", "patch_size", "token_hidden", "channel_hidden", "num_classes", "in_chans", "shift"}
 SHARES = {"drop_path"}
 NOT_WHOLE: list[Any] = [
     0,

@@ -7,7 +7,7 @@ from allmlp.engine.cost import multiply_adds, parameters
 from allmlp.models import create_model, list_models
 from allmlp.models.base import ImageModel
 
-# variant: (parameters, multiply-adds in billions), counted on the released code at 224 pixels and 1000 classes
+# variant: (parameters, multiply-adds in billions), counted on the released code at its own size and 1000 classes
 RELEASED = {
     "mixer_s32": (19_104_624, 1.002),
     "mixer_s16": (18_528_264, 3.777),
@@ -34,6 +34,21 @@ RELEASED = {
     "vip_s7": (25_114_984, 6.902),
     "vip_m7": (55_272_488, 16.284),
     "vip_l7": (87_784_936, 24.340),
+    "asmlp_t": (28_282_696, 4.350),
+    "asmlp_s": (49_594_696, 8.512),
+    "asmlp_b": (87_752_808, 15.126),
+    "convmlp_s": (9_022_920, 2.385),
+    "convmlp_m": (17_410_504, 3.929),
+    "convmlp_l": (42_728_440, 9.870),
+    "raftmlp_s": (9_868_768, 2.087),
+    "raftmlp_m": (21_413_632, 4.267),
+    "raftmlp_l": (36_184_672, 6.544),
+    "repmlpnet_t224": (38_293_608, 2.808),
+    "repmlpnet_b224": (68_242_712, 6.676),
+    "repmlpnet_t256": (58_687_848, 4.258),
+    "repmlpnet_b256": (96_447_512, 9.640),
+    "repmlpnet_d256": (86_887_648, 8.636),
+    "repmlpnet_l256": (117_641_560, 11.609),
     "smlpnet_t": (24_123_584, 4.989),
     "smlpnet_s": (48_558_136, 10.312),
     "smlpnet_b": (65_880_408, 13.987),

@@ -4,6 +4,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+import timm
 import torch
 from timm.models.mlp_mixer import Affine, MlpMixer, ResBlock
 from torch import nn
@@ -78,3 +79,13 @@ def test_a_reset_classifier_is_where_timm_looks_for_it(pair: Pair) -> None:
         model.reset_classifier(4)
         assert model.get_classifier() is model.head
         assert (model.num_classes, model.head.out_features) == (4, 4)
+
+
+@pytest.mark.parametrize("name", ["resmlp_xs", "smlpnet_xs", "asmlp_t", "convmlp_s", "raftmlp_s", "repmlpnet_t224"])
+def test_timm_is_told_which_layer_reads_the_image(name: str) -> None:
+    with torch.device("meta"):
+        model = timm.create_model(name)
+    first = model.get_submodule(model.default_cfg["first_conv"])
+    assert isinstance(first, nn.Conv2d | nn.Linear)
+    leaves = [n for n, m in model.named_modules() if not list(m.children()) and list(m.parameters())]
+    assert leaves[0] == model.default_cfg["first_conv"]

@@ -48,6 +48,45 @@ TORCH: dict[str, Any] = {
             expansions=c["mlp_ratios"],
         ),
     ),
+    "asmlp": (
+        "as-mlp",
+        "asmlp",
+        lambda c: dict(dim=c["embed_dim"], depths=c["depths"], patch_size=c["patch_size"], shift=c["shift_size"]),
+    ),
+    "convmlp": (
+        "convmlp",
+        "convmlp",
+        lambda c: dict(
+            channels=c["channels"],
+            dims=c["dims"],
+            depths=c["blocks"],
+            expansions=c["mlp_ratios"],
+            conv_blocks=c["n_conv_blocks"],
+        ),
+    ),
+    "raftmlp": (
+        "raft-mlp",
+        "raftmlp",
+        lambda c: dict(
+            dims=[level["dim"] for level in c["layers"]],
+            depths=[level["depth"] for level in c["layers"]],
+            patch_sizes=[level["patch_size"] for level in c["layers"]],
+            rafts=[level["raft_size"] for level in c["layers"]],
+            kernels=[level["embedding_kernels"] for level in c["layers"]],
+            shortcut=c["shortcut"],
+        ),
+    ),
+    "repmlpnet": (
+        "repmlp",
+        "repmlpnet",
+        lambda c: dict(
+            dim=c["channels"][0],
+            depths=c["num_blocks"],
+            patch_size=c["patch_size"][0],
+            sharesets=c["sharesets_nums"],
+            kernels=c["reparam_conv_k"],
+        ),
+    ),
     "smlpnet": ("spach", "smlpnet", lambda c: dict(dim=c["dim"], depths=tuple(c["depths"]), patch_size=c["patch_size"])),
 }
 
@@ -59,9 +98,9 @@ def torch_oracle(name: str) -> Oracle:
         config = json.loads(file.metadata()["config"])
     tensors = load_file(ORACLES / f"{name}.safetensors")
     state = {k.removeprefix("state_dict."): v for k, v in tensors.items() if k.startswith("state_dict.")}
-    size = config.get("img_size") or config.get("image_size") or tuple(tensors["input"].shape[2:])
-    model = create_model(family, img_size=size, num_classes=config["num_classes"], **ours(config)).eval()
-    return model, state, tensors["input"], tensors["logits"]
+    x, logits = tensors["input"], tensors["logits"]
+    model = create_model(family, img_size=tuple(x.shape[2:]), num_classes=logits.shape[1], **ours(config)).eval()
+    return model, state, x, logits
 
 
 def google_oracle() -> Oracle:
@@ -159,6 +198,7 @@ def oracles() -> Iterator[Any]:
 def test_a_single_class_can_be_loaded_too(oracle: Any) -> None:
     model, state, x, logits = oracle()
     ends = {"head/kernel": 1, "head.weight": 0, "mlp_head.0.weight": 0, "head/bias": 0, "head.bias": 0, "mlp_head.0.bias": 0}
+    ends |= {"classifier.weight": 0, "classifier.bias": 0}
     state = {k: v.narrow(ends[k], 2, 1).clone() if k in ends else v for k, v in state.items()}
     one = create_model(model.name, **{**model.hyperparameters, "num_classes": 1}).eval()
     load_weights(one, state)

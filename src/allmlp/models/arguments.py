@@ -74,10 +74,10 @@ def activation(act: object) -> str:
     return choice("act", act, list(ACTIVATIONS))
 
 
-def image_size(img_size: object, patch_size: int, *, patch: str = "the patch") -> tuple[int, int]:
+def image_size(img_size: object, patch_size: int, *, patch: str = "the patch", why: str = "") -> tuple[int, int]:
     """(height, width) in pixels, each a positive multiple of the patch, from an int or a pair.
 
-    patch: what has `patch_size` pixels a side, in words.
+    patch: what has `patch_size` pixels a side, in words; why: what else to say of it.
     """
     pair = img_size if isinstance(img_size, Sequence) and not isinstance(img_size, str) else (img_size, img_size)
     if len(pair) != 2:
@@ -88,5 +88,14 @@ def image_size(img_size: object, patch_size: int, *, patch: str = "the patch") -
     for side in (height, width):
         if side % patch_size:
             fits = f"{side - side % patch_size or patch_size} or {side - side % patch_size + patch_size}"
-            raise ModelError(f"img_size={img_size!r} is not a multiple of {patch} of {patch_size} pixels", mend=f"use {fits}")
+            raise ModelError(
+                f"img_size={img_size!r} is not a multiple of {patch} of {patch_size} pixels{why}", mend=f"use {fits}"
+            )
     return height, width
+
+
+def flag(name: str, value: object) -> bool:
+    """`value`, True or False."""
+    if not isinstance(value, bool):
+        raise ModelError(f"{name}={value!r} is neither True nor False", mend=f"give {name} as True or False")
+    return value

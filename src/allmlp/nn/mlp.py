@@ -1,6 +1,6 @@
-"""linear → GELU → linear, along the last axis or along the tokens."""
+"""linear → GELU → linear, along the last axis, along the tokens, or along the channels of a grid."""
 
-# axes: b batch, n tokens, c channels
+# axes: b batch, n tokens, c channels, y x rows and columns of the grid
 
 from torch import Tensor, nn
 
@@ -26,3 +26,10 @@ class TokenMlp(Mlp):
 
     def forward(self, x: Tensor) -> Tensor:  # b n c → b n c
         return super().forward(x.transpose(1, 2)).transpose(1, 2)
+
+
+class GridMlp(Mlp):
+    """The same at every position of a grid: 1 × 1 convolutions, in other words."""
+
+    def forward(self, x: Tensor) -> Tensor:  # b c y x → b c y x
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)

@@ -1,0 +1,1 @@
+"""Model in, another model out, which computes the same: exact, and never in place."""
