@@ -22,7 +22,10 @@ def test_recipe_has_a_header_and_fits_on_a_page(name: str) -> None:
 def test_recipe_trains_two_steps(name: str, tmp_path: Path) -> None:
     recipe = load_recipe(name)
     run = allmlp.train(
-        recipe=recipe, out=tmp_path / "run", quiet=True, **{"train.epochs": 1, "train.batch": 10, "train.limit": 20, "data.workers": 0}
+        recipe=recipe,
+        out=tmp_path / "run",
+        quiet=True,
+        **{"train.epochs": 1, "train.batch": 10, "train.limit": 20, "data.workers": 0},
     )
     assert read_json(run.state)["state"] == "finished"
     assert (run.folder / "recipe.toml").is_file()

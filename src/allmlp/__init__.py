@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from allmlp.prediction.pictures import predict
     from allmlp.recipe import Recipe, load_recipe
     from allmlp.reporting.page import write_report as report
+    from allmlp.surgery.fold import fold
     from allmlp.training.main import resume, train
     from allmlp.weights.load import load_weights
 
@@ -32,6 +33,7 @@ _HOMES = {
     "Recipe": "allmlp.recipe:Recipe",
     "create_model": "allmlp.models:create_model",
     "evaluate": "allmlp.evaluation.classification:evaluate",
+    "fold": "allmlp.surgery.fold:fold",
     "list_models": "allmlp.models:list_models",
     "load": "allmlp.engine.load:load",
     "load_recipe": "allmlp.recipe:load_recipe",
@@ -47,6 +49,7 @@ __all__ = [
     "Recipe",
     "create_model",
     "evaluate",
+    "fold",
     "list_models",
     "load",
     "load_recipe",

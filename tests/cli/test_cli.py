@@ -119,13 +119,29 @@ def test_models_lists_counted_parameters_and_published_accuracy(capsys: pytest.C
     assert "83.1 %" in out
 
 
-def test_recipe_is_printed_and_the_command_line_wins_over_it(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_recipe_is_printed_and_the_command_line_wins_over_it(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["recipes"]) == 0
     assert "demo" in capsys.readouterr().out
     mine = tmp_path / "mine.toml"
-    mine.write_text('model = "resmlp_xs"\nseed = 5\n[hyper]\ndim = 16\ndepth = 1\n[train]\nepochs = 1\nbatch = 4\n[data]\nworkers = 0\n')
+    mine.write_text(
+        'model = "resmlp_xs"\nseed = 5\n[hyper]\ndim = 16\ndepth = 1\n[train]\nepochs = 1\nbatch = 4\n[data]\nworkers = 0\n'
+    )
     out = tmp_path / "run"
-    words = ["train", str(pictures), "--recipe", str(mine), "--out", str(out), "--train.batch", "8", "--train.limit", "10", "--json"]
+    words = [
+        "train",
+        str(pictures),
+        "--recipe",
+        str(mine),
+        "--out",
+        str(out),
+        "--train.batch",
+        "8",
+        "--train.limit",
+        "10",
+        "--json",
+    ]
     assert main(words) == 0
     assert json.loads(capsys.readouterr().out)["run"] == str(out)
     used = (out / "recipe.toml").read_text()
@@ -166,11 +182,19 @@ MISTAKES = [
 
 @pytest.mark.parametrize(("words", "said"), MISTAKES, ids=lambda v: " ".join(v) if isinstance(v, list) else None)
 def test_mistake_is_one_clear_line_with_a_way_out_and_no_traceback(
-    words: list[str], said: str, run: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    words: list[str],
+    said: str,
+    run: Path,
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path)
-    filled = [w.replace("RUN", str(run)).replace("EMPTY", str(tmp_path / "empty")).replace("PICTURES", str(pictures)) for w in words]
+    filled = [
+        w.replace("RUN", str(run)).replace("EMPTY", str(tmp_path / "empty")).replace("PICTURES", str(pictures)) for w in words
+    ]
     assert main(filled) == 2
     captured = capsys.readouterr()
     assert said in captured.err
@@ -179,7 +203,9 @@ def test_mistake_is_one_clear_line_with_a_way_out_and_no_traceback(
     assert captured.out == ""
 
 
-@pytest.mark.parametrize("words", [["train", "--optim.lrr", "3"], ["train", "--train.epochs", "many"], ["train", "--optim.lr", "-1"], ["predict"]])
+@pytest.mark.parametrize(
+    "words", [["train", "--optim.lrr", "3"], ["train", "--train.epochs", "many"], ["train", "--optim.lr", "-1"], ["predict"]]
+)
 def test_ill_formed_words_are_explained_with_status_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         main(words)
@@ -196,7 +222,9 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
 
 
 def test_overview_lists_every_command_without_loading_torch() -> None:
-    code = "import sys; from allmlp.cli import main; main(['--help']); sys.exit('torch' in sys.modules or 'tyro' in sys.modules)"
+    code = (
+        "import sys; from allmlp.cli import main; main(['--help']); sys.exit('torch' in sys.modules or 'tyro' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert all(command in done.stdout for command in COMMANDS)

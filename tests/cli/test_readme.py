@@ -54,7 +54,10 @@ def _short_train(folder: Path) -> object:
     from allmlp.training.main import train
 
     return train(
-        recipe="demo", out=folder / "run", quiet=True, **{"train.epochs": 1, "train.limit": 40, "train.batch": 8, "hyper.depth": 1}
+        recipe="demo",
+        out=folder / "run",
+        quiet=True,
+        **{"train.epochs": 1, "train.limit": 40, "train.batch": 8, "hyper.depth": 1},
     )
 
 

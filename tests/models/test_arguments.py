@@ -20,7 +20,9 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "ffonly": dict(dim=8, depth=2, patch_size=4, expansion=4, img_size=16, num_classes=3),
     "resmlp": dict(dim=8, depth=2, patch_size=4, layer_scale=0.1, expansion=2, head="mean", img_size=16, num_classes=3),
     "eamlp": dict(dim=8, depth=2, heads=2, patch_size=4, expansion=3, img_size=16, num_classes=3),
-    "vip": dict(dims=(8, 12), depths=(1, 1), segments=(4, 2), patch_size=4, transitions=(True,), expansions=(3, 2), img_size=16),
+    "vip": dict(
+        dims=(8, 12), depths=(1, 1), segments=(4, 2), patch_size=4, transitions=(True,), expansions=(3, 2), img_size=16
+    ),
     "smlpnet": dict(dim=4, depths=(1, 1), patch_size=4, expansion=2, img_size=16, num_classes=3),
 }
 EVERY = {family: {**values, "in_chans": 3, "drop_path": 0.1} for family, values in FAMILIES.items()}

@@ -97,7 +97,8 @@ def test_crash_between_checkpoint_and_metrics_leaves_no_double_lines(
 @pytest.mark.slow
 def test_worker_processes_change_nothing(stripes: Path, tmp_path: Path, small_recipe: Callable[..., Recipe]) -> None:
     runs = [
-        allmlp.train(stripes, recipe=small_recipe(**RICH, data={"workers": n}), out=tmp_path / str(n), quiet=True) for n in (0, 1, 4)
+        allmlp.train(stripes, recipe=small_recipe(**RICH, data={"workers": n}), out=tmp_path / str(n), quiet=True)
+        for n in (0, 1, 4)
     ]
     assert same_weights(runs[0], runs[1])
     assert same_weights(runs[0], runs[2])

@@ -74,14 +74,16 @@ def test_predict_streams_rows_and_names_unreadable_pictures(trained: Run, stripe
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no picture")
     rows = list(allmlp.predict(allmlp.load(trained), [stripes / "down", broken, stripes / "across" / "03.png"], batch=5))
-    assert [r["path"] for r in rows] == [*(str(stripes / "down" / f"{i:02}.png") for i in range(24)), str(broken), str(stripes / "across" / "03.png")]
+    assert [r["path"] for r in rows] == [
+        *(str(stripes / "down" / f"{i:02}.png") for i in range(24)),
+        str(broken),
+        str(stripes / "across" / "03.png"),
+    ]
     assert "error" in rows[24]
     assert rows[25]["classes"][0] == "across"
 
 
-def test_evaluating_a_folder_matches_classes_by_name_not_by_number(
-    trained: Run, stripes: Path, tmp_path: Path
-) -> None:
+def test_evaluating_a_folder_matches_classes_by_name_not_by_number(trained: Run, stripes: Path, tmp_path: Path) -> None:
     (tmp_path / "down").symlink_to(stripes / "down")  # class 1 of the model is the only folder here
     assert allmlp.evaluate(trained, tmp_path)["top1"] == 1.0
 

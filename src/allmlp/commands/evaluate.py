@@ -1,11 +1,13 @@
 """allmlp evaluate"""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from allmlp.commands.words import parse, print_json, print_table, say
+
+MOST_CONFUSIONS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +46,24 @@ def main(words: list[str]) -> int:
     five = f"   top-5 {result['top5']:.2%}" if len(rows) > 5 else ""
     print(f"\n{result['data']}: {result['images']:,} images")
     print(f"top-1 {result['top1']:.2%}{five}   loss {result['loss']:.4f}   calibration error {result['calibration_error']:.2%}")
+    for count, images, label, predicted in _confusions(result)[:MOST_CONFUSIONS]:
+        print(f"{label} taken for {predicted}: {count} of {images}")
     if result["unreadable"]:
         first = result["unreadable_files"][0]
         say(f"{result['unreadable']} images could not be read, such as {first['path']}: {first['reason']}")
     return 0
+
+
+def _confusions(result: dict[str, Any]) -> list[tuple[int, int, str, str]]:
+    """(images confused, images of the class, true class, predicted class), most first."""
+    names = [row["class"] for row in result["per_class"]]
+    pairs = [
+        (count, sum(row), names[i], names[j])
+        for i, row in enumerate(result["confusion"])
+        for j, count in enumerate(row)
+        if i != j and count
+    ]
+    return sorted(pairs, key=lambda pair: -pair[0])
 
 
 def _share(value: float | None) -> str:

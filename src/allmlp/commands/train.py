@@ -44,7 +44,7 @@ class Words:
 
 
 def main(words: list[str]) -> int:
-    words, hyper = _split_hyper([word for word in words if word != "--data"])  # --data X is X
+    words, hyper = _split_hyper([word.removeprefix("--data=") for word in words if word != "--data"])  # --data X is X
     source = _value_of(words, "--recipe")
     base = load_recipe(source) if source is not None else Recipe()
     default = Words(model=base.model, seed=base.seed, data=base.data, augment=base.augment, optim=base.optim, train=base.train)
