@@ -8,6 +8,7 @@ shift before it moves the bias. Sums are made in float64 and rounded once.
 
 import copy
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -138,17 +139,16 @@ def _token_affine(block: nn.Module) -> None:
         return
     rows = mix.weight.double().sum(1, keepdim=True)  # n 1
     bias = rows * norm.beta.double() + mix.bias.double()[:, None]  # n c
-    both = ScaleAndBias(
-        (scale.gamma.double() * norm.alpha.double()).to(norm.alpha), (scale.gamma.double() * bias).to(norm.alpha)
-    )
-    block.token_norm, block.token_scale = nn.Identity(), both
+    gamma, alpha = scale.gamma.double(), norm.alpha.double()
+    block.token_norm = nn.Identity()
+    block.token_scale = ScaleAndBias((gamma * alpha).to(norm.alpha), (gamma * bias).to(norm.alpha))
     mix.bias = None  # type: ignore[assignment]
 
 
 def _sequence_norms(block: nn.Module) -> None:
     """Convolution, BatchNorm pairs inside a sequence."""
     children = list(block.named_children())
-    for (_, before), (name, norm) in zip(children, children[1:], strict=False):
+    for (_, before), (name, norm) in pairwise(children):
         found = scale_and_shift(norm) if isinstance(norm, nn.BatchNorm2d) else None
         if found is not None and isinstance(before, nn.Conv2d):
             absorb_after(before, *found)
