@@ -8,6 +8,8 @@ cd "$(dirname "$0")/.."
 what=${1:-run}
 lock=locks/$what.txt
 [ -f "$lock" ] || { echo "setup: there is no $lock; use run or dev" >&2; exit 2; }
+# the machine's own certificates, so that a company's proxy works as it does for everything else
+export UV_SYSTEM_CERTS=1
 say() { echo "setup: $*" >&2; }
 
 stamp=.venv/.allmlp-$what
