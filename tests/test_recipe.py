@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from allmlp.errors import RecipeError
 from allmlp.models import list_models
 from allmlp.recipe import MOST_BYTES, Augment, Data, Optim, Recipe, Train, load_recipe, packaged_recipes, recipe_from
-from conftest import attempt
+from helpers import attempt
 
 
 def loaded(text: str, folder: Path) -> Recipe:

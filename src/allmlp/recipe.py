@@ -49,7 +49,7 @@ class Data:
             values = getattr(self, name)
             if values is not None and len(values) not in (1, 3):
                 raise RecipeError(f"data.{name} has {len(values)} values", mend="give one value a channel")
-        if self.std is not None and min(self.std) <= 0:
+        if self.std is not None and not all(value > 0 for value in self.std):
             raise RecipeError("data.std has a value that is not positive", mend="give standard deviations of pixels in [0, 1]")
 
 

@@ -103,9 +103,9 @@ def read_json(path: Path) -> Any:
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """Every whole JSON line; a last line that a crash cut short is left out."""
     records = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+    for line in path.read_bytes().split(b"\n") if path.is_file() else []:
         try:
-            records.append(json.loads(line))
+            records.append(json.loads(line.decode("utf-8")))
         except ValueError:
             continue
     return records

@@ -10,7 +10,7 @@ from allmlp.data.folder import list_classes, open_folder, open_labelled
 from allmlp.data.images import Images, Source
 from allmlp.data.sources import open_source
 from allmlp.errors import DataError
-from conftest import PictureFolder, picture
+from helpers import PictureFolder, picture
 
 
 def opened(folder: Path, **options: Any) -> Source:

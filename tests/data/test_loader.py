@@ -15,7 +15,7 @@ from allmlp.data.loader import Batch, plain_batches, seed_everything, training_b
 from allmlp.data.transforms import training_transform
 from allmlp.pixels.preprocess import Preprocessing
 from allmlp.recipe import Augment
-from conftest import PictureFolder
+from helpers import PictureFolder
 
 SPEC = Preprocessing(img_size=(16, 16))
 AUGMENT = Augment(crop="resized", auto="rand-m9-mstd0.5-inc1", color_jitter=0.4, erase=0.5)

@@ -15,7 +15,7 @@ from allmlp.data.transforms import Transform, training_transform
 from allmlp.errors import RecipeError
 from allmlp.pixels.preprocess import Preprocessing
 from allmlp.recipe import Augment
-from conftest import attempt, picture
+from helpers import attempt, picture
 
 GREY = Preprocessing(img_size=(24, 32)).fit(img_size=(24, 32), in_chans=1)
 RGB = Preprocessing(img_size=(24, 32))

@@ -16,7 +16,7 @@ from allmlp.errors import ModelError, RunError, WeightsError
 from allmlp.models import create_model
 from allmlp.models.base import ImageModel
 from allmlp.run import FORMAT, Run, write_json
-from conftest import picture
+from helpers import picture
 
 VALUES: dict[str, Any] = dict(dim=8, depth=2, patch_size=4, img_size=8, num_classes=3)
 CPU = torch.device("cpu")

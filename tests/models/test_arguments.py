@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from allmlp.errors import ModelError
 from allmlp.models import create_model
 from allmlp.nn.mlp import Mlp
-from conftest import attempt
+from helpers import attempt
 
 FAMILIES: dict[str, dict[str, Any]] = {
     "mixer": dict(dim=8, depth=2, patch_size=4, token_hidden=4, channel_hidden=8, img_size=16, num_classes=3),

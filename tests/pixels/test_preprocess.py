@@ -13,7 +13,7 @@ from timm.data import create_transform
 from allmlp.errors import ModelError
 from allmlp.models import create_model
 from allmlp.pixels.preprocess import HALF, IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from conftest import picture
+from helpers import picture
 
 
 @pytest.mark.parametrize("img_size", [(32, 32), (32, 48), (48, 32)])

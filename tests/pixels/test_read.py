@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from allmlp.errors import AllmlpError
 from allmlp.pixels.read import FORMATS, MOST_PIXELS, SUFFIXES, UnreadableImage, probe_image, read_image
-from conftest import attempt, picture
+from helpers import attempt, picture
 
 BAD = sorted(p for p in (Path(__file__).parent.parent / "bad-images").iterdir() if p.name != "LICENSE")
 

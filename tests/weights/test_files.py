@@ -17,7 +17,7 @@ from allmlp.errors import WeightsError
 from allmlp.models import create_model
 from allmlp.weights.files import read_tensors, unwrap, write_tensors
 from allmlp.weights.load import load_weights
-from conftest import attempt
+from helpers import attempt
 
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.ones(2)}
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".th", ".npz")

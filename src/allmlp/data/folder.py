@@ -38,7 +38,8 @@ def open_folder(folder: Path, val_share: float, seed: int) -> Source:
     if train_folder is None:
         if _part(folder, VAL) is not None:
             raise DataError(f"{folder} has a val folder and no train folder", mend="name the training images' folder train")
-        listing, test_folder, val_folder = list_classes(folder), None, None
+        test_folder, val_folder = _part(folder, TEST), None
+        listing = list_classes(folder, leave=() if test_folder is None else (test_folder.name,))
     else:
         listing, test_folder, val_folder = list_classes(train_folder), _part(folder, TEST), _part(folder, VAL)
     if len(listing.classes) == 1:
@@ -89,13 +90,15 @@ def open_labelled(folder: Path, classes: tuple[str, ...]) -> tuple[FileImages, l
     return _matched(listing, classes, inner), listing.left_out
 
 
-def list_classes(folder: Path) -> Listing:
-    """The readable images of each class folder, nested folders included, sorted by name.
+def list_classes(folder: Path, leave: tuple[str, ...] = ()) -> Listing:
+    """The readable images of each class folder, nested folders included, sorted by name. leave: no classes.
 
     Raises DataError when there are none, or a class has none.
     """
     try:
-        classes = sorted(e.name for e in os.scandir(folder) if e.is_dir() and not e.name.startswith("."))
+        classes = sorted(
+            e.name for e in os.scandir(folder) if e.is_dir() and not e.name.startswith(".") and e.name not in leave
+        )
     except OSError as error:
         raise DataError(f"{folder} cannot be listed: {error.strerror}", mend="check its permissions") from None
     if not classes:

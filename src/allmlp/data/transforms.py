@@ -3,11 +3,12 @@
 # axes: c channels, h w pixels
 
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 from PIL import Image
 from timm.data import create_transform
-from timm.data.auto_augment import AugmentOp, auto_augment_transform, rand_augment_transform
+from timm.data.auto_augment import AugmentOp, augment_and_mix_transform, auto_augment_transform, rand_augment_transform
 from timm.data.random_erasing import RandomErasing
 from timm.data.transforms import str_to_interp_mode
 from torch import Tensor
@@ -66,14 +67,19 @@ def _whole_picture(augment: Augment, preprocessing: Preprocessing, padding: int)
     if augment.auto:
         fill = tuple(min(255, round(255 * m)) for m in preprocessing.mean)
         hints = {"translate_const": int(min(preprocessing.img_size) * 0.45), "img_mean": fill}
-        make = rand_augment_transform if augment.auto.startswith("rand") else auto_augment_transform
-        steps.append(make(augment.auto, hints))
-    if augment.color_jitter:
+        steps.append(_policy(augment.auto)(augment.auto, hints))
+    elif augment.color_jitter:  # as timm: a policy changes colours by itself
         steps.append(transforms.ColorJitter(*[augment.color_jitter] * 3))
     steps += [transforms.ToTensor(), transforms.Normalize(preprocessing.mean, preprocessing.std)]
     if augment.erase:
         steps.append(RandomErasing(augment.erase, mode="pixel", device="cpu"))
     return steps
+
+
+def _policy(name: str) -> Callable[..., Any]:
+    """timm's maker of the policies whose names begin like this one."""
+    makers = {"rand": rand_augment_transform, "augmix": augment_and_mix_transform}
+    return next((make for start, make in makers.items() if name.startswith(start)), auto_augment_transform)
 
 
 class _ResizeUnlessSame(transforms.Resize):
@@ -87,7 +93,7 @@ def _guard_posterize(pipeline: transforms.Compose) -> None:
     """timm's increasing Posterize can ask for 0 bits, which Pillow 13 refuses with a ValueError (seen with
     timm 1.0.31, rand-m9-mstd0.5-inc1); one bit is the strongest it means. To go when timm clamps it."""
     for step in pipeline.transforms:
-        for op in getattr(step, "ops", ()):
+        for op in [*getattr(step, "ops", ()), *chain.from_iterable(getattr(step, "policy", ()))]:
             if isinstance(op, AugmentOp) and op.name.startswith("Posterize"):
                 op.level_fn = _at_least_one_bit(op.level_fn)  # type: ignore[arg-type]
 

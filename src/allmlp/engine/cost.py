@@ -14,7 +14,7 @@ def parameters(model: ImageModel) -> int:
 def multiply_adds(model: ImageModel) -> int:
     """Multiply-adds of one image in matrix products and convolutions (the papers' "FLOPs"), without computing them."""
     with torch.device("meta"):
-        twin = model.twin().eval()
+        twin = model.twin().eval().requires_grad_(False)
         image = torch.empty(1, model.in_chans, *model.img_size)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         twin(image)

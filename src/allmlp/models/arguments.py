@@ -64,7 +64,7 @@ def hidden_width(dim: int, expansion: object, *, name: str = "expansion") -> int
 
 def choice(name: str, value: object, known: Sequence[str]) -> str:
     """`value`, one of `known`."""
-    if value not in known:
+    if not isinstance(value, str) or value not in known:
         raise ModelError(f"{name}={value!r} is not known", mend=one_of(known, str(value)))
     return str(value)
 

@@ -179,15 +179,17 @@ class ImageModel(nn.Module, ABC):
         was_training = self.training
         self.eval()
         found = []
-        for start in range(0, len(pictures), max(batch, 1)):
-            pixels = torch.stack([self.preprocessing(p) for p in pictures[start : start + max(batch, 1)]])
-            probabilities = self(pixels.to(weight)).float().softmax(-1)
-            best = probabilities.topk(min(max(top, 1), self.num_classes))
-            found += [
-                Prediction(tuple(names[i] for i in order), tuple(values))
-                for order, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
-            ]
-        self.train(was_training)
+        try:
+            for start in range(0, len(pictures), max(batch, 1)):
+                pixels = torch.stack([self.preprocessing(p) for p in pictures[start : start + max(batch, 1)]])
+                probabilities = self(pixels.to(weight)).float().softmax(-1)
+                best = probabilities.topk(min(max(top, 1), self.num_classes))
+                found += [
+                    Prediction(tuple(names[i] for i in order), tuple(values))
+                    for order, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+                ]
+        finally:
+            self.train(was_training)
         return found
 
 

@@ -148,7 +148,7 @@ class ResMLP(TokenModel):
             grid=self.grid,
             dim=dim,
             hidden=hidden_width(dim, expansion),
-            layer_scale=number("layer_scale", default_layer_scale(depth) if layer_scale is None else layer_scale),
+            layer_scale=number("layer_scale", default_layer_scale(depth) if layer_scale is None else layer_scale, below=1e30),
             norm=choice("norm", norm, list(NORMS)),
             drop_path=number("drop_path", drop_path, below=1),
         )

@@ -3,7 +3,6 @@
 # axes: b batch, n tokens in, m tokens out, c channels, y rows, x columns
 
 import torch
-from timm.layers import DropPath
 from torch import Tensor, nn
 
 
@@ -34,6 +33,8 @@ class AlongColumns(nn.Linear):
 
 def stochastic_depth(rate: float) -> nn.Module:
     """Drop a residual branch for whole images in training; nothing at rate 0 (Huang et al., 2016)."""
+    from timm.layers import DropPath  # here, because importing timm makes the models known, which import this file
+
     return DropPath(rate) if rate > 0 else nn.Identity()
 
 

@@ -33,7 +33,7 @@ def as_channels(image: Image.Image, in_chans: int) -> Image.Image:
 def _eight_bits(image: Image.Image) -> Image.Image:
     """Grey of 16 or 32 bits, scaled rather than clipped as PIL's own conversion does."""
     pixels = np.nan_to_num(np.asarray(image).astype(np.float32))
-    if image.mode != "F" and pixels.max(initial=0) <= 255:
+    if image.mode == "I" and pixels.max(initial=0) <= 255:
         scale = 1.0
     elif image.mode != "F" and pixels.max(initial=0) <= 65535:
         scale = 255 / 65535

@@ -66,4 +66,5 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
         raise UnreadableImage(name, "the file is empty" if empty else "not a picture of a known format") from None
     except Exception as error:
         lines = str(error).splitlines()
-        raise UnreadableImage(name, f"{type(error).__name__}: {lines[0][:200] if lines else ''}".rstrip(": ")) from None
+        what = lines[0].replace(name, "").strip(" :'\"")[:200] if lines else ""
+        raise UnreadableImage(name, f"{type(error).__name__}: {what}".rstrip(": ")) from None

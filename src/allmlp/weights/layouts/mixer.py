@@ -12,8 +12,8 @@ def _flax_kernel(name: str, tensor: Tensor) -> Tensor:
     if name == "stem/kernel" or name == "embedding/kernel":
         return tensor.permute(3, 2, 0, 1)
     if "kernel" in name:
-        return tensor.squeeze().T
-    return tensor.squeeze() if "bias" in name else tensor
+        return tensor.reshape([n for n in tensor.shape if n > 1] if tensor.ndim > 2 else tensor.shape).T
+    return tensor.reshape(-1) if "bias" in name else tensor
 
 
 def _flax(stem: str, block: str, norm: str, mlps: Mapping[str, str]) -> list[tuple[str, str]]:
