@@ -101,11 +101,18 @@ def read_json(path: Path) -> Any:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Every whole JSON line; a last line that a crash cut short is left out."""
+    """Every whole JSON line; a last line that a crash cut short is left out. Raises RunError for lines that are no text."""
+    if not path.is_file():
+        return []
+    *whole, rest = path.read_bytes().split(b"\n")
+    try:
+        lines = [line.decode("utf-8") for line in whole]
+    except UnicodeDecodeError as error:
+        raise RunError(f"{path} is not UTF-8: {error}", mend="restore the file, or remove it") from None
     records = []
-    for line in path.read_bytes().split(b"\n") if path.is_file() else []:
+    for line in [*lines, rest.decode("utf-8", errors="replace")]:
         try:
-            records.append(json.loads(line.decode("utf-8")))
+            records.append(json.loads(line))
         except ValueError:
             continue
     return records
