@@ -15,7 +15,7 @@ from torch import nn
 import allmlp
 from allmlp.errors import ModelError, one_of
 from allmlp.models import create_model, list_models
-from allmlp.registry import create_model, families, family_of, list_models
+from allmlp.registry import families, family_of, register
 
 
 def in_a_new_process(code: str) -> Any:
