@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from allmlp.recipe import Recipe, load_recipe
     from allmlp.reporting.page import write_report as report
     from allmlp.surgery.fold import fold
+    from allmlp.surgery.resize import resize
     from allmlp.training.main import resume, train
     from allmlp.weights.load import load_weights
 
@@ -40,6 +41,7 @@ _HOMES = {
     "load_weights": "allmlp.weights.load:load_weights",
     "predict": "allmlp.prediction.pictures:predict",
     "report": "allmlp.reporting.page:write_report",
+    "resize": "allmlp.surgery.resize:resize",
     "resume": "allmlp.training.main:resume",
     "train": "allmlp.training.main:train",
 }
@@ -56,6 +58,7 @@ __all__ = [
     "load_weights",
     "predict",
     "report",
+    "resize",
     "resume",
     "train",
 ]

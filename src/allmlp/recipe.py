@@ -34,8 +34,8 @@ class Data:
     """Per channel, of pixels in [0, 1]. None: the model family's."""
     crop_ratio: float | None = None
     """Share of the resized image that evaluation keeps, in (0, 1]. None: the family's, or 1 below 65 pixels."""
-    interpolation: Literal["bicubic", "bilinear", "lanczos"] = "bicubic"
-    """How pictures are resized."""
+    interpolation: Literal["bicubic", "bilinear", "lanczos"] | None = None
+    """How pictures are resized. None: as the model family does."""
     workers: int | None = None
     """Processes that decode and augment. None: as many as cores, at most 8; none for small sets in memory."""
 
@@ -150,6 +150,9 @@ class Recipe:
     """A name from `allmlp models`."""
     hyper: dict[str, Any] = field(default_factory=dict)
     """Hyper-parameters of the model that differ from the variant's, such as drop_path."""
+    init: str | None = None
+    """A run folder, or a .safetensors file with its JSON, whose model and weights training starts from. The model is
+    resized to `data.img_size`; a head for other classes starts anew."""
     seed: int = 0
     """Decides the split, the initial weights, and every random change."""
     data: Data = field(default_factory=Data)
@@ -233,7 +236,7 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
             raise RecipeError(f"{where} is not a table", mend=f"write [{where}] above its fields")
         return _build(typing.cast(type, hint), value, f"{where}.")
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is types.UnionType:
+    if origin in (types.UnionType, typing.Union):  # a Literal or None is the older kind
         if value is None:
             return None
         return _typed(next(a for a in arguments if a is not types.NoneType), value, where)

@@ -74,7 +74,7 @@ def test_the_norm_is_over_the_channels_of_a_position_and_its_scale_in_the_order_
 
 def test_a_block_mixes_rows_then_columns_then_channels() -> None:
     torch.manual_seed(0)
-    block = RaftBlock(dim=8, rafts=2, grid=(3, 5), token_expansion=2, expansion=4, drop_path=0.0)
+    block = RaftBlock(dim=8, rafts=2, grid=(3, 5), token_hidden=(12, 20), expansion=4, drop_path=0.0)
     x = torch.randn(2, 8, 3, 5)
     with torch.no_grad():
         y = block.horizontal(block.vertical(x))
@@ -177,6 +177,9 @@ def test_a_release_with_shortcuts_has_a_head_for_every_stage() -> None:
         (dict(kernels=((4,), (2, 2.5), (2,))), "kernels[1][1]=2.5", "≥ 1"),
         (dict(shortcut=1), "shortcut=1 is neither True nor False", "True or False"),
         (dict(token_expansion=0), "token_expansion=0 leaves no hidden channel", "token_expansion at least"),
+        (dict(token_hidden=((8, 8),)), "does not fit 3 stages", "two widths a stage"),
+        (dict(token_hidden=((8, 8), (4,), (2, 2))), "does not fit 3 stages", "two widths a stage"),
+        (dict(token_hidden=7), "does not fit 3 stages", "two widths a stage"),
         (dict(img_size=40), "not a multiple of the last stage's patch of 16 pixels", "32 or 48"),
     ],
 )

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from allmlp.commands.words import parse, print_json, print_table, say
+from allmlp.commands.words import pair, parse, print_json, print_table, say
 
 MOST_CONFUSIONS = 5
 
@@ -24,6 +24,8 @@ class Words:
     """Folder, or the name of a data set."""
     weights: Literal["best", "last"] = "best"
     """Which weights of the run."""
+    img_size: Annotated[tuple[int, ...] | None, tyro.conf.arg(metavar="HEIGHT [WIDTH]")] = None
+    """Resize the model to this size in pixels first; one number for both sides."""
     batch: int = 64
     """Images at a time."""
     json: bool = False
@@ -34,7 +36,7 @@ def main(words: list[str]) -> int:
     given = parse(Words, words, command="evaluate")
     from allmlp.evaluation.classification import evaluate
 
-    result = evaluate(given.run, given.data, which=given.weights, batch=given.batch)
+    result = evaluate(given.run, given.data, which=given.weights, img_size=pair(given.img_size), batch=given.batch)
     if given.json:
         print_json(result)
         return 0

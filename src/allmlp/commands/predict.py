@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from allmlp.commands.words import parse, print_json, print_table, say
+from allmlp.commands.words import pair, parse, print_json, print_table, say
 from allmlp.errors import AllmlpError
 
 
@@ -24,6 +24,8 @@ class Words:
     """How many classes to name."""
     weights: str = "best"
     """"best" or "last"."""
+    img_size: Annotated[tuple[int, ...] | None, tyro.conf.arg(metavar="HEIGHT [WIDTH]")] = None
+    """Resize the model to this size in pixels first; one number for both sides."""
     batch: int = 32
     """Pictures at a time."""
     json: bool = False
@@ -41,7 +43,7 @@ def main(words: list[str]) -> int:
     from allmlp.engine.load import load
     from allmlp.prediction.pictures import predict
 
-    model = load(given.run, which=given.weights)
+    model = load(given.run, which=given.weights, img_size=pair(given.img_size))
     rows = predict(model, given.pictures, top=given.top, batch=given.batch)
     good, bad = (_json if given.json else _csv if given.csv else _table)(rows, min(given.top, model.num_classes))
     if bad:

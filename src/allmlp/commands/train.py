@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from allmlp.commands.words import parse, print_json, say
+from allmlp.commands.words import pair, parse, print_json, say
 from allmlp.errors import RecipeError
 from allmlp.recipe import Augment, Data, Optim, Recipe, Train, load_recipe
 
@@ -35,6 +35,10 @@ class Words:
     """At the end, print the run folder and its result as JSON on stdout."""
     model: str = Recipe.model
     """A name from allmlp models."""
+    init: Annotated[str | None, tyro.conf.arg(metavar="RUN_OR_FILE")] = None
+    """Start from this model and its weights, resized to the images and with a new head for new classes."""
+    img_size: Annotated[tuple[int, ...] | None, tyro.conf.arg(metavar="HEIGHT [WIDTH]")] = None
+    """Height and width of the model's input in pixels, one number for both; short for --data.img_size."""
     seed: int = Recipe.seed
     """Decides the split, the initial weights, and every random change."""
     data: Data = field(default_factory=Data)
@@ -47,17 +51,15 @@ def main(words: list[str]) -> int:
     words, hyper = _split_hyper([word.removeprefix("--data=") for word in words if word != "--data"])  # --data X is X
     source = _value_of(words, "--recipe")
     base = load_recipe(source) if source is not None else Recipe()
-    default = Words(model=base.model, seed=base.seed, data=base.data, augment=base.augment, optim=base.optim, train=base.train)
+    same = ("model", "init", "seed", "data", "augment", "optim", "train")
+    default = Words(**{name: getattr(base, name) for name in same})
     given = parse(Words, words, command="train", default=default)
+    data = given.data if given.img_size is None else replace(given.data, img_size=pair(given.img_size))
     recipe = replace(
         base,
-        model=given.model,
+        **{name: getattr(given, name) for name in same if name != "data"},
         hyper={**({} if given.model != base.model else base.hyper), **hyper},
-        seed=given.seed,
-        data=given.data,
-        augment=given.augment,
-        optim=given.optim,
-        train=given.train,
+        data=data,
     )
     from allmlp.evaluation.classification import evaluate
     from allmlp.reporting.page import write_report

@@ -9,6 +9,8 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from allmlp.errors import RecipeError
+
 Answer = TypeVar("Answer")
 
 
@@ -17,6 +19,15 @@ def parse(kind: Callable[..., Answer], words: list[str], *, command: str, defaul
     extra: dict[str, Any] = {} if default is None else {"default": default}
     answer: Answer = tyro.cli(kind, args=words, prog=f"allmlp {command}", config=(tyro.conf.FlagCreatePairsOff,), **extra)
     return answer
+
+
+def pair(sides: tuple[int, ...] | None) -> tuple[int, int] | None:
+    """One number for both sides, or height and width. Raises RecipeError for more."""
+    if sides is None:
+        return None
+    if len(sides) not in (1, 2):
+        raise RecipeError(f"an image has height and width, not {len(sides)} numbers", mend="give --img-size 64, or 64 48")
+    return sides[0], sides[-1]
 
 
 def print_json(value: Any) -> None:

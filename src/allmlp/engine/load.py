@@ -9,13 +9,17 @@ from allmlp.models import create_model
 from allmlp.models.base import ImageModel
 from allmlp.pixels.preprocess import Preprocessing
 from allmlp.run import FORMAT, Run, read_json
+from allmlp.surgery.resize import resize
 from allmlp.weights.load import load_weights
 
 
-def load(source: str | os.PathLike[str] | Run, *, which: str = "best") -> ImageModel:
+def load(
+    source: str | os.PathLike[str] | Run, *, which: str = "best", img_size: int | tuple[int, int] | None = None
+) -> ImageModel:
     """The trained model of a run folder or of a `.safetensors` file with its JSON, in evaluation mode.
 
-    which: "best" (by validation accuracy) or "last". The model knows its classes and preprocessing, so
+    which: "best" (by validation accuracy) or "last". img_size: for images of another size than it was trained on, in
+    pixels (see `allmlp.resize`). The model knows its classes and preprocessing, so
     `load(run).predict([picture])` works. Raises RunError or WeightsError for what is missing or damaged.
     """
     folder = source.folder if isinstance(source, Run) else Path(source)
@@ -34,7 +38,7 @@ def load(source: str | os.PathLike[str] | Run, *, which: str = "best") -> ImageM
     card = read_card(weights.with_suffix(".json"))
     model = build(card, weights)
     load_weights(model, weights)
-    return model.eval()
+    return (model if img_size is None else resize(model, img_size)).eval()
 
 
 def read_card(path: Path) -> dict[str, Any]:

@@ -34,19 +34,23 @@ def evaluate(
     data: str | os.PathLike[str] | None = None,
     *,
     which: str = "best",
+    img_size: int | tuple[int, int] | None = None,
     batch: int = 64,
     workers: int = 0,
 ) -> dict[str, Any]:
     """Measure a run, and keep the result in its evaluation/ folder.
 
     data: a folder of class folders, or a named set; None: the run's own test images if it has any, else its
-    validation images. which: "best" or "last" weights. Returns shares in [0, 1] (top1, top5, loss in nats,
-    calibration_error, per_class, confusion, calibration) and the most confident mistakes.
+    validation images. which: "best" or "last" weights. img_size: resize the model to it first.
+    Returns shares in [0, 1] (top1, top5, loss in nats, calibration_error, per_class, confusion, calibration)
+    and the most confident mistakes.
     Raises AllmlpError for a run or data that cannot be used.
     """
     run = run if isinstance(run, Run) else Run.open(run)
-    model = load(run, which=which)
+    model = load(run, which=which, img_size=img_size)
     images, split, title, left_out = _images(run, model, data)
+    if img_size is not None:
+        split += "-{}x{}".format(*model.img_size)
     device = best_device()
     prepared(model, device)
     started = time.monotonic()

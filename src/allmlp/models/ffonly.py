@@ -40,7 +40,8 @@ class FFOnlyBlock(nn.Module):
 
 @register("ffonly", variants=VARIANTS, published=PUBLISHED, paper="arXiv:2105.02723")
 class FFOnly(ClassTokenModel):
-    """expansion: hidden width of both MLPs, for each channel and for each token.
+    """expansion: hidden width of both MLPs, for each channel and for each token. token_hidden: that of the token
+    MLP as a number, for grids other than the one it was chosen for.
     `forward_features` returns the class token as token 0. drop_path grows linearly with depth."""
 
     PREPROCESSING = {"crop_ratio": 0.875}
@@ -52,6 +53,7 @@ class FFOnly(ClassTokenModel):
         depth: int,
         patch_size: int = 16,
         expansion: float = 4,
+        token_hidden: int | None = None,
         img_size: int | tuple[int, int] = 224,
         in_chans: int = 3,
         num_classes: int = 1000,
@@ -59,13 +61,14 @@ class FFOnly(ClassTokenModel):
     ) -> None:
         super().__init__(img_size=img_size, in_chans=in_chans, num_classes=num_classes, patch_size=patch_size, dim=dim)
         tokens = 1 + self.tokens
+        hidden = hidden_width(tokens, expansion) if token_hidden is None else whole("token_hidden", token_hidden)
         self.class_position = nn.Parameter(torch.empty(1, 1, dim))
         self.grid_position = nn.Parameter(torch.empty(1, dim, *self.grid))
         self.blocks = nn.ModuleList(
             FFOnlyBlock(
                 tokens=tokens,
                 dim=dim,
-                token_hidden=hidden_width(tokens, expansion),
+                token_hidden=hidden,
                 channel_hidden=hidden_width(dim, expansion),
                 drop_path=rate,
             )

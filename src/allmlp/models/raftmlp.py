@@ -60,10 +60,10 @@ class RaftBlock(nn.Module):
     """Mixing along the rows, along the columns and along the channels, each with a residual."""
 
     def __init__(
-        self, *, dim: int, rafts: int, grid: tuple[int, int], token_expansion: float, expansion: float, drop_path: float
+        self, *, dim: int, rafts: int, grid: tuple[int, int], token_hidden: Sequence[int], expansion: float, drop_path: float
     ) -> None:
         super().__init__()
-        rows, columns = (hidden_width(rafts * side, token_expansion, name="token_expansion") for side in grid)
+        rows, columns = token_hidden
         self.vertical = VerticalMix(dim=dim, rafts=rafts, side=grid[0], hidden=rows, drop_path=drop_path)
         self.horizontal = HorizontalMix(dim=dim, rafts=rafts, side=grid[1], hidden=columns, drop_path=drop_path)
         self.channel_norm = GridLayerNorm(dim)
@@ -139,6 +139,8 @@ class RaftMLP(Pyramid):
     """dims, depths, patch_sizes, rafts, kernels: one for each stage. A stage shrinks the grid by its patch size;
     its channels form `rafts` rafts, whose like channels mix together along the rows and the columns.
     kernels: sides of the squares that the stage's embedding sees, each a multiple of its patch.
+    token_hidden: for each stage the hidden widths of the two token MLPs, along the rows and along the columns, in place
+    of token_expansion, for grids other than the one it was chosen for.
     shortcut: let every stage scale and shift the pooled features (no released model does).
     drop_path is the same in every block."""
 
@@ -154,6 +156,7 @@ class RaftMLP(Pyramid):
         kernels: Sequence[Sequence[int]] | None = None,
         shortcut: bool = False,
         token_expansion: float = 2,
+        token_hidden: Sequence[Sequence[int]] | None = None,
         expansion: float = 4,
         img_size: int | tuple[int, int] = 224,
         in_chans: int = 3,
@@ -170,17 +173,17 @@ class RaftMLP(Pyramid):
         super().__init__(img_size=size, in_chans=in_chans, num_classes=num_classes, num_features=dims[-1])
         rate = number("drop_path", drop_path, below=1)
         last = len(depths) - 1 if flag("shortcut", shortcut) else 0
+        sizes = grids(size, patch_sizes)
+        hidden = _token_widths(token_hidden, token_expansion, rafts, sizes)
         self.stages = nn.ModuleList()
         chans = in_chans
-        for s, (dim, depth, grid) in enumerate(zip(dims, depths, grids(size, patch_sizes), strict=True)):
+        for s, (dim, depth, grid) in enumerate(zip(dims, depths, sizes, strict=True)):
             if dim % rafts[s]:
                 raise ModelError(
                     f"dims[{s}]={dim} channels do not fit rafts[{s}]={rafts[s]} rafts", mend=f"use a multiple of {rafts[s]}"
                 )
             blocks = [
-                RaftBlock(
-                    dim=dim, rafts=rafts[s], grid=grid, token_expansion=token_expansion, expansion=expansion, drop_path=rate
-                )
+                RaftBlock(dim=dim, rafts=rafts[s], grid=grid, token_hidden=hidden[s], expansion=expansion, drop_path=rate)
                 for _ in range(depth)
             ]
             embed = MultiScaleEmbedding(chans=chans, dim=dim, kernels=sides[s])
@@ -219,3 +222,20 @@ def _kernels(kernels: object, patch_sizes: tuple[int, ...]) -> list[tuple[int, .
                 mend=f"use {patch} and, say, {3 * patch}" + (f" or {2 * patch}" if patch % 2 == 0 else ""),
             )
     return found
+
+
+def _token_widths(
+    given: object, expansion: float, rafts: Sequence[int], sizes: Sequence[tuple[int, int]]
+) -> list[tuple[int, ...]]:
+    """The hidden widths of each stage's two token MLPs, along the rows and along the columns."""
+    if given is None:
+        return [
+            tuple(hidden_width(r * side, expansion, name="token_expansion") for side in grid)
+            for r, grid in zip(rafts, sizes, strict=True)
+        ]
+    pairs = [wholes(f"token_hidden[{s}]", pair) for s, pair in enumerate(given)] if isinstance(given, Sequence) else []
+    if len(pairs) != len(sizes) or any(len(pair) != 2 for pair in pairs):
+        raise ModelError(
+            f"token_hidden={given!r} does not fit {len(sizes)} stages", mend="give two widths a stage, as ((56, 56), (28, 28))"
+        )
+    return pairs

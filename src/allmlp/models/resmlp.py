@@ -53,15 +53,15 @@ def default_layer_scale(depth: int) -> float:
     return 0.1 if depth <= 18 else 1e-5 if depth <= 24 else 1e-6
 
 
-TOKEN_MIXERS: dict[str, Callable[[int, tuple[int, int]], nn.Module]] = {
-    "linear": lambda dim, grid: AlongTokens(prod(grid), prod(grid)),
-    "none": lambda dim, grid: nn.Identity(),
-    "mlp": lambda dim, grid: TokenMlp(prod(grid), 4 * prod(grid)),
-    "conv3x3": lambda dim, grid: OnGrid(grid, nn.Conv2d(dim, dim, 3, padding=1)),
-    "depthwise3x3": lambda dim, grid: OnGrid(grid, nn.Conv2d(dim, dim, 3, padding=1, groups=dim)),
-    "separable": lambda dim, grid: OnGrid(grid, nn.Conv2d(dim, dim, 3, padding=1, groups=dim), nn.Conv2d(dim, dim, 1)),
+TOKEN_MIXERS: dict[str, Callable[[int, tuple[int, int], int], nn.Module]] = {
+    "linear": lambda dim, grid, hidden: AlongTokens(prod(grid), prod(grid)),
+    "none": lambda dim, grid, hidden: nn.Identity(),
+    "mlp": lambda dim, grid, hidden: TokenMlp(prod(grid), hidden),
+    "conv3x3": lambda dim, grid, hidden: OnGrid(grid, nn.Conv2d(dim, dim, 3, padding=1)),
+    "depthwise3x3": lambda dim, grid, hidden: OnGrid(grid, nn.Conv2d(dim, dim, 3, padding=1, groups=dim)),
+    "separable": lambda dim, grid, hidden: OnGrid(grid, nn.Conv2d(dim, dim, 3, padding=1, groups=dim), nn.Conv2d(dim, dim, 1)),
 }
-"""The paper's A, and what its ablation study puts in the place of A: channels, grid → a map of b n c."""
+"""The paper's A, and what its ablation study puts in the place of A: channels, grid, hidden width → a map of b n c."""
 NORMS: dict[str, Callable[[int], nn.Module]] = {"affine": Affine, "layernorm": partial(nn.LayerNorm, eps=1e-6)}
 
 
@@ -76,12 +76,13 @@ class ResMLPBlock(nn.Module):
         hidden: int,
         layer_scale: float,
         token_mixing: str,
+        token_hidden: int,
         norm: str,
         drop_path: float,
     ) -> None:
         super().__init__()
         self.token_norm = NORMS[norm](dim)
-        self.token_mix = TOKEN_MIXERS[token_mixing](dim, grid)
+        self.token_mix = TOKEN_MIXERS[token_mixing](dim, grid, token_hidden)
         self.token_scale = LayerScale(dim, layer_scale)
         self.channel_norm = NORMS[norm](dim)
         self.channel_mlp = Mlp(dim, hidden)
@@ -121,7 +122,8 @@ class ClassMLPBlock(nn.Module):
 class ResMLP(TokenModel):
     """layer_scale: initial γ, by depth unless given. head: "mean" of the tokens, or "class_mlp": two
     layers that gather into a class token, which `forward_features` then returns as token 0.
-    token_mixing and norm: the paper's "linear" and "affine", or one of its ablations (TOKEN_MIXERS, NORMS).
+    token_mixing and norm: the paper's "linear" and "affine", or one of its ablations (TOKEN_MIXERS, NORMS);
+    token_hidden: the hidden width of "mlp", four times the tokens unless given.
     drop_path is the same in every block."""
 
     PREPROCESSING = {"crop_ratio": 0.9}
@@ -136,6 +138,7 @@ class ResMLP(TokenModel):
         expansion: float = 4,
         head: str = "mean",
         token_mixing: str = "linear",
+        token_hidden: int | None = None,
         norm: str = "affine",
         img_size: int | tuple[int, int] = 224,
         in_chans: int = 3,
@@ -152,9 +155,13 @@ class ResMLP(TokenModel):
             norm=choice("norm", norm, list(NORMS)),
             drop_path=number("drop_path", drop_path, below=1),
         )
+        self.token_mixing = choice("token_mixing", token_mixing, list(TOKEN_MIXERS))
+        mixing: dict[str, Any] = dict(
+            token_mixing=token_mixing,
+            token_hidden=whole("token_hidden", 4 * self.tokens if token_hidden is None else token_hidden),
+        )
         self.pooling = choice("head", head, ("mean", "class_mlp"))
-        mixing = choice("token_mixing", token_mixing, list(TOKEN_MIXERS))
-        self.blocks = nn.ModuleList(ResMLPBlock(token_mixing=mixing, **block) for _ in range(depth))
+        self.blocks = nn.ModuleList(ResMLPBlock(**mixing, **block) for _ in range(depth))
         if head == "class_mlp":
             self.class_token = nn.Parameter(torch.zeros(1, 1, dim))
             self.class_blocks = nn.ModuleList(ClassMLPBlock(**block) for _ in range(CLASS_LAYERS))

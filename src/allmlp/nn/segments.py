@@ -13,7 +13,7 @@ class SegmentsAlongRows(nn.Linear):
 
     def __init__(self, *, dim: int, segments: int, rows: int) -> None:
         super().__init__(rows * (dim // segments), rows * (dim // segments), bias=False)
-        self.segments = segments
+        self.segments, self.cells = segments, rows
 
     def forward(self, x: Tensor) -> Tensor:  # b y x c → b y x c
         rows = x.shape[1]
@@ -27,7 +27,7 @@ class SegmentsAlongColumns(nn.Linear):
 
     def __init__(self, *, dim: int, segments: int, columns: int) -> None:
         super().__init__(columns * (dim // segments), columns * (dim // segments), bias=False)
-        self.segments = segments
+        self.segments, self.cells = segments, columns
 
     def forward(self, x: Tensor) -> Tensor:  # b y x c → b y x c
         columns = x.shape[2]

@@ -24,6 +24,7 @@ from allmlp.training.checkpoint import Position
 from allmlp.training.display import Display
 from allmlp.training.loop import Loop
 from allmlp.training.setup import Plan, make_plan
+from allmlp.training.start import start_from
 
 
 def train(
@@ -46,7 +47,10 @@ def train(
     chosen = merged(recipe, fields)
     spec = None if data is None else os.fspath(data)
     source = open_source(spec, val_share=chosen.data.val_share, seed=chosen.seed, limit=chosen.train.limit)
-    plan = make_plan(chosen, source)
+    start = None
+    if chosen.init is not None:
+        chosen, start = start_from(chosen, source)
+    plan = make_plan(chosen, source, start)
     run = Run.create(out if out is not None else _fresh_folder(chosen, source))
     display = Display(run.log, quiet=quiet)
     run.recipe.write_text(chosen.to_toml(), encoding="utf-8")

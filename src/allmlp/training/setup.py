@@ -44,10 +44,13 @@ class Plan:
     """Steps in an epoch."""
 
 
-def make_plan(recipe: Recipe, source: Source) -> Plan:
-    """Raises RecipeError, ModelError or DataError for what does not fit together."""
+def make_plan(recipe: Recipe, source: Source, start: ImageModel | None = None) -> Plan:
+    """start: the model whose weights training begins with; a fresh one unless given.
+
+    Raises RecipeError, ModelError or DataError for what does not fit together.
+    """
     seed_everything(recipe.seed)
-    model = build_model(recipe, source)
+    model = build_model(recipe, source, start)
     device = best_device()
     prepared(model, device)
     batch = min(recipe.train.batch, len(source.train))
@@ -85,7 +88,7 @@ def _validation_batches(source: Source, model: ImageModel, batch: int, workers: 
     return plain_batches(source.val, model.preprocessing, in_chans=model.in_chans, batch=batch, workers=workers)
 
 
-def build_model(recipe: Recipe, source: Source) -> ImageModel:
+def build_model(recipe: Recipe, source: Source, start: ImageModel | None = None) -> ImageModel:
     """The recipe's model for the source's classes, size and channels, with its preprocessing filled in."""
     data = recipe.data
     img_size = data.img_size or source.img_size
@@ -98,7 +101,7 @@ def build_model(recipe: Recipe, source: Source) -> ImageModel:
             )
     if img_size is not None:
         hyper.setdefault("img_size", img_size)
-    model = create_model(recipe.model, num_classes=len(source.classes), in_chans=in_chans, **hyper)
+    model = start or create_model(recipe.model, num_classes=len(source.classes), in_chans=in_chans, **hyper)
     if len(source.classes) < 2:
         raise DataError("there is one class: nothing to tell apart", mend="add images of another class")
     model.classes = source.classes
@@ -108,7 +111,9 @@ def build_model(recipe: Recipe, source: Source) -> ImageModel:
 
 def preprocessing(data: Data, model: ImageModel, source: Source) -> Preprocessing:
     """What evaluation will do to pictures: the family's values where the recipe does not say otherwise."""
-    spec = replace(model.preprocessing, interpolation=data.interpolation)
+    spec = model.preprocessing
+    if data.interpolation is not None:
+        spec = replace(spec, interpolation=data.interpolation)
     if data.crop_ratio is not None:
         spec = replace(spec, crop_ratio=data.crop_ratio)
     elif max(model.img_size) <= SMALL:
