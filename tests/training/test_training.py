@@ -1,5 +1,6 @@
 """What a training run learns, writes, keeps and refuses."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import allmlp
+from allmlp.data import hold
 from allmlp.data.sources import open_source
 from allmlp.errors import AllmlpError, ModelError, RecipeError, RunError, TrainingError
 from allmlp.models import create_model
@@ -107,11 +109,12 @@ def test_loss_that_is_not_finite_stops_and_says_where(
     assert all(bool(t.isfinite().all()) for t in load_file(tmp_path / "a" / "best.safetensors").values())
 
 
+@pytest.mark.parametrize("in_memory", [True, False])
 def test_images_that_break_while_decoding_are_skipped_counted_and_listed(
-    stripes: Path, tmp_path: Path, small_recipe: Callable[..., Recipe]
+    in_memory: bool, stripes: Path, tmp_path: Path, small_recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import shutil
-
+    if not in_memory:
+        monkeypatch.setattr(hold, "MOST_BYTES", 0)
     copy = tmp_path / "copy"
     shutil.copytree(stripes, copy)
     for name in ("across", "down"):
@@ -121,7 +124,8 @@ def test_images_that_break_while_decoding_are_skipped_counted_and_listed(
     run = allmlp.train(copy, recipe=small_recipe(), out=tmp_path / "a", quiet=True)
     listed = read_lines(run.unreadable)
     assert len(listed) == len({r["path"] for r in listed}) == 8
-    assert read_lines(run.metrics)[0]["unreadable"] == 8
+    left_out = read_json(run.data)["left_out_count"]  # before training, or in every epoch
+    assert (left_out, read_lines(run.metrics)[0]["unreadable"]) == ((8, 0) if in_memory else (0, 8))
 
 
 @pytest.mark.parametrize("name", ["resmlp_s12_class", "mixer_xs", "smlpnet_xs"])

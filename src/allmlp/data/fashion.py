@@ -63,7 +63,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
         shape = np.frombuffer(content, ">i4", rank, 4)
         if content[:3] != b"\0\0\x08":
             raise ValueError("not unsigned bytes")
-        return np.frombuffer(content, np.uint8, offset=4 + 4 * rank).reshape(shape)
+        return np.frombuffer(content, np.uint8, offset=4 + 4 * rank).reshape(shape).copy()
     except (OSError, EOFError, ValueError, IndexError) as error:
         raise DataError(f"{path} is not an idx file of bytes: {error}", mend="install or download the data set again") from None
 

@@ -1,6 +1,6 @@
 """A list of labelled images, in files or in memory."""
 
-# axes: n images, h w pixels
+# axes: n images, h w pixels, c channels
 
 import os
 from abc import ABC, abstractmethod
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from allmlp.pixels.channels import as_channels
 from allmlp.pixels.read import read_image
 
 Indices = NDArray[np.int64]
@@ -59,7 +60,7 @@ class FileImages(Images):
 
 
 class ArrayImages(Images):
-    """Grey images in memory: pixels n × h × w of uint8."""
+    """Images of one size in memory: pixels n × h × w (grey) or n × h × w × 3, of uint8."""
 
     def __init__(
         self, pixels: NDArray[np.uint8], labels: Sequence[int] | Indices, title: str, numbers: Indices | None = None
@@ -70,9 +71,17 @@ class ArrayImages(Images):
         self.numbers = np.arange(len(labels)) if numbers is None else numbers
         """Position of each image in the file it came from."""
 
+    @property
+    def in_chans(self) -> int:
+        return 1 if self.pixels.ndim == 3 else self.pixels.shape[3]
+
+    @property
+    def img_size(self) -> tuple[int, int]:
+        """(height, width)"""
+        return self.pixels.shape[1], self.pixels.shape[2]
+
     def open(self, index: int, in_chans: int) -> Image.Image:
-        image = Image.fromarray(self.pixels[index])
-        return image if in_chans == 1 else image.convert("RGB")
+        return as_channels(Image.fromarray(self.pixels[index]), in_chans)
 
     def name(self, index: int) -> str:
         return f"{self.title}#{self.numbers[index]}"

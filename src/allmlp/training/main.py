@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from allmlp.data.hold import held
 from allmlp.data.images import Source
 from allmlp.data.sources import open_source
 from allmlp.errors import RunError
@@ -46,7 +47,7 @@ def train(
     """
     chosen = merged(recipe, fields)
     spec = None if data is None else os.fspath(data)
-    source = open_source(spec, val_share=chosen.data.val_share, seed=chosen.seed, limit=chosen.train.limit)
+    source = _source(spec, chosen, quiet)
     start = None
     if chosen.init is not None:
         chosen, start = start_from(chosen, source)
@@ -56,6 +57,8 @@ def train(
     run.recipe.write_text(chosen.to_toml(), encoding="utf-8")
     write_json(run.environment, _environment(plan))
     write_json(run.data, _describe(source))
+    for path, reason in source.left_out:
+        run.append(run.unreadable, {"path": path, "reason": reason})
     record = {
         "data": source.title,
         "data_spec": spec if spec is None or not Path(spec).exists() else str(Path(spec).resolve()),
@@ -81,7 +84,7 @@ def resume(folder: str | os.PathLike[str], *, quiet: bool = False) -> Run:
         raise RunError(f"{folder} is finished", mend="train again into another folder, with --recipe and more --train.epochs")
     recipe = load_recipe(run.recipe)
     recipe = replace(recipe, train=replace(recipe.train, precision=read_json(run.environment)["precision"]))
-    source = open_source(record["data_spec"], val_share=recipe.data.val_share, seed=recipe.seed, limit=recipe.train.limit)
+    source = _source(record["data_spec"], recipe, quiet)
     before, now = read_json(run.data), _describe(source)
     if any(before[key] != now[key] for key in ("classes", "train", "val")):
         raise RunError(f"the images of {record['data']} are not those this run began with", mend="restore them, or train again")
@@ -94,6 +97,12 @@ def resume(folder: str | os.PathLike[str], *, quiet: bool = False) -> Run:
     display = Display(run.log, quiet=quiet)
     display.say(f"resuming {run.folder} at epoch {position.epoch + 1}, step {position.step + 1}")
     return _finish(plan, run, position, display, record)
+
+
+def _source(spec: str | None, recipe: Recipe, quiet: bool) -> Source:
+    """The recipe's images, in memory where they are small."""
+    source = open_source(spec, val_share=recipe.data.val_share, seed=recipe.seed, limit=recipe.train.limit)
+    return held(source, recipe.data.in_chans, quiet=quiet)
 
 
 def merged(recipe: Recipe | str | os.PathLike[str] | None, fields: Mapping[str, Any]) -> Recipe:

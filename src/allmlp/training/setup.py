@@ -15,7 +15,7 @@ from allmlp.data.memory import UNCHANGED, fits_memory, memory_batches
 from allmlp.data.mix import Mix
 from allmlp.data.transforms import SMALL, training_transform
 from allmlp.engine.device import best_device, choose_precision, prepared
-from allmlp.errors import DataError, RecipeError
+from allmlp.errors import DataError, ModelError, RecipeError
 from allmlp.models import create_model
 from allmlp.models.base import ImageModel
 from allmlp.pixels.preprocess import Preprocessing
@@ -23,6 +23,8 @@ from allmlp.recipe import Data, Recipe
 from allmlp.training.optim import optimiser, schedule
 
 VAL_BATCH = 256
+FEW = 20_000
+"""Up to so many images in memory, starting worker processes costs more than they save."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,23 +92,34 @@ def _validation_batches(source: Source, model: ImageModel, batch: int, workers: 
 
 def build_model(recipe: Recipe, source: Source, start: ImageModel | None = None) -> ImageModel:
     """The recipe's model for the source's classes, size and channels, with its preprocessing filled in."""
-    data = recipe.data
-    img_size = data.img_size or source.img_size
-    in_chans = data.in_chans or source.in_chans
     hyper = dict(recipe.hyper)
     for key in ("num_classes", "in_chans"):
         if key in hyper:
             raise RecipeError(
                 f"hyper.{key} is decided by the data", mend="leave it away" if key == "num_classes" else "use data.in_chans"
             )
-    if img_size is not None:
-        hyper.setdefault("img_size", img_size)
-    model = start or create_model(recipe.model, num_classes=len(source.classes), in_chans=in_chans, **hyper)
+    hyper |= {"num_classes": len(source.classes), "in_chans": recipe.data.in_chans or source.in_chans}
+    if recipe.data.img_size is not None:
+        hyper.setdefault("img_size", recipe.data.img_size)
+    model = start or _sized(recipe.model, hyper, source)
     if len(source.classes) < 2:
         raise DataError("there is one class: nothing to tell apart", mend="add images of another class")
     model.classes = source.classes
-    model.preprocessing = preprocessing(data, model, source)
+    model.preprocessing = preprocessing(recipe.data, model, source)
     return model
+
+
+def _sized(name: str, hyper: dict[str, Any], source: Source) -> ImageModel:
+    """A model of the size that is asked for, else of a small set's own size, else of the variant's."""
+    if source.img_size is None or "img_size" in hyper:
+        return create_model(name, **hyper)
+    try:
+        return create_model(name, img_size=source.img_size, **hyper)
+    except ModelError:
+        model = create_model(name, **hyper)
+        if max(model.img_size) > SMALL:  # much enlarged pictures are not what anyone meant
+            raise
+        return model
 
 
 def preprocessing(data: Data, model: ImageModel, source: Source) -> Preprocessing:
@@ -133,6 +146,6 @@ def preprocessing(data: Data, model: ImageModel, source: Source) -> Preprocessin
 def _workers(data: Data, source: Source) -> int:
     if data.workers is not None:
         return data.workers
-    if isinstance(source.train, ArrayImages):
+    if isinstance(source.train, ArrayImages) and len(source.train) <= FEW:
         return 0
     return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 8)

@@ -1,0 +1,118 @@
+"""Small pictures of one size, decoded once and held in memory, where whole batches of them are changed at a time."""
+
+# axes: n images, h w pixels, c channels
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allmlp.data.images import ArrayImages, Images, Indices, Source
+from allmlp.data.progress import watched
+from allmlp.data.transforms import SMALL
+from allmlp.errors import DataError
+from allmlp.pixels.read import UnreadableImage
+
+MOST_BYTES = 2_000_000_000
+"""Larger sets are read picture by picture."""
+TRIED = 100
+"""When so many pictures in a row cannot be read, the set is not one to hold."""
+CHUNK = 1024
+
+Failure = tuple[int, UnreadableImage]
+"""(index, why)"""
+
+
+class HeldImages(ArrayImages):
+    """Images in memory that keep the names of where they came from."""
+
+    def __init__(self, pixels: NDArray[np.uint8], origin: Images) -> None:
+        super().__init__(pixels, origin.labels, "")
+        self.origin = origin
+
+    def name(self, index: int) -> str:
+        return self.origin.name(index)
+
+    def subset(self, indices: Indices) -> "HeldImages":
+        return HeldImages(self.pixels[indices], self.origin.subset(indices))
+
+
+def held(source: Source, in_chans: int | None = None, *, quiet: bool = False) -> Source:
+    """The source with its training and validation images decoded into memory, as grey (1) or RGB (3).
+
+    Only where all of them have one size of at most SMALL pixels a side and take at most MOST_BYTES; else the source
+    as it is. Images that cannot be decoded move to `left_out`. Raises DataError when that empties a class.
+    """
+    parts = (source.train, source.val)
+    if all(isinstance(part, ArrayImages) for part in parts):
+        return source
+    channels = in_chans or source.in_chans
+    size = _first_size(source.train, channels)
+    if size is None or max(size) > SMALL or sum(map(len, parts)) * size[0] * size[1] * channels > MOST_BYTES:
+        return source
+    made, left_out = [], list(source.left_out)
+    for part, what in zip(parts, ("training", "validation"), strict=True):
+        found = _decoded(part, size, channels, f"reading {what} images", quiet)
+        if found is None:
+            return source
+        images, bad = found
+        _refuse_empty(images, part, bad, source.classes)
+        made.append(images)
+        left_out += [(error.path, error.reason) for _, error in bad]
+    return replace(source, train=made[0], val=made[1], img_size=(size[1], size[0]), left_out=left_out)
+
+
+def _first_size(images: Images, in_chans: int) -> tuple[int, int] | None:
+    """(width, height) of the first image that can be read."""
+    for index in range(min(len(images), TRIED)):
+        try:
+            return images.open(index, in_chans).size
+        except UnreadableImage:
+            continue
+    return None
+
+
+def _decoded(
+    images: Images, size: tuple[int, int], in_chans: int, what: str, quiet: bool
+) -> tuple[HeldImages, list[Failure]] | None:
+    """Every image that can be read, and those that cannot; None as soon as one has another size."""
+    width, height = size
+    pixels = np.empty((len(images), height, width) + ((in_chans,) if in_chans > 1 else ()), dtype=np.uint8)
+
+    def fill(index: int) -> bool | Failure:
+        """Whether the size is right, which is known only after decoding: cameras' pictures may have to be turned."""
+        try:
+            image = images.open(index, in_chans)
+        except UnreadableImage as error:
+            return index, error
+        if image.size != size:
+            return False
+        pixels[index] = np.asarray(image)
+        return True
+
+    bad: list[Failure] = []
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
+        chunks = (range(i, min(i + CHUNK, len(images))) for i in range(0, len(images), CHUNK))
+        results = (result for chunk in chunks for result in pool.map(fill, chunk))
+        for result in watched(results, total=len(images), what=what, quiet=quiet):
+            if result is False:
+                return None
+            if result is not True:
+                bad.append(result)
+    made = HeldImages(pixels, images)
+    gone = [index for index, _ in bad]
+    return (made.subset(np.delete(np.arange(len(images)), gone)) if bad else made), bad
+
+
+def _refuse_empty(images: Images, before: Images, bad: list[Failure], classes: tuple[str, ...]) -> None:
+    """Raises DataError for a class whose every image turned out to be unreadable."""
+    counts, had = images.counts(len(classes)), before.counts(len(classes))
+    for number, name in enumerate(classes):
+        if had[number] and not counts[number]:
+            first = next(error for index, error in bad if before.labels[index] == number)
+            raise DataError(
+                f"class {name!r} has no readable image ({had[number]} damaged, such as {first.path}: {first.reason})",
+                mend="replace the damaged files or remove the class",
+            )
