@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from allmlp.data.images import ArrayImages, Images
-from allmlp.data.loader import Batch, Key, Order, Samples, batch_loader, seed_everything
+from allmlp.data.keys import seed_everything
+from allmlp.data.loader import Batch, Key, Order, Samples, batch_loader
 from allmlp.data.transforms import SMALL
 from allmlp.pixels.preprocess import Preprocessing
 from allmlp.recipe import Augment
@@ -56,7 +57,7 @@ class MemorySamples(Samples):
     def __getitems__(self, keys: Sequence[Key]) -> Batch:
         indices = torch.tensor([index for _, index in keys])
         if self.seed is not None:
-            seed_everything(self.seed, *keys[0])
+            seed_everything(self.seed, "batch", *keys[0])
         grey = shifted(self.pixels[indices], self.padding)
         if self.augment.flip:
             grey = flipped(grey, self.augment.flip)
