@@ -177,4 +177,7 @@ def test_hints_name_the_nearest_or_what_there_is() -> None:
     assert one_of(["cat", "dog"], "cst") == "did you mean cat?"
     assert one_of(["cat", "dog"], "zebra") == "choose one of cat, dog"
     assert one_of([f"n{i:02}" for i in range(30)], "zebra").endswith("n23 and 6 more")
+    assert one_of(["resmlp_s12", "resmlp_s24"], "ResMLP_S12") == "did you mean resmlp_s12?"
+    assert one_of(["train.epochs"], "train.EPOCHS") == "did you mean train.epochs?"
+    assert one_of(["Owl", "dog"], "owl") == "did you mean Owl?"
     assert one_of(["drop_path", "drop_rate"], "drop_pate") == "did you mean drop_path or drop_rate?"

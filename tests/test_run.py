@@ -151,6 +151,25 @@ def test_a_last_line_cut_anywhere_is_left_out(tmp_path: Path) -> None:
         assert read_lines(run.metrics) == [{"epoch": 1}]
 
 
+def test_a_line_after_one_that_a_crash_cut_is_not_glued_to_it(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.append(run.metrics, {"epoch": 1, "note": "Käse 猫"})
+    content = run.metrics.read_bytes()
+    for length in range(1, len(content)):  # in the middle of a letter, too; without its newline the line is whole
+        run.metrics.write_bytes(content[:length])
+        run.append(run.metrics, {"epoch": 2})
+        *before, last = read_lines(run.metrics)
+        assert last == {"epoch": 2}
+        assert len(before) == (length == len(content) - 1)
+
+
+def test_lines_that_are_no_text_are_a_run_error(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b'{"epoch": 1}\n\xff\xfe\n')
+    with pytest.raises(RunError, match=r"a\.jsonl is not UTF-8") as error:
+        read_lines(tmp_path / "a.jsonl")
+    assert error.value.mend
+
+
 def test_weights_are_described_by_the_json_beside_them(tmp_path: Path) -> None:
     Run(tmp_path).write_model("best", {"a": torch.arange(3.0)}, {"family": "resmlp"})
     assert read_tensors(tmp_path / "best.safetensors")["a"].tolist() == [0, 1, 2]

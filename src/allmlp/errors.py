@@ -44,8 +44,10 @@ class TrainingError(AllmlpError, RuntimeError):
 def one_of(known: Iterable[str], given: str, *, most: int = 24) -> str:
     """A hint towards the right name: the nearest ones when there are any, else what there is."""
     names = sorted(known)
-    near = get_close_matches(str(given), names, n=3, cutoff=0.6)
-    alike = [n for n in near if _likeness(n, given) > _likeness(near[0], given) - 0.05]
+    folded = {name.casefold(): name for name in names}
+    meant = str(given).casefold()
+    near = get_close_matches(meant, folded, n=3, cutoff=0.6)
+    alike = [folded[n] for n in near if _likeness(n, meant) > _likeness(near[0], meant) - 0.05]
     if alike:
         return f"did you mean {' or '.join(sorted(alike))}?"
     shown = ", ".join(names[:most])
@@ -53,4 +55,4 @@ def one_of(known: Iterable[str], given: str, *, most: int = 24) -> str:
 
 
 def _likeness(a: str, b: str) -> float:
-    return SequenceMatcher(None, a, str(b)).ratio()
+    return SequenceMatcher(None, a, b).ratio()

@@ -15,6 +15,7 @@ evaluation/          SPLIT.json and pictures of the most confident mistakes
 report.html          the page for people
 """
 
+import codecs
 import json
 import os
 import tempfile
@@ -78,9 +79,13 @@ class Run:
         return cls(path)
 
     def append(self, file: Path, record: Mapping[str, Any]) -> None:
-        """Add one JSON line."""
-        with file.open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps(record, ensure_ascii=False, allow_nan=True) + "\n")
+        """Add one JSON line, apart from a line before it that a crash cut short."""
+        line = json.dumps(record, ensure_ascii=False, allow_nan=True) + "\n"
+        with file.open("ab+") as lines:
+            if lines.tell():
+                lines.seek(-1, os.SEEK_END)
+                line = line if lines.read(1) == b"\n" else "\n" + line
+            lines.write(line.encode())
 
     def write_model(self, which: str, tensors: Mapping[str, Any], description: Mapping[str, Any]) -> None:
         """Weights and the JSON that says what they are; the JSON comes last."""
@@ -101,18 +106,17 @@ def read_json(path: Path) -> Any:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Every whole JSON line; a last line that a crash cut short is left out. Raises RunError for lines that are no text."""
+    """Every whole JSON line; lines that a crash cut short are left out. Raises RunError for lines that are no text."""
     if not path.is_file():
         return []
-    *whole, rest = path.read_bytes().split(b"\n")
-    try:
-        lines = [line.decode("utf-8") for line in whole]
-    except UnicodeDecodeError as error:
-        raise RunError(f"{path} is not UTF-8: {error}", mend="restore the file, or remove it") from None
     records = []
-    for line in [*lines, rest.decode("utf-8", errors="replace")]:
+    for line in path.read_bytes().split(b"\n"):
         try:
-            records.append(json.loads(line))
+            text, _ = codecs.utf_8_decode(line)  # as far as it goes: a letter cut at the end is no error
+        except UnicodeDecodeError as error:
+            raise RunError(f"{path} is not UTF-8: {error}", mend="restore the file, or remove it") from None
+        try:
+            records.append(json.loads(text))
         except ValueError:
             continue
     return records

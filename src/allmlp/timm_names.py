@@ -4,7 +4,6 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from timm.models import is_model, register_model
 from torch import nn
 
 from allmlp.errors import ModelError
@@ -18,6 +17,8 @@ _NAMES = {"drop_path_rate": "drop_path"}
 
 def register() -> None:
     """Make every variant known to `timm.create_model`, except names that timm already has."""
+    from timm.models import is_model, register_model  # here, because importing timm makes the models known, which call this
+
     for name in list_models():
         if not is_model(name):
             register_model(_entrypoint(name))

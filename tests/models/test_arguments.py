@@ -87,6 +87,9 @@ def test_an_impossible_value_is_refused_by_name_with_a_mend(family: str, name: s
     [
         ("mixer", dict(act="relu"), "act='relu' is not known", "gelu"),
         ("mixer", dict(act="gelu_tan"), "act='gelu_tan' is not known", "did you mean gelu_tanh?"),
+        ("mixer", dict(dim=0), "dim=0 is less than 1", "as an int ≥ 1"),
+        ("mixer", dict(dim=8.0), "dim=8.0 is not a whole number", "as an int ≥ 1"),
+        ("mixer", dict(dim=2_000_000), "dim=2000000 is more than 1,000,000", "as an int ≤ 1000000"),
         ("resmlp", dict(head="cls"), "head='cls' is not known", "class_mlp, mean"),
         ("resmlp", dict(expansion=0), "expansion=0 leaves no hidden channel of 8", "at least 0.125"),
         ("smlpnet", dict(expansion=0.1), "expansion=0.1 leaves no hidden channel of 4", "at least 0.25"),

@@ -110,14 +110,25 @@ def test_torch_export_computes_the_same(name: str) -> None:
     torch.testing.assert_close(exported(images(model, seed=5)), model(images(model, seed=5)))
 
 
-@pytest.mark.slow
-@every_model
-def test_torch_compile_computes_the_same(name: str) -> None:
+def compiled_computes_the_same(name: str, backend: str) -> None:
     torch._dynamo.reset()
     model = awake(build(name, drop_path=0.1)).eval()
-    compiled = torch.compile(model, fullgraph=True)
+    compiled = torch.compile(model, fullgraph=True, backend=backend)
     with torch.no_grad():
         torch.testing.assert_close(compiled(images(model)), model(images(model)), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+@every_model
+def test_torch_compile_captures_the_whole_model_in_one_graph(name: str) -> None:
+    """Up to the code generator, which needs a minute a model: it is torch's own part."""
+    compiled_computes_the_same(name, "aot_eager")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["resmlp_s12", "smlpnet_xs"])
+def test_torch_compile_computes_the_same(name: str) -> None:
+    compiled_computes_the_same(name, "inductor")
 
 
 @every_model

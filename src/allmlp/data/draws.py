@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from allmlp.data.keys import generator
+
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
@@ -26,7 +28,7 @@ class Draws:
     @classmethod
     def keyed(cls, seed: int, epoch: int, indices: Tensor) -> "Draws":  # b → b keys
         """The numbers of these images in this epoch."""
-        start = np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)
+        start = generator(seed, "batch", epoch).integers(2**64, size=1, dtype=np.uint64)
         return cls(_mixed(start + indices.numpy().astype(np.uint64) * _GOLDEN))
 
     def uniform(self, *shape: int) -> Tensor:  # → b *shape

@@ -5,7 +5,6 @@ The number of worker processes, and where a run was interrupted, make no differe
 
 # axes: b batch, c channels, h w pixels
 
-import random
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from allmlp.data.images import Images
+from allmlp.data.keys import generator, seed_everything
 from allmlp.data.transforms import Transform
 from allmlp.pixels.read import UnreadableImage
 
@@ -43,7 +43,7 @@ class Samples(Dataset[tuple[Tensor, int, int] | UnreadableImage]):
     def __getitem__(self, key: Key) -> tuple[Tensor, int, int] | UnreadableImage:
         epoch, index = key
         if self.seed is not None:
-            seed_everything(self.seed, epoch, index)
+            seed_everything(self.seed, "image", epoch, index)
         try:
             image = self.images.open(index, self.in_chans)
         except UnreadableImage as error:
@@ -69,7 +69,7 @@ class Order(Sampler[list[Key]]):
     def __iter__(self) -> Iterator[list[Key]]:
         order = np.arange(self.count)
         if self.seed is not None:
-            order = np.random.default_rng([self.seed, self.epoch]).permutation(self.count)
+            order = generator(self.seed, "order", self.epoch).permutation(self.count)
         for step in range(self.start, self.steps):
             yield [(self.epoch, int(i)) for i in order[step * self.batch : (step + 1) * self.batch]]
 
@@ -88,14 +88,6 @@ def plain_batches(images: Images, transform: Transform, *, in_chans: int, batch:
     return batch_loader(
         Samples(images, transform, in_chans, None), Order(len(images), batch, seed=None, drop_last=False), workers
     )
-
-
-def seed_everything(*key: int) -> None:
-    """Python's, NumPy's and torch's global generators, from a tuple of whole numbers ≥ 0."""
-    words = np.random.SeedSequence(key).generate_state(3)
-    random.seed(int(words[0]))
-    np.random.seed(words[1])
-    torch.default_generator.manual_seed(int(words[2]))  # torch.manual_seed also walks through absent accelerators
 
 
 def batch_loader(samples: Samples, order: Order, workers: int) -> DataLoader[Batch]:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from allmlp.data.images import Indices
+from allmlp.data.keys import generator
 from allmlp.errors import DataError
 
 
@@ -19,7 +20,7 @@ def split_off(labels: Indices, classes: tuple[str, ...], share: float, seed: int
                 f"class {name!r} has {len(members)} image{'s' * (len(members) != 1)}: none can be held out for validation",
                 mend="add images to it, remove the class, or give a val folder of your own beside train",
             )
-        order = _generator(seed, "split", number).permutation(members)
+        order = generator(seed, "split", number).permutation(members)
         out = min(max(round(share * len(members)), 1), len(members) - 1)
         held.append(order[:out])
         train.append(order[out:])
@@ -38,10 +39,6 @@ def limited(labels: Indices, classes: int, most: int, seed: int) -> Indices:
     turn = np.empty(len(labels), dtype=np.int64)  # an image's place in the line of its class
     for number in range(classes):
         members = np.flatnonzero(labels == number)
-        turn[_generator(seed, "limit", number).permutation(members)] = np.arange(len(members))
-    tie = _generator(seed, "tie", 0).permutation(len(labels))
+        turn[generator(seed, "limit", number).permutation(members)] = np.arange(len(members))
+    tie = generator(seed, "tie", 0).permutation(len(labels))
     return np.sort(np.lexsort((tie, turn))[:most])
-
-
-def _generator(seed: int, purpose: str, number: int) -> np.random.Generator:
-    return np.random.default_rng([seed, *purpose.encode(), number])

@@ -7,9 +7,13 @@ from allmlp.nn.mlp import ACTIVATIONS
 
 
 def whole(name: str, value: object, *, least: int = 1, most: int = 1_000_000) -> int:
-    """`value` as an int of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise ModelError(f"{name}={value!r} is not a whole number of at least {least}", mend=f"give {name} as an int ≥ {least}")
+    """`value` as an int from `least` to `most`."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ModelError(f"{name}={value!r} is not a whole number", mend=f"give {name} as an int ≥ {least}")
+    if value < least:
+        raise ModelError(f"{name}={value} is less than {least}", mend=f"give {name} as an int ≥ {least}")
+    if value > most:
+        raise ModelError(f"{name}={value} is more than {most:,}", mend=f"give {name} as an int ≤ {most}")
     return value
 
 

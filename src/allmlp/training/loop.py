@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from allmlp import metrics
-from allmlp.data.loader import Batch, Order, seed_everything
+from allmlp.data.keys import seed_everything
+from allmlp.data.loader import Batch, Order
 from allmlp.engine.cost import multiply_adds, parameters
 from allmlp.engine.device import autocast, placed
 from allmlp.engine.infer import gather
@@ -111,9 +112,9 @@ class Loop:
         self._note_unreadable(batch)
         if not len(batch.labels):
             return 0.0, None
-        seed_everything(self.recipe.seed, self.done, 1)
+        seed_everything(self.recipe.seed, "step", self.done)
         if plan.device.type == "cuda":
-            torch.cuda.manual_seed(self.recipe.seed + self.done)
+            torch.cuda.manual_seed(torch.initial_seed())
         images, labels = placed(batch.images, plan.model, plan.device), batch.labels.to(plan.device, non_blocking=True)
         mixed, target = plan.mix(images, labels, mixing=mixing)
         with autocast(plan.device, plan.precision):

@@ -10,7 +10,8 @@ from timm.utils import ModelEmaV3
 from torch.utils.data import DataLoader
 
 from allmlp.data.images import ArrayImages, Source
-from allmlp.data.loader import Batch, plain_batches, seed_everything, training_batches
+from allmlp.data.keys import seed_everything
+from allmlp.data.loader import Batch, plain_batches, training_batches
 from allmlp.data.memory import UNCHANGED, fits_memory, memory_batches
 from allmlp.data.mix import Mix
 from allmlp.data.transforms import SMALL, training_transform
@@ -51,7 +52,7 @@ def make_plan(recipe: Recipe, source: Source, start: ImageModel | None = None) -
 
     Raises RecipeError, ModelError or DataError for what does not fit together.
     """
-    seed_everything(recipe.seed)
+    seed_everything(recipe.seed, "weights")
     model = build_model(recipe, source, start)
     device = best_device()
     prepared(model, device)
