@@ -68,9 +68,11 @@ class Augment:
     color_jitter: float = 0.0
     """Strength of random brightness, contrast and saturation, in [0, 1]."""
     auto: str = ""
-    """timm's name of a policy, such as "rand-m9-mstd0.5-inc1"; empty for none."""
+    """timm's name of a policy, such as "rand-m9-mstd0.5-inc1", or "ta_wide" (TrivialAugment); empty for none."""
     erase: float = 0.0
     """Probability of erasing a random rectangle."""
+    cutout: int = 0
+    """Side in pixels of a square of the mean colour laid over every image, partly outside it at times; 0 for none."""
     mixup: float = 0.0
     """Mixup's α; 0 for none."""
     cutmix: float = 0.0
@@ -83,7 +85,7 @@ class Augment:
     def __post_init__(self) -> None:
         for name in ("flip", "erase", "color_jitter", "mix_prob"):
             _within(self, name, least=0, most=1)
-        for name in ("padding", "mixup", "cutmix", "mix_off"):
+        for name in ("padding", "cutout", "mixup", "cutmix", "mix_off"):
             _within(self, name, least=0)
         _within(self, "min_area", above=0, most=1)
 
