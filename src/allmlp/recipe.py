@@ -36,11 +36,14 @@ class Data:
     """Share of the resized image that evaluation keeps, in (0, 1]. None: the family's, or 1 below 65 pixels."""
     interpolation: Literal["bicubic", "bilinear", "lanczos"] | None = None
     """How pictures are resized. None: as the model family does."""
+    max_bad_share: float = 0.01
+    """Largest share of unreadable images that a run puts up with, in [0, 1]; one image in any case unless it is 0."""
     workers: int | None = None
     """Processes that decode and augment. None: as many as cores, at most 8; none for small sets in memory."""
 
     def __post_init__(self) -> None:
         _within(self, "val_share", above=0, below=1)
+        _within(self, "max_bad_share", least=0, most=1)
         _within(self, "workers", least=0)
         _within(self, "crop_ratio", above=0, most=1)
         if self.in_chans not in (None, 1, 3):

@@ -120,6 +120,19 @@ def test_unreadable_images_are_dropped_and_reported_and_the_rest_stay_the_same(w
     assert sum(len(b.labels) for b in batches) == 12 - len(gone)
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_every_kind_of_damaged_picture_is_survived(workers: int, images: FileImages) -> None:
+    bad = sorted(str(p) for p in (Path(__file__).parent.parent / "bad-images").iterdir() if p.name != "LICENSE")
+    mixed = FileImages([*images.paths, *bad], [0] * (13 + len(bad)))
+    batches = list(plain_batches(mixed, SPEC, in_chans=3, batch=8, workers=workers))
+    assert torch.cat([b.indices for b in batches]).tolist() == list(range(13))
+    reported = [failure for b in batches for failure in b.unreadable]
+    assert [path for path, _ in reported] == bad
+    assert all(reason for _, reason in reported)
+    shown = training(mixed, workers=workers, batch=13 + len(bad))
+    assert (len(shown[0].labels), len(shown[0].unreadable)) == (13, len(bad))
+
+
 def test_a_batch_of_unreadable_images_alone_is_empty_and_reported(images: FileImages) -> None:
     for path in images.paths[:4]:
         Path(path).write_bytes(b"noise")

@@ -107,5 +107,11 @@ class Source:
     """(height, width) where all images have one small size."""
     left_out: list[tuple[str, str]] = field(default_factory=list)
     """(path, reason) of files that look like images and are not."""
+    bad_share: float = 0.0
+    """Which share of the images that is, before any limit."""
     ignored: int = 0
     """Files of other kinds, not counted as images at all."""
+
+    def bad_share_with(self, failures: int) -> float:
+        """The share that cannot be read when so many more of the training and validation images fail."""
+        return 1 - (1 - self.bad_share) * (1 - failures / (len(self.train) + len(self.val)))

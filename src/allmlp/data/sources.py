@@ -26,6 +26,8 @@ def open_source(spec: str | None, *, val_share: float, seed: int, limit: int | N
         if not path.expanduser().exists():
             raise DataError(f"{spec} is neither a folder nor a data set known by name", mend=_mend(spec))
         source = open_folder(path, val_share, seed)
+    bad = len(source.left_out)
+    source = replace(source, bad_share=bad / (len(source.train) + len(source.val) + bad))
     if limit is not None:
         chosen = limited(source.train.labels, len(source.classes), limit, seed)
         source = replace(source, train=source.train.subset(chosen))

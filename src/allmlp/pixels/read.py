@@ -17,6 +17,9 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 MOST_PIXELS = 64_000_000
 """A picture that declares more is refused before it is decoded (192 MB as RGB)."""
 
+NARROWEST = 100
+"""A picture more than so many times as long as wide is refused: resizing its short side would make it enormous."""
+
 
 class UnreadableImage(DataError):
     """One picture that cannot be decoded; `reason` is short and has no path in it."""
@@ -58,6 +61,8 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
                 width, height = image.size
                 if width * height > MOST_PIXELS:
                     raise UnreadableImage(name, f"{width} × {height} pixels are more than {MOST_PIXELS:,}")
+                if max(width, height) > NARROWEST * min(width, height):
+                    raise UnreadableImage(name, f"{width} × {height} pixels are narrower than 1:{NARROWEST}")
                 yield image
     except UnreadableImage:
         raise

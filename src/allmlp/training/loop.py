@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from allmlp import metrics
+from allmlp.data.damage import refuse_too_many
 from allmlp.data.keys import seed_everything
 from allmlp.data.loader import Batch, Order
 from allmlp.engine.cost import multiply_adds, parameters
@@ -44,7 +45,9 @@ class Loop:
         if plan.ema is not None:
             self.parts["ema"] = plan.ema.module
         self.interrupt = Interrupt()
-        self.listed = {record["path"] for record in read_lines(run.unreadable)}
+        left_out = {path for path, _ in plan.source.left_out}
+        listed = [(record["path"], record["reason"]) for record in read_lines(run.unreadable)]
+        self.broken = {path: reason for path, reason in listed if path not in left_out}
         self.cost = {"parameters": parameters(plan.model), "macs": multiply_adds(plan.model)}
 
     def fit(self) -> bool:
@@ -194,12 +197,17 @@ class Loop:
         }
 
     def _note_unreadable(self, batch: Batch) -> None:
-        """Count each failure, and list each file once."""
+        """Count each failure, and list each file once. Raises TrainingError when they are too many."""
         self.position.unreadable += len(batch.unreadable)
         for path, reason in batch.unreadable:
-            if path not in self.listed:
-                self.listed.add(path)
+            if path not in self.broken:
+                self.broken[path] = reason
                 self.run.append(self.run.unreadable, {"path": path, "reason": reason})
+        if batch.unreadable:
+            source, most = self.plan.source, self.recipe.data.max_bad_share
+            failures = [*source.left_out, *self.broken.items()]
+            share = source.bad_share_with(len(self.broken))
+            refuse_too_many(failures, share, most, kind=TrainingError, where=f"the files in {self.run.unreadable}")
 
     def _save(self) -> None:
         checkpoint.save(self.run, self.position, self.parts)

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from allmlp.data.damage import by_reason, in_words, refuse_too_many
 from allmlp.data.hold import held
 from allmlp.data.images import Source
 from allmlp.data.sources import open_source
@@ -100,9 +101,11 @@ def resume(folder: str | os.PathLike[str], *, quiet: bool = False) -> Run:
 
 
 def _source(spec: str | None, recipe: Recipe, quiet: bool) -> Source:
-    """The recipe's images, in memory where they are small."""
+    """The recipe's images, in memory where they are small. Raises DataError when too many cannot be read."""
     source = open_source(spec, val_share=recipe.data.val_share, seed=recipe.seed, limit=recipe.train.limit)
-    return held(source, recipe.data.in_chans, quiet=quiet)
+    source = held(source, recipe.data.in_chans, quiet=quiet)
+    refuse_too_many(source.left_out, source.bad_share, recipe.data.max_bad_share)
+    return source
 
 
 def merged(recipe: Recipe | str | os.PathLike[str] | None, fields: Mapping[str, Any]) -> Recipe:
@@ -162,8 +165,7 @@ def _summarise(display: Display, plan: Plan, run: Run) -> None:
     )
     display.say(f"classes  {len(source.classes)}: {shown}")
     if source.left_out:
-        path, reason = source.left_out[0]
-        display.say(f"         {len(source.left_out)} unreadable images left out, such as {path}: {reason}", "yellow")
+        display.say(f"         {len(source.left_out)} unreadable images left out: {in_words(source.left_out)}", "yellow")
     if source.ignored:
         display.say(f"         {source.ignored} files of other kinds ignored")
     size = "×".join(map(str, model.img_size))
@@ -183,6 +185,7 @@ def _describe(source: Source) -> dict[str, Any]:
         "val": {"images": len(source.val), "per_class": source.val.counts(classes)},
         "left_out": [{"path": path, "reason": reason} for path, reason in source.left_out[:1000]],
         "left_out_count": len(source.left_out),
+        "left_out_reasons": by_reason(source.left_out),
         "ignored_files": source.ignored,
     }
 
