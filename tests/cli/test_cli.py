@@ -169,7 +169,7 @@ MISTAKES = [
     (["predict", "RUN", "x", "--json", "--csv"], "choose one"),
     (["predict", "RUN", "x", "--weights", "worst"], "best"),
     (["evaluate", "RUN", "EMPTY"], "no class folders"),
-    (["evaluate", "RUN", "fashion-mnist-2"], "is not a folder"),
+    (["evaluate", "RUN", "fashion-mnist-2"], "is neither a folder"),
     (["report", "EMPTY"], "is not a run folder"),
     (["models", "zzz"], "no model matches"),
     (["recipes", "zzz"], "no recipe is named"),

@@ -4,7 +4,6 @@ import pytest
 
 from allmlp.data.damage import by_reason, in_words, refuse_too_many
 from allmlp.data.fashion import embedded
-from allmlp.data.folder import open_folder
 from allmlp.data.hold import held
 from allmlp.data.sources import open_source
 from allmlp.errors import DataError, TrainingError
@@ -58,4 +57,4 @@ def test_the_share_is_that_of_all_images_in_headers_and_in_pixels(limit: int | N
 
 def test_a_set_without_damage_has_no_bad_share(picture_folder: PictureFolder) -> None:
     assert embedded().bad_share == 0
-    assert open_folder(picture_folder({"cat": 2, "dog": 2}), 0.5, 0).bad_share_with(0) == 0
+    assert open_source(str(picture_folder({"cat": 2, "dog": 2})), val_share=0.5, seed=0).bad_share_with(0) == 0

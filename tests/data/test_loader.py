@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from allmlp.data.folder import list_classes
+from allmlp.data.folder import Folder, list_classes
 from allmlp.data.images import FileImages
 from allmlp.data.keys import seed_everything
 from allmlp.data.loader import Batch, plain_batches, training_batches
@@ -23,8 +23,9 @@ AUGMENT = Augment(crop="resized", auto="rand-m9-mstd0.5-inc1", color_jitter=0.4,
 @pytest.fixture
 def images(picture_folder: PictureFolder) -> FileImages:
     """Thirteen images of two classes."""
-    listing = list_classes(picture_folder({"cat": 7, "dog": 6}))
-    return FileImages(listing.paths, listing.labels)
+    images = list_classes(Folder(picture_folder({"cat": 7, "dog": 6}))).images
+    assert isinstance(images, FileImages)
+    return images
 
 
 def training(images: FileImages, *, epoch: int = 0, start: int = 0, **options: Any) -> list[Batch]:

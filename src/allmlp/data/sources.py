@@ -1,37 +1,57 @@
 """DATA on the command line → a Source."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
 from allmlp.data import fashion
+from allmlp.data.damage import Failure
 from allmlp.data.folder import open_folder
-from allmlp.data.images import Source
+from allmlp.data.images import Images, Source
+from allmlp.data.parts import Parts, assembled, labelled
 from allmlp.data.split import limited
+from allmlp.data.tar import is_tar, open_tar
 from allmlp.errors import DataError, one_of
 
 NAMED = ("fashion-mnist",)
 
 
-def open_source(spec: str | None, *, val_share: float, seed: int, limit: int | None = None) -> Source:
-    """spec: None (the embedded subset), "fashion-mnist", or a folder. limit: at most so many training images.
+def open_source(spec: str | None, *, val_share: float, seed: int, limit: int | None = None, quiet: bool = False) -> Source:
+    """spec: None (the embedded subset), or what `open_parts` knows. limit: at most so many training images.
 
     Raises DataError when there is nothing to train on.
     """
-    if spec is None:
-        source = fashion.embedded()
-    elif spec in NAMED and not Path(spec).is_dir():
-        source = fashion.whole(val_share, seed)
-    else:
-        path = Path(spec)
-        if not path.expanduser().exists():
-            raise DataError(f"{spec} is neither a folder nor a data set known by name", mend=_mend(spec))
-        source = open_folder(path, val_share, seed)
-    bad = len(source.left_out)
-    source = replace(source, bad_share=bad / (len(source.train) + len(source.val) + bad))
+    source = fashion.embedded() if spec is None else assembled(open_parts(spec, quiet=quiet), val_share, seed)
     if limit is not None:
         chosen = limited(source.train.labels, len(source.classes), limit, seed)
         source = replace(source, train=source.train.subset(chosen))
     return source
+
+
+def open_labelled(
+    spec: str | os.PathLike[str], classes: tuple[str, ...], *, quiet: bool = False
+) -> tuple[Images, list[Failure]]:
+    """The images to judge a model with these classes on: the test part, else the validation part, else all of them.
+
+    Returns (images, left out). Raises DataError for classes the model does not know.
+    """
+    return labelled(open_parts(os.fspath(spec), quiet=quiet), classes)
+
+
+def open_parts(spec: str, *, quiet: bool = False) -> Parts:
+    """A folder, a tar archive, or a data set known by name. Raises DataError for anything else."""
+    path = Path(spec).expanduser()
+    if spec in NAMED and not path.is_dir():
+        return fashion.whole()
+    if path.is_dir():
+        return open_folder(path, quiet=quiet)
+    if path.is_file() and is_tar(path):
+        return open_tar(path, quiet=quiet)
+    if path.is_file():
+        raise DataError(
+            f"{spec} is not a folder", mend="give a folder that has one folder of images per class, or a .tar of it"
+        )
+    raise DataError(f"{spec} is neither a folder nor a data set known by name", mend=_mend(spec))
 
 
 def _mend(spec: str) -> str:

@@ -11,10 +11,9 @@ import numpy as np
 from PIL import Image
 
 from allmlp import metrics
-from allmlp.data.folder import open_labelled
 from allmlp.data.images import Images
 from allmlp.data.loader import plain_batches
-from allmlp.data.sources import NAMED, open_source
+from allmlp.data.sources import NAMED, open_labelled, open_source
 from allmlp.engine.device import best_device, choose_precision, prepared
 from allmlp.engine.infer import Outputs, gather
 from allmlp.engine.load import load
@@ -86,10 +85,9 @@ def _images(run: Run, model: ImageModel, data: str | os.PathLike[str] | None) ->
         if source.test is not None:
             return source.test, "test", f"{source.title}, test images", []
         return source.val, "val", f"{source.title}, validation images", []
-    folder = Path(data).expanduser()
-    images, left_out = open_labelled(folder, classes)
-    name = folder.resolve().name
-    return images, "".join(c if c.isalnum() or c in "-_" else "-" for c in name) or "data", str(folder), left_out
+    images, left_out = open_labelled(data, classes)
+    name = Path(data).expanduser().resolve().name
+    return images, "".join(c if c.isalnum() or c in "-_" else "-" for c in name) or "data", os.fspath(data), left_out
 
 
 def _keep_mistakes(run: Run, split: str, images: Images, out: Outputs, model: ImageModel) -> list[dict[str, Any]]:

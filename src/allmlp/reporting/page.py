@@ -13,10 +13,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from allmlp.errors import RunError
+from allmlp.files import whole_file
 from allmlp.reporting import figures, words
 from allmlp.reporting.ink import inline_svg
 from allmlp.reporting.records import ClassResult, Counts, Epoch, Evaluation, Mistake, Records, read_records
-from allmlp.run import Run, whole_file
+from allmlp.run import Run
 
 NUMBERED, MAPPED = 20, 60
 """Most classes of a confusion matrix with counts, and of one at all."""

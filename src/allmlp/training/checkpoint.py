@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from allmlp.errors import RunError
-from allmlp.run import Run, whole_file
+from allmlp.files import whole_file
+from allmlp.run import Run
 
 
 @dataclass

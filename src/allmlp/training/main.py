@@ -19,8 +19,9 @@ from allmlp.data.hold import held
 from allmlp.data.images import Source
 from allmlp.data.sources import open_source
 from allmlp.errors import RunError
+from allmlp.files import whole_file
 from allmlp.recipe import Recipe, load_recipe, recipe_from
-from allmlp.run import Run, read_json, read_lines, whole_file, write_json
+from allmlp.run import Run, read_json, read_lines, write_json
 from allmlp.training import checkpoint
 from allmlp.training.checkpoint import Position
 from allmlp.training.display import Display
@@ -102,7 +103,7 @@ def resume(folder: str | os.PathLike[str], *, quiet: bool = False) -> Run:
 
 def _source(spec: str | None, recipe: Recipe, quiet: bool) -> Source:
     """The recipe's images, in memory where they are small. Raises DataError when too many cannot be read."""
-    source = open_source(spec, val_share=recipe.data.val_share, seed=recipe.seed, limit=recipe.train.limit)
+    source = open_source(spec, val_share=recipe.data.val_share, seed=recipe.seed, limit=recipe.train.limit, quiet=quiet)
     source = held(source, recipe.data.in_chans, quiet=quiet)
     refuse_too_many(source.left_out, source.bad_share, recipe.data.max_bad_share)
     return source
