@@ -9,6 +9,8 @@ from allmlp.data.damage import Failure
 from allmlp.data.folder import open_folder
 from allmlp.data.images import Images, Source
 from allmlp.data.parts import Parts, assembled, labelled
+from allmlp.data.remote import is_address
+from allmlp.data.shards import has_shards, is_shard, open_shards
 from allmlp.data.split import limited
 from allmlp.data.tar import is_tar, open_tar
 from allmlp.errors import DataError, one_of
@@ -43,8 +45,12 @@ def open_parts(spec: str, *, quiet: bool = False) -> Parts:
     path = Path(spec).expanduser()
     if spec in NAMED and not path.is_dir():
         return fashion.whole()
+    if is_address(spec) or (not path.exists() and "{" in spec) or (path.is_dir() and has_shards(path)):
+        return open_shards(spec, quiet=quiet)
     if path.is_dir():
         return open_folder(path, quiet=quiet)
+    if path.is_file() and path.suffix == ".tar" and is_shard(path):
+        return open_shards(spec, quiet=quiet)
     if path.is_file() and is_tar(path):
         return open_tar(path, quiet=quiet)
     if path.is_file():
@@ -52,6 +58,14 @@ def open_parts(spec: str, *, quiet: bool = False) -> Parts:
             f"{spec} is not a folder", mend="give a folder that has one folder of images per class, or a .tar of it"
         )
     raise DataError(f"{spec} is neither a folder nor a data set known by name", mend=_mend(spec))
+
+
+def located(spec: str) -> str:
+    """The same data from any working directory: local paths and patterns become absolute."""
+    if is_address(spec) or spec.startswith("hf:") or (spec in NAMED and not Path(spec).is_dir()):
+        return spec
+    path = Path(spec).expanduser()
+    return str(path.resolve()) if path.exists() or "{" in spec else spec
 
 
 def _mend(spec: str) -> str:

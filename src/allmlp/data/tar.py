@@ -46,7 +46,7 @@ def is_tar(path: Path) -> bool:
 def open_tar(path: Path, *, quiet: bool = False) -> Parts:
     """The parts of an archive of class folders, or of one folder that holds them. Raises DataError."""
     plain = path if path.suffix.lower() == ".tar" else unpacked(path, quiet=quiet)
-    found, passed_over = members(plain, quiet=quiet)
+    found, passed_over = members(plain)
     return open_tree(_Archive.of(path, plain, found, passed_over), path.name.split(".")[0], quiet=quiet)
 
 
@@ -66,9 +66,10 @@ def unpacked(path: Path, *, quiet: bool = False) -> Path:
         raise DataError(f"{path} is damaged: {error}", mend="fetch or copy it again") from None
 
 
-def members(path: Path, *, quiet: bool = False) -> tuple[list[Member], int]:
+def members(path: Path, *, most: int | None = None) -> tuple[list[Member], int]:
     """The plain files of an archive that is not compressed, in its order, and how many entries were passed over.
 
+    most: stop after so many.
     Passed over are links, devices, sparse files, and names that are absolute or climb out with "..".
     Raises DataError for a file that is damaged, cut short, or no archive.
     """
@@ -83,6 +84,8 @@ def members(path: Path, *, quiet: bool = False) -> tuple[list[Member], int]:
                     found.append(Member(info.name, info.offset_data, info.size))
                 elif not info.isdir():
                     passed_over += 1
+                if len(found) == most:
+                    return found, passed_over
             _check_end(path, archive.offset)
     except (tarfile.TarError, OSError, ValueError, OverflowError) as error:
         raise DataError(f"{path} cannot be read as a tar archive: {error}", mend="fetch or copy it again") from None

@@ -17,7 +17,7 @@ import torch
 from allmlp.data.damage import by_reason, in_words, refuse_too_many
 from allmlp.data.hold import held
 from allmlp.data.images import Source
-from allmlp.data.sources import open_source
+from allmlp.data.sources import located, open_source
 from allmlp.errors import RunError
 from allmlp.files import whole_file
 from allmlp.recipe import Recipe, load_recipe, recipe_from
@@ -63,7 +63,7 @@ def train(
         run.append(run.unreadable, {"path": path, "reason": reason})
     record = {
         "data": source.title,
-        "data_spec": spec if spec is None or not Path(spec).exists() else str(Path(spec).resolve()),
+        "data_spec": spec if spec is None else located(spec),
         "command": shlex.join(["allmlp", *sys.argv[1:]])
         if Path(sys.argv[0]).stem in ("allmlp", "__main__")
         else "allmlp.train(…)",
