@@ -9,6 +9,7 @@ COMMANDS = {
     "train": "train a classifier on a folder of images",
     "evaluate": "accuracy, confusion and calibration of a run",
     "predict": "classes of pictures",
+    "pack": "write a data set into shards",
     "report": "one self-contained page about a run",
     "models": "architectures: parameters, multiply-adds, published accuracy",
     "recipes": "the recipes that come with allmlp",

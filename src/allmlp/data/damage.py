@@ -29,19 +29,26 @@ def in_words(failures: Sequence[Failure]) -> str:
 
 
 def refuse_too_many(
-    failures: Sequence[Failure], share: float, most: float, *, kind: type[AllmlpError] = DataError, where: str = ""
+    failures: Sequence[Failure],
+    share: float,
+    most: float,
+    *,
+    kind: type[AllmlpError] = DataError,
+    where: str = "those files",
+    option: str = "--data.max-bad-share",
 ) -> None:
-    """Raises an error of this kind when more than the share `most` of the images cannot be read. where: their list.
+    """Raises an error of this kind when more than the share `most` of the images cannot be read.
+
+    where: what lists them. option: what allows more.
 
     A single one is put up with unless `most` is 0: in a small folder it is more than a share that suits large ones.
     """
     if share <= most + ROUNDING or len(failures) <= (most > 0):
         return
-    files = where or "those files"
     images = f"{len(failures)} image{'s' * (len(failures) != 1)}"
     raise kind(
         f"{images} ({share:.1%}) cannot be read, more than {most:.1%}: {in_words(failures)}",
-        mend=f"replace or remove {files}, or put up with them: --data.max-bad-share {_above(share)}",
+        mend=f"replace or remove {where}, or put up with them: {option} {_above(share)}",
     )
 
 

@@ -26,6 +26,8 @@ class Images(ABC):
     """Images that are opened one by one; `labels[i]` is the class number of image i."""
 
     labels: Indices
+    in_chans: int = 3
+    """What they are by nature: 1 grey, 3 colour."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -144,14 +146,11 @@ class ArrayImages(Images):
         self, pixels: NDArray[np.uint8], labels: Sequence[int] | Indices, title: str, numbers: Indices | None = None
     ) -> None:
         self.pixels = pixels
+        self.in_chans = 1 if pixels.ndim == 3 else pixels.shape[3]
         self.labels = np.asarray(labels, dtype=np.int64)
         self.title = title
         self.numbers = np.arange(len(labels)) if numbers is None else numbers
         """Position of each image in the file it came from."""
-
-    @property
-    def in_chans(self) -> int:
-        return 1 if self.pixels.ndim == 3 else self.pixels.shape[3]
 
     @property
     def img_size(self) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,14 @@ class Index:
     size: int | None
     """Largest shorter side of a picture in pixels; None: all as they were."""
     shards: list[Shard]
+    left_out: list[list[str]] = field(default_factory=list)
+    """(path, reason) of images that no shard was to have."""
+
+    @property
+    def unreadable(self) -> list[tuple[str, str]]:
+        """(path, reason) of every image that is missing because of that."""
+        lists = [self.left_out, *(shard.unreadable for shard in self.shards)]
+        return [(path, reason) for failures in lists for path, reason in failures]
 
     def counts(self) -> dict[str, dict[str, Any]]:
         """Images of each part, and per class."""
@@ -68,15 +76,16 @@ class Index:
 
 def write_index(index: Index, path: Path) -> None:
     """Whole or not at all. Counts stand before the long lists, for people who look."""
-    head = {"format": FORMAT, "title": index.title, "classes": index.classes, "size": index.size, "parts": index.counts()}
+    table = asdict(index)
+    shards = table.pop("shards")
     with whole_file(path) as temporary:
-        temporary.write_text(json.dumps({**head, "shards": [asdict(shard) for shard in index.shards]}) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps({"format": FORMAT, **table, "parts": index.counts(), "shards": shards}) + "\n")
 
 
 def write_shard(shard: Shard, path: Path) -> None:
     """The record of one finished shard, before there is an index."""
     with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(asdict(shard)) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(asdict(shard)) + "\n")
 
 
 def read_shard(path: Path) -> Shard | None:
@@ -104,14 +113,15 @@ def read_index(content: bytes, place: str) -> Index:
             raise ValueError("it has labels without a class")
         if len({shard.file for shard in shards}) < len(shards):
             raise ValueError("it names a shard twice")
-        return Index(title=str(table["title"]), classes=classes, size=size, shards=shards)
+        left_out = [[str(path), str(reason)] for path, reason in table.get("left_out", ())]
+        return Index(title=str(table["title"]), classes=classes, size=size, shards=shards, left_out=left_out)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{place} cannot be used: {error}", mend="pack the data again, or fetch the index again") from None
 
 
 def _shard(table: Any) -> Shard:
     """Raises ValueError, KeyError or TypeError for what is none."""
-    values = {field.name: table[field.name] for field in fields(Shard)}
+    values = {known.name: table[known.name] for known in fields(Shard)}
     for name, kind in KINDS.items():
         if not isinstance(values[name], kind):
             raise ValueError(f"{name} is not of its kind")

@@ -32,7 +32,7 @@ def fetch(urls: Sequence[str], *, quiet: bool = False) -> tuple[list[tuple[str, 
         known = _index(files, f"{folder}/{index.NAME}")
         of = {shard.file: shard for shard in known.shards} if known is not None else {}
         if not first.endswith(".tar"):
-            paths = [f"{folder}/{name}" for name in of] or sorted(map(str, files.glob(f"{folder}/*.tar")))
+            paths = [f"{folder}/{name}" for name in of] or sorted(map(str, files.glob(f"{folder}/[!.]*.tar")))
         else:
             paths = [_filesystem(url)[1] for url in urls]
         if not paths:

@@ -265,4 +265,4 @@ def _class_names(folder: Path) -> list[str] | None:
 def _archives(folder: Path) -> list[Path]:
     """The shards of a folder, and of folders for parts in it."""
     places = [folder, *(folder / name for name in (*TRAIN, *VAL, *TEST))]
-    return [path for place in places if place.is_dir() for path in sorted(place.glob("*.tar"))]
+    return [path for place in places if place.is_dir() for path in sorted(place.glob("[!.]*.tar"))]

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image, UnidentifiedImageError
 
@@ -54,10 +55,21 @@ def probe_image(path: str | os.PathLike[str]) -> tuple[int, int]:
         return image.size
 
 
-def probe_content(content: bytes, name: str) -> tuple[str, tuple[int, int]]:
-    """(format, (width, height)) from the header among the first bytes of a picture file. Raises UnreadableImage."""
+class Header(NamedTuple):
+    """What a picture file says of itself."""
+
+    format: str
+    """One of FORMATS."""
+    mode: str
+    """Pillow's."""
+    size: tuple[int, int]
+    """(width, height)"""
+
+
+def probe_content(content: bytes, name: str) -> Header:
+    """The header among the first bytes of a picture file. Raises UnreadableImage for what is no picture."""
     with _opened(io.BytesIO(content), name) as image:
-        return image.format or "", image.size
+        return Header(image.format or "", image.mode, image.size)
 
 
 def _decoded(image: Image.Image, in_chans: int | None) -> Image.Image:
