@@ -99,9 +99,10 @@ class PackedImages(Images):
         places: NDArray[np.int64],
         names: Sequence[str] | NDArray[np.object_],
         labels: Sequence[int] | Indices,
+        called: Sequence[str] | None = None,
     ) -> None:
-        """places: n × 3, the number of the file, the offset and the length in bytes."""
-        self.files, self.places = tuple(files), places
+        """places: n × 3, the number of the file, the offset and the length in bytes. called: the files, for people."""
+        self.files, self.places, self.called = tuple(files), places, tuple(called or files)
         self.names = np.array(names, dtype=object)
         self.labels = np.asarray(labels, dtype=np.int64)
 
@@ -133,10 +134,10 @@ class PackedImages(Images):
         return content
 
     def name(self, index: int) -> str:
-        return f"{self.files[self.places[index, 0]]}:{self.names[index]}"
+        return f"{self.called[self.places[index, 0]]}:{self.names[index]}"
 
     def subset(self, indices: Indices) -> "PackedImages":
-        return PackedImages(self.files, self.places[indices], self.names[indices], self.labels[indices])
+        return PackedImages(self.files, self.places[indices], self.names[indices], self.labels[indices], self.called)
 
 
 class ArrayImages(Images):
@@ -159,6 +160,9 @@ class ArrayImages(Images):
 
     def open(self, index: int, in_chans: int) -> Image.Image:
         return as_channels(Image.fromarray(self.pixels[index]), in_chans)
+
+    def probe(self, index: int) -> None:
+        """What is in memory can be read."""
 
     def name(self, index: int) -> str:
         return f"{self.title}#{self.numbers[index]}"

@@ -1,8 +1,11 @@
 """What a place with labelled images holds: parts for training, validation and test, before any split."""
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -49,6 +52,25 @@ class Parts:
     """What the images are by nature: 1 grey, 3 colour."""
     img_size: tuple[int, int] | None = None
     """(height, width) where all images have one small size."""
+
+
+def parts_of(openers: Mapping[str, Callable[[], Part]], *, title: str, place: str, split: str, **more: Any) -> Parts:
+    """Parts by "train", "val" and "test"; without the first, there is only something to judge a model on."""
+
+    def none() -> Part:
+        raise DataError(f"{place} has no images for training", mend="name them train-000000 and so on, or train")
+
+    train, val, test = (openers.get(name) for name in ("train", "val", "test"))
+    return Parts(title=title, train=train or none, val=val, test=test, split=split, **more)
+
+
+def part_of(name: str) -> str:
+    """ "val" for data/val-0003.tar, data/val/0003.tar or validation; "train" where the name does not tell."""
+    path = PurePosixPath(name)
+    for words, part in ((TRAIN, "train"), (VAL, "val"), (TEST, "test")):
+        if path.parent.name in words or re.match(rf"({'|'.join(words)})([^a-z]|$)", path.name.lower()):
+            return part
+    return "train"
 
 
 def checked(part: Part, *, quiet: bool = False) -> Part:

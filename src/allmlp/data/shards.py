@@ -16,7 +16,7 @@ from allmlp.data.fetched import identity, kept
 from allmlp.data.folder import is_picture
 from allmlp.data.images import PackedImages
 from allmlp.data.index import Index, Shard
-from allmlp.data.parts import TEST, TRAIN, VAL, Part, Parts, checked
+from allmlp.data.parts import TEST, TRAIN, VAL, Part, Parts, checked, part_of, parts_of
 from allmlp.data.progress import watched
 from allmlp.data.tar import Member, members
 from allmlp.errors import DataError
@@ -45,6 +45,10 @@ class Samples:
     numbers: list[int] | None = None
     """Places in the order that the data had before packing."""
 
+    def named(self, names: list[str]) -> "Samples":
+        """The same with numbers replaced by the names they stand for."""
+        return replace(self, labels=[names[int(label)] for label in self.labels])
+
 
 def has_shards(folder: Path) -> bool:
     """Whether a folder holds shards: archives and no class folders, or such folders for train, val and test."""
@@ -58,15 +62,16 @@ def is_shard(path: Path) -> bool:
     return any(member.name.endswith(".cls") for member in members(path, most=LOOKED_AT)[0])
 
 
-def open_shards(spec: str, *, quiet: bool = False) -> Parts:
+def open_shards(spec: str | Path, *, quiet: bool = False) -> Parts:
     """The parts of a folder of shards, of a pattern such as data/train-{000..015}.tar, or of an fsspec address of either.
 
     Shards that lie elsewhere are fetched into the cache folder. Raises DataError.
     """
+    spec = str(spec)
     title = PurePosixPath(spec.split("{")[0]).name.removesuffix(".tar").strip("-_.") or "shards"
     if remote.is_address(spec):
         shards, known = remote.fetch(expanded(spec), quiet=quiet)
-        return _parts(shards, _unless_indexed(shards, known, quiet), spec, title, quiet)
+        return _parts(*_unless_indexed(shards, known, quiet), spec, title, quiet)
     folder = Path(spec).expanduser()
     paths = _archives(folder) if folder.is_dir() else [Path(name).expanduser() for name in expanded(spec)]
     missing = [path for path in paths if not path.is_file()]
@@ -78,9 +83,8 @@ def open_shards(spec: str, *, quiet: bool = False) -> Parts:
     shards = [(str(path), path) for path in paths]
     place = paths[0].parent / index.NAME
     known = index.read_index(place.read_bytes(), str(place)) if place.is_file() else None
-    return _parts(
-        shards, _unless_indexed(shards, known, quiet), spec, folder.resolve().name if folder.is_dir() else title, quiet
-    )
+    title = folder.resolve().name if folder.is_dir() else title
+    return _parts(*_unless_indexed(shards, known, quiet), spec, title, quiet)
 
 
 def expanded(pattern: str) -> list[str]:
@@ -104,31 +108,31 @@ Named = tuple[str, Path]
 
 
 @dataclass(frozen=True)
-class _Known:
-    """What is known of some shards: (part, file, samples) of each, and all classes in order."""
+class Looked:
+    """A shard after a look inside."""
 
-    shards: list[tuple[str, Path, Samples]]
-    classes: list[str]
+    name: str
+    path: Path
+    part: str
+    """"train", "val" or "test"."""
+    samples: Samples
 
 
-def _unless_indexed(shards: Sequence[Named], known: Index | None, quiet: bool) -> _Known:
-    """From the index where there is one that knows all these shards, else by looking through them."""
-    if known is not None:
-        of = {shard.file: shard for shard in known.shards}
-        if all(_file(name) in of for name, _ in shards):
-            found = [(of[_file(name)], path) for name, path in shards]
-            return _Known([(s.part, path, _from_index(s, path, known.classes)) for s, path in found], known.classes)
+def _unless_indexed(shards: Sequence[Named], known: Index | None, quiet: bool) -> tuple[list[Looked], list[str]]:
+    """(shards, all classes in order), from the index where there is one that knows all these shards."""
+    of = {shard.file: shard for shard in known.shards} if known is not None else {}
+    if known is not None and all(PurePosixPath(name).name in of for name, _ in shards):
+        noted = [(name, path, of[PurePosixPath(name).name]) for name, path in shards]
+        return [Looked(n, path, s.part, _from_index(s, path, known.classes)) for n, path, s in noted], known.classes
     looked = watched(shards, total=len(shards), what="looking through shards", quiet=quiet)
-    scanned = [(_part_of(name), path, _looked_through(path)) for name, path in looked]
-    labels = {label for _, _, samples in scanned for label in samples.labels}
+    scanned = [Looked(name, path, part_of(name), _looked_through(path)) for name, path in looked]
+    labels = {label for shard in scanned for label in shard.samples.labels}
     if not all(label.isdecimal() for label in labels):
-        return _Known(scanned, sorted(labels))
-    names = _class_names(shards[0][1].parent)
-    numbered = sorted(labels, key=int)
+        return scanned, sorted(labels)
+    names, numbered = _class_names(shards[0][1].parent), sorted(labels, key=int)
     if names is None or (numbered and int(numbered[-1]) >= len(names)):
-        return _Known(scanned, numbered)
-    named = [(part, path, replace(s, labels=[names[int(label)] for label in s.labels])) for part, path, s in scanned]
-    return _Known(named, names)
+        return scanned, numbered
+    return [replace(s, samples=s.samples.named(names)) for s in scanned], names
 
 
 def _from_index(shard: Shard, path: Path, classes: list[str]) -> Samples:
@@ -198,60 +202,37 @@ def _from_json(content: bytes) -> str | None:
     return next((str(value) for value in values if isinstance(value, int | str)), None)
 
 
-def _parts(shards: Sequence[Named], known: _Known, spec: str, title: str, quiet: bool) -> Parts:
-    openers = {
-        part: partial(_listed, [(path, samples) for p, path, samples in known.shards if p == part], known.classes, place, quiet)
-        for part, place in ((part, f"{spec} ({part})") for part in index.PARTS)
-        if any(p == part for p, _, _ in known.shards)
-    }
-
-    def none() -> Part:
-        raise DataError(f"{spec} has no shards for training", mend="name them train-000000.tar and so on")
-
-    return Parts(
-        title=title, train=openers.get("train", none), val=openers.get("val"), test=openers.get("test"), split="the val shards"
-    )
+def _parts(shards: list[Looked], classes: list[str], spec: str, title: str, quiet: bool) -> Parts:
+    of = {part: [shard for shard in shards if shard.part == part] for part in index.PARTS}
+    openers = {part: partial(_listed, found, classes, f"{spec} ({part})", quiet) for part, found in of.items() if found}
+    return parts_of(openers, title=title, place=spec, split="the val shards")
 
 
-def _listed(shards: list[tuple[Path, Samples]], classes: list[str], place: str, quiet: bool) -> Part:
+def _listed(shards: list[Looked], classes: list[str], place: str, quiet: bool) -> Part:
     """The images of one part, in the order they had before packing where that is known."""
-    labels = [label for _, samples in shards for label in samples.labels]
-    present = [name for name in classes if name in set(labels)]
+    every = [shard.samples for shard in shards]
+    labels = [label for samples in every for label in samples.labels]
     if not labels:
         raise DataError(
             f"{place} has no labelled pictures",
             mend="give each picture a .cls or .json file of its name, or a folder named as its class",
         )
+    there = set(labels)
+    present = [name for name in classes if name in there]
     number = {name: i for i, name in enumerate(present)}
-    places = [
-        (i, offset, length)
-        for i, (_, samples) in enumerate(shards)
-        for offset, length in zip(samples.offsets, samples.lengths, strict=True)
-    ]
+    places = [(i, *row) for i, s in enumerate(every) for row in zip(s.offsets, s.lengths, strict=True)]
     images = PackedImages(
-        [str(path) for path, _ in shards],
+        [str(shard.path) for shard in shards],
         np.array(places, dtype=np.int64),
-        [name for _, samples in shards for name in samples.names],
+        [name for samples in every for name in samples.names],
         [number[label] for label in labels],
+        [shard.name for shard in shards],
     )
-    if all(samples.numbers is not None for _, samples in shards):
-        order = np.array([number for _, samples in shards for number in samples.numbers or ()])
+    if all(samples.numbers is not None for samples in every):
+        order = np.array([number for samples in every for number in samples.numbers or ()])
         images = images.subset(np.argsort(order, kind="stable"))
-    ignored = sum(samples.passed_over for _, samples in shards)
+    ignored = sum(samples.passed_over for samples in every)
     return checked(Part(place=place, classes=tuple(present), images=images, ignored=ignored), quiet=quiet)
-
-
-def _file(name: str) -> str:
-    return PurePosixPath(name).name
-
-
-def _part_of(name: str) -> str:
-    """ "val" for data/val-0003.tar or data/val/0003.tar; "train" where the name does not tell."""
-    path = PurePosixPath(name)
-    for words, part in ((TRAIN, "train"), (VAL, "val"), (TEST, "test")):
-        if path.parent.name in words or re.match(rf"({'|'.join(words)})([^a-z]|$)", path.stem.lower()):
-            return part
-    return "train"
 
 
 def _class_names(folder: Path) -> list[str] | None:

@@ -1,13 +1,15 @@
 """DATA on the command line → a Source."""
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from allmlp.data import fashion
+from allmlp.data import fashion, hub, vision
 from allmlp.data.damage import Failure
 from allmlp.data.folder import open_folder
 from allmlp.data.images import Images, Source
+from allmlp.data.parquet import has_parquet, open_parquet
 from allmlp.data.parts import Parts, assembled, labelled
 from allmlp.data.remote import is_address
 from allmlp.data.shards import has_shards, is_shard, open_shards
@@ -16,6 +18,7 @@ from allmlp.data.tar import is_tar, open_tar
 from allmlp.errors import DataError, one_of
 
 NAMED = ("fashion-mnist",)
+PREFIXES: dict[str, Callable[..., Parts]] = {hub.PREFIX: hub.open_hub, vision.PREFIX: vision.open_vision}
 
 
 def open_source(spec: str | None, *, val_share: float, seed: int, limit: int | None = None, quiet: bool = False) -> Source:
@@ -41,33 +44,48 @@ def open_labelled(
 
 
 def open_parts(spec: str, *, quiet: bool = False) -> Parts:
-    """A folder, a tar archive, or a data set known by name. Raises DataError for anything else."""
+    """A folder of class folders, a tar archive of one, shards, parquet files, or a data set known by name.
+
+    What lies at the path comes first: a folder may be called fashion-mnist. Raises DataError for anything else.
+    """
     path = Path(spec).expanduser()
-    if spec in NAMED and not path.is_dir():
+    if is_address(spec) or ("{" in spec and not path.exists()):
+        return open_shards(spec, quiet=quiet)
+    if path.exists():
+        return _opener(path)(path, quiet=quiet)
+    for prefix, opener in PREFIXES.items():
+        if spec.startswith(prefix):
+            return opener(spec, quiet=quiet)
+    if spec in NAMED:
         return fashion.whole()
-    if is_address(spec) or (not path.exists() and "{" in spec) or (path.is_dir() and has_shards(path)):
-        return open_shards(spec, quiet=quiet)
-    if path.is_dir():
-        return open_folder(path, quiet=quiet)
-    if path.is_file() and path.suffix == ".tar" and is_shard(path):
-        return open_shards(spec, quiet=quiet)
-    if path.is_file() and is_tar(path):
-        return open_tar(path, quiet=quiet)
-    if path.is_file():
-        raise DataError(
-            f"{spec} is not a folder", mend="give a folder that has one folder of images per class, or a .tar of it"
-        )
     raise DataError(f"{spec} is neither a folder nor a data set known by name", mend=_mend(spec))
+
+
+def _opener(path: Path) -> Callable[..., Parts]:
+    """By what a path holds."""
+    if path.is_dir():
+        kinds: dict[Callable[[Path], bool], Callable[..., Parts]] = {has_shards: open_shards, has_parquet: open_parquet}
+        return next((opener for holds, opener in kinds.items() if holds(path)), open_folder)
+    if path.suffix == ".parquet":
+        return open_parquet
+    if is_tar(path):
+        return open_shards if path.suffix == ".tar" and is_shard(path) else open_tar
+    raise DataError(
+        f"{path} is not a folder, nor a file of images",
+        mend="give a folder that has one folder of images per class, a .tar of it, or a .parquet file",
+    )
 
 
 def located(spec: str) -> str:
     """The same data from any working directory: local paths and patterns become absolute."""
-    if is_address(spec) or spec.startswith("hf:") or (spec in NAMED and not Path(spec).is_dir()):
-        return spec
     path = Path(spec).expanduser()
-    return str(path.resolve()) if path.exists() or "{" in spec else spec
+    if path.exists() or ("{" in spec and not is_address(spec)):
+        return str(path.resolve())
+    name, at, folder = spec.partition("@")
+    return f"{name}@{Path(folder).expanduser().resolve()}" if at and spec.startswith(vision.PREFIX) else spec
 
 
 def _mend(spec: str) -> str:
     hint = one_of(NAMED, spec)
-    return hint if hint.startswith("did") else f"give a folder of class folders, one of {', '.join(NAMED)}, or nothing"
+    others = f"{', '.join(NAMED)}, torchvision:NAME, hf:NAME, or nothing"
+    return hint if hint.startswith("did") else f"give a folder of class folders, one of {others}"

@@ -121,8 +121,12 @@ def is_safe(name: str) -> bool:
 class _Archive(Tree):
     """A folder inside a tar archive."""
 
-    def __init__(self, place: str, plain: Path, branch: Branch, table: dict[str, Member], passed_over: int = 0) -> None:
-        self.place, self.plain, self.branch, self.table, self.passed_over = place, plain, branch, table, passed_over
+    def __init__(
+        self, path: str, plain: Path, branch: Branch, table: dict[str, Member], *, inside: str = "", passed_over: int = 0
+    ) -> None:
+        """inside: the folder's name in the archive, with a colon before it."""
+        self.path, self.plain, self.branch, self.table = path, plain, branch, table
+        self.place, self.passed_over = path + inside, passed_over
 
     @classmethod
     def of(cls, path: Path, plain: Path, found: list[Member], passed_over: int) -> "_Archive":
@@ -131,9 +135,9 @@ class _Archive(Tree):
         root: Branch = {}
         for name in table:
             passed_over += not _grow(root, name)
-        tree = cls(str(path), plain, root, table, passed_over)
+        tree = cls(str(path), plain, root, table, passed_over=passed_over)
         while len(tree.branch) == 1 and (only := tree.folders()) and tree.inside(only[0]).folders():
-            tree = cls(str(path), plain, tree.inside(only[0]).branch, table, passed_over)
+            tree = cls(str(path), plain, tree.inside(only[0]).branch, table, passed_over=passed_over)
         return tree
 
     def folders(self) -> list[str]:
@@ -141,7 +145,8 @@ class _Archive(Tree):
 
     def inside(self, name: str) -> "_Archive":
         branch = self.branch[name]
-        return _Archive(f"{self.place}:{name}", self.plain, branch if isinstance(branch, dict) else {}, self.table)
+        inside = f"{self.place.removeprefix(self.path) or ':'}/{name}".replace(":/", ":")
+        return _Archive(self.path, self.plain, branch if isinstance(branch, dict) else {}, self.table, inside=inside)
 
     def files(self, folder: str) -> Iterator[str]:
         yield from _walk(self.inside(folder).branch)
@@ -151,7 +156,8 @@ class _Archive(Tree):
 
     def images(self, files: list[str], labels: list[int]) -> PackedImages:
         places = [(0, self.table[file].offset, self.table[file].size) for file in files]
-        return PackedImages([str(self.plain)], np.array(places, dtype=np.int64).reshape(-1, 3), files, labels)
+        table = np.array(places, dtype=np.int64).reshape(-1, 3)
+        return PackedImages([str(self.plain)], table, files, labels, [self.path])
 
 
 def _grow(branch: Branch, name: str) -> bool:

@@ -39,7 +39,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure a run, and keep the result in its evaluation/ folder.
 
-    data: a folder of class folders, or a named set; None: the run's own test images if it has any, else its
+    data: as for `train`, matched to the model's classes by name; None: the run's own test images if it has any, else its
     validation images. which: "best" or "last" weights. img_size: resize the model to it first.
     Returns shares in [0, 1] (top1, top5, loss in nats, calibration_error, per_class, confusion, calibration)
     and the most confident mistakes.

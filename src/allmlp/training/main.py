@@ -40,7 +40,8 @@ def train(
 ) -> Run:
     """Train a classifier and return its run folder.
 
-    data: a folder of class folders, "fashion-mnist", or None for the images that come with allmlp.
+    data: a folder of class folders, a .tar of one, shards, parquet files, a data set's name (see the README), or None
+    for the images that come with allmlp.
     recipe: a Recipe, a packaged recipe's name, or a TOML file. out: the run folder, which must be new.
     fields: values that win over the recipe's, as in model="resmlp_s12", seed=1, train={"epochs": 3}, or with
     dots as on the command line: **{"data.img_size": (64, 64), "train.epochs": 3}.
