@@ -82,9 +82,16 @@ class ImageModel(nn.Module, ABC):
     def normed(self, x: Tensor) -> Tensor:  # the steps' own layout, kept
         """The final norm on an intermediate; intermediates of other widths are left as they are."""
 
-    @abstractmethod
     def new_head(self, num_classes: int) -> nn.Module:
-        """A fresh classifier with the paper's initialisation; nothing for 0 classes."""
+        """A fresh classifier, which starts as `start_head` says; nothing for 0 classes."""
+        if not num_classes:
+            return nn.Identity()
+        head = nn.Linear(self.num_features, num_classes)
+        self.start_head(head)
+        return head
+
+    def start_head(self, head: nn.Linear) -> None:
+        """The release's initial weights of a classifier; torch's own unless a family has others."""
 
     head: nn.Module
 
