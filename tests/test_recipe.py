@@ -90,7 +90,9 @@ def test_a_recipe_survives_toml_to_the_last_bit(recipe: Recipe, tmp_path_factory
     ("text", "what", "mend"),
     [
         ("[optim]\nlrr = 1", "optim.lrr is not a field", "did you mean optim.lr?"),
-        ("[optim]\nepochs = 1", "optim.epochs is not a field", "optim."),
+        ("[optim]\nepochs = 1", "optim.epochs is not a field", "did you mean train.epochs?"),
+        ("lr = 1", "lr is not a field", "did you mean optim.lr?"),
+        ("[train]\nEpochs = 1", "train.Epochs is not a field", "did you mean train.epochs?"),
         ("modell = 'x'", "modell is not a field", "did you mean model?"),
         ("[trian]\nepochs = 1", "trian is not a field", "did you mean train?"),
         ("train = 3", "train is not a table", "write [train] above its fields"),

@@ -224,9 +224,18 @@ def _build(kind: type, table: Mapping[str, Any], where: str) -> Any:
     values = {}
     for key, value in table.items():
         if key not in known:
-            raise RecipeError(f"{where}{key} is not a field", mend=one_of([where + k for k in known], where + key))
+            elsewhere = [name for name in _dotted(Recipe) if name.endswith(f".{key.casefold()}")]
+            near = f"did you mean {' or '.join(elsewhere)}?" if elsewhere else one_of([where + k for k in known], where + key)
+            raise RecipeError(f"{where}{key} is not a field", mend=near)
         values[key] = _typed(hints[key], value, where + key)
     return kind(**values)
+
+
+def _dotted(kind: type, where: str = "") -> list[str]:
+    """Every field's name as the command line writes it, groups included."""
+    hints = typing.get_type_hints(kind)
+    names = [where + f.name for f in fields(kind)]
+    return names + [n for f in fields(kind) if is_dataclass(hints[f.name]) for n in _dotted(hints[f.name], f"{where}{f.name}.")]
 
 
 def _typed(hint: Any, value: Any, where: str) -> Any:

@@ -94,6 +94,9 @@ def test_predict_table_json_and_csv_agree(run: Path, pictures: Path, capsys: pyt
     assert main(["predict", str(run), folder]) == 0
     out = capsys.readouterr().out
     assert all(row["path"] in out for row in rows)
+    first, *lines = out.splitlines()
+    starts = {line.index("unreadable: the file is empty") for line in lines if "unreadable" in line}
+    assert starts == {first.index("then")}  # a long reason makes no other column wide
 
 
 def test_predict_with_nothing_readable_fails(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -127,6 +127,7 @@ def test_images_that_break_while_decoding_are_skipped_counted_and_listed(
     assert len(listed) == len({r["path"] for r in listed}) == 8
     left_out = read_json(run.data)["left_out_count"]  # before training, or in every epoch
     assert (left_out, read_lines(run.metrics)[0]["unreadable"]) == ((8, 0) if in_memory else (0, 8))
+    assert f"8 images could not be decoded; {run.unreadable} lists them" in run.log.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", ["resmlp_s12_class", "mixer_xs", "smlpnet_xs"])

@@ -18,9 +18,9 @@ class Words:
     the run's own test images are used if it has any, else its validation images.
     """
 
-    run: Annotated[str, tyro.conf.Positional]
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """The run folder."""
-    data: Annotated[str | None, tyro.conf.Positional] = None
+    data: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")] = None
     """Folder, or the name of a data set."""
     weights: Literal["best", "last"] = "best"
     """Which weights of the run."""

@@ -17,7 +17,7 @@ class Words:
     ImageNet-1k, trained on it alone. The licence is that of the weights the authors released.
     """
 
-    pattern: Annotated[str, tyro.conf.Positional] = "*"
+    pattern: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PATTERN")] = "*"
     """A shell pattern, such as 'resmlp_*'."""
     json: bool = False
     """Print a list of objects as JSON on stdout."""

@@ -16,7 +16,7 @@ from allmlp.errors import AllmlpError
 class Words:
     """Classify pictures with a trained run. Pictures that cannot be read are named, and the rest goes on."""
 
-    run: Annotated[str, tyro.conf.Positional]
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """The run folder, or its .safetensors file."""
     pictures: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILES_OR_FOLDERS")]
     """Files, and folders that are searched for pictures."""
@@ -78,7 +78,7 @@ def _table(rows: Iterable[dict[str, Any]], top: int) -> tuple[int, int]:
     lines, good, bad = [], 0, 0
     for row in rows:
         if "error" in row:
-            lines.append((row["path"], f"unreadable: {row['error']}", "", ""))
+            lines.append((row["path"], "-", "-", f"unreadable: {row['error']}"))
             bad += 1
         else:
             first, *others = zip(row["classes"], row["probabilities"], strict=True)

@@ -129,7 +129,7 @@ def _cards(records: Records, shown: Evaluation | None) -> list[Card]:
     if model := records.model:
         size = "×".join(map(str, model.preprocessing.img_size))
         cards.append(Card("Parameters", words.compact(model.parameters), f"{model.parameters:,}"))
-        cards.append(Card("GMACs", f"{model.macs / 1e9:.3g}", f"per image of {size} pixels"))
+        cards.append(Card("Multiply-adds", words.compact(model.macs), f"per image of {size} pixels"))
     state = records.state
     cards.append(Card("Training time", words.duration(state.seconds), f"{state.epochs_done} of {state.epochs} epochs"))
     if records.epochs:

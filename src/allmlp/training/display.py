@@ -1,5 +1,6 @@
 """What a person sees while training: a summary, a live line, one line per epoch, and what to do next."""
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -70,11 +71,22 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def counted(number: int, what: str) -> str:
+    """1, "step" → "1 step"; 2 → "2 steps"."""
+    return f"{number:,} {what}{'s' * (number != 1)}"
+
+
+def program() -> str:
+    """How to call allmlp from here: by its name where the shell finds it, else by the path it was called by."""
+    called = Path(sys.argv[0])
+    return str(called) if called.name == "allmlp" and shutil.which("allmlp") is None else "allmlp"
+
+
 def next_commands(run: Run) -> list[str]:
     """What one does with a finished run."""
     commands = {
-        f"allmlp predict {run.folder} PICTURE": "classify pictures",
-        f"allmlp evaluate {run.folder} DATA": "measure it on other images",
+        f"{program()} predict {run.folder} PICTURE": "classify pictures",
+        f"{program()} evaluate {run.folder} DATA": "measure it on other images",
         f"open {run.report}": "read the report",
     }
     width = max(map(len, commands))

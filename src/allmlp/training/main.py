@@ -22,7 +22,7 @@ from allmlp.recipe import Recipe, load_recipe, recipe_from
 from allmlp.run import Run, read_json, read_lines, whole_file, write_json
 from allmlp.training import checkpoint
 from allmlp.training.checkpoint import Position
-from allmlp.training.display import Display
+from allmlp.training.display import Display, counted, program
 from allmlp.training.loop import Loop
 from allmlp.training.setup import Plan, make_plan
 from allmlp.training.start import start_from
@@ -81,7 +81,9 @@ def resume(folder: str | os.PathLike[str], *, quiet: bool = False) -> Run:
     run = Run.open(folder)
     record = read_json(run.state)
     if record.get("state") == "finished":
-        raise RunError(f"{folder} is finished", mend="train again into another folder, with --recipe and more --train.epochs")
+        raise RunError(
+            f"{folder} is finished", mend=f"train again into another folder, with --recipe {run.recipe} and more --train.epochs"
+        )
     recipe = load_recipe(run.recipe)
     recipe = replace(recipe, train=replace(recipe.train, precision=read_json(run.environment)["precision"]))
     source = _source(record["data_spec"], recipe, quiet)
@@ -144,12 +146,14 @@ def _finish(plan: Plan, run: Run, position: Position, display: Display, record: 
         raise
     name = loop.interrupt.signal.name if loop.interrupt.signal else None
     note("finished" if finished else "stopped", None if finished else name)
+    if loop.listed:
+        display.say(f"{counted(len(loop.listed), 'image')} could not be decoded; {run.unreadable} lists them", "yellow")
     if finished:
         display.say(
             f"best validation top-1 {position.best_top1:.2%} at epoch {position.best_epoch} ({position.best_weights} weights)"
         )
     else:
-        display.say(f"{name}: saved after step {loop.done}; go on with\n  allmlp train --resume {run.folder}", "bold")
+        display.say(f"{name}: saved after step {loop.done}; go on with\n  {program()} train --resume {run.folder}", "bold")
     return run
 
 
@@ -163,13 +167,16 @@ def _summarise(display: Display, plan: Plan, run: Run) -> None:
     display.say(f"classes  {len(source.classes)}: {shown}")
     if source.left_out:
         path, reason = source.left_out[0]
-        display.say(f"         {len(source.left_out)} unreadable images left out, such as {path}: {reason}", "yellow")
+        display.say(
+            f"         {counted(len(source.left_out), 'unreadable image')} left out, such as {path}: {reason}", "yellow"
+        )
     if source.ignored:
-        display.say(f"         {source.ignored} files of other kinds ignored")
+        display.say(f"         {counted(source.ignored, 'file')} of other kinds ignored")
     size = "×".join(map(str, model.img_size))
     count = sum(p.numel() for p in model.parameters())
     display.say(f"model    {model.name} at {size}, {count / 1e6:.2f} M parameters, {plan.precision} on {plan.device.type}")
-    display.say(f"run      {run.folder}   seed {plan.recipe.seed}, {plan.recipe.train.epochs} epochs of {plan.steps} steps")
+    length = f"{counted(plan.recipe.train.epochs, 'epoch')} of {counted(plan.steps, 'step')}"
+    display.say(f"run      {run.folder}   seed {plan.recipe.seed}, {length}")
 
 
 def _describe(source: Source) -> dict[str, Any]:
