@@ -199,7 +199,8 @@ def load_recipe(source: str | os.PathLike[str]) -> Recipe:
     if not path.is_file():
         path = known.get(str(source).removesuffix(".toml"), path)
     if not path.is_file():
-        raise RecipeError(f"{source} is neither a file nor a recipe of allmlp's", mend=one_of(known, str(source)))
+        mend = one_of(known, str(source)) if path.name == str(source) else "check the path"
+        raise RecipeError(f"{source} is neither a file nor a recipe of allmlp's", mend=mend)
     if path.stat().st_size > MOST_BYTES:
         raise RecipeError(f"{path} is larger than {MOST_BYTES:,} bytes", mend="give a recipe in TOML, a page of text")
     try:

@@ -40,11 +40,15 @@ def main(words: list[str]) -> int:
         raise AllmlpError("--json and --csv together", mend="choose one")
     if given.top < 1 or given.batch < 1:
         raise AllmlpError("--top and --batch start at 1", mend="give 1 or more")
+    from allmlp.data.progress import watched
     from allmlp.engine.load import load
-    from allmlp.prediction.pictures import predict
+    from allmlp.prediction.pictures import list_pictures, predict
 
     model = load(given.run, which=given.weights, img_size=pair(given.img_size))
-    rows = predict(model, given.pictures, top=given.top, batch=given.batch)
+    pictures = list_pictures(given.pictures)
+    rows = predict(model, pictures, top=given.top, batch=given.batch)
+    if not given.json and not given.csv:
+        rows = watched(rows, total=len(pictures), what="classifying")
     good, bad = (_json if given.json else _csv if given.csv else _table)(rows, min(given.top, model.num_classes))
     if bad:
         say(f"allmlp: {bad} of {good + bad} pictures could not be read")

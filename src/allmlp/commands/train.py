@@ -80,7 +80,7 @@ def main(words: list[str]) -> int:
     state = read_json(run.state)
     if state["state"] != "finished":
         return 0 if state.get("signal") == "SIGTERM" else 130
-    result = evaluate(run)
+    result = evaluate(run, quiet=given.quiet)
     write_report(run)
     if given.json:
         print_json({"run": str(run.folder), "split": result["split"], "top1": result["top1"], "loss": result["loss"]})

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from allmlp.data.images import Images
 from allmlp.data.keys import generator, seed_everything
 from allmlp.data.transforms import Transform
+from allmlp.errors import DataError
 from allmlp.pixels.read import UnreadableImage
 
 Key = tuple[int, int]
@@ -52,9 +53,11 @@ class Samples(Dataset[tuple[Tensor, int, int] | UnreadableImage]):
 
 
 class Order(Sampler[list[Key]]):
-    """The batches of one epoch, from batch `start` on."""
+    """The batches of one epoch, from batch `start` on. Raises DataError for batches of no image."""
 
     def __init__(self, count: int, batch: int, *, seed: int | None, drop_last: bool) -> None:
+        if batch < 1:
+            raise DataError(f"batches of {batch} images", mend="give --batch 1 or more")
         self.count, self.batch, self.seed, self.drop_last = count, batch, seed, drop_last
         self.epoch, self.start = 0, 0
 

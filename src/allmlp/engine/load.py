@@ -28,7 +28,10 @@ def load(
             raise RunError(f"which={which!r}", mend='use "best" or "last"')
         weights = Run.open(folder).weights(which)
         if not weights.is_file():
-            raise RunError(f"{folder} has no {which} weights yet", mend=f"finish it: allmlp train --resume {folder}")
+            raise RunError(
+                f"{folder} has no {which} weights yet",
+                mend=f"finish it: allmlp train --resume {folder}; or restore {weights.name}",
+            )
     else:
         weights = folder
         if weights.suffix != ".safetensors" or not weights.is_file():

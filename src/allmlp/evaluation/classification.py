@@ -14,6 +14,7 @@ from allmlp import metrics
 from allmlp.data.folder import open_labelled
 from allmlp.data.images import Images
 from allmlp.data.loader import plain_batches
+from allmlp.data.progress import watched
 from allmlp.data.sources import NAMED, open_source
 from allmlp.engine.device import best_device, choose_precision, prepared
 from allmlp.engine.infer import Outputs, gather
@@ -37,11 +38,12 @@ def evaluate(
     img_size: int | tuple[int, int] | None = None,
     batch: int = 64,
     workers: int = 0,
+    quiet: bool = False,
 ) -> dict[str, Any]:
     """Measure a run, and keep the result in its evaluation/ folder.
 
     data: a folder of class folders, or a named set; None: the run's own test images if it has any, else its
-    validation images. which: "best" or "last" weights. img_size: resize the model to it first.
+    validation images. which: "best" or "last" weights. img_size: resize the model to it first. quiet: no bar.
     Returns shares in [0, 1] (top1, top5, loss in nats, calibration_error, per_class, confusion, calibration)
     and the most confident mistakes.
     Raises AllmlpError for a run or data that cannot be used.
@@ -55,7 +57,8 @@ def evaluate(
     prepared(model, device)
     started = time.monotonic()
     batches = plain_batches(images, model.preprocessing, in_chans=model.in_chans, batch=batch, workers=workers)
-    out = gather(model, batches, device=device, precision=choose_precision("auto", device, model))
+    shown = watched(batches, total=len(batches), what="evaluating", quiet=quiet)
+    out = gather(model, shown, device=device, precision=choose_precision("auto", device, model))
     if not len(out.labels):
         raise DataError(
             f"none of the {len(images)} images of {title} could be read", mend="check the files with another program"
@@ -74,10 +77,10 @@ def evaluate(
 
 def _images(run: Run, model: ImageModel, data: str | os.PathLike[str] | None) -> tuple[Images, str, str, list[tuple[str, str]]]:
     """(images, name of the split, title, left out)."""
-    record, recipe = read_json(run.state), load_recipe(run.recipe)
     classes = model.classes or ()
     if data is None or (os.fspath(data) in NAMED and not Path(data).is_dir()):
-        spec = record["data_spec"] if data is None else os.fspath(data)
+        recipe = load_recipe(run.recipe)
+        spec = read_json(run.state)["data_spec"] if data is None else os.fspath(data)
         source = open_source(spec, val_share=recipe.data.val_share, seed=recipe.seed)
         if source.classes != classes:
             raise DataError(
