@@ -75,7 +75,7 @@ def _parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--page", type=Path, help="the Markdown page to write")
     parser.add_argument("--from", type=Path, dest="again", metavar="JSON", help="measure nothing; use this file")
     parser.add_argument("--machine", help="what the page calls this machine")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.5)
     parser.add_argument("--threads", type=int)
     return parser.parse_args(words)

@@ -22,7 +22,7 @@ SIZES = {20: (780, 500), 10**9: (1080, 720)}
 """Most dots → width and height in pixels."""
 FAMILIES = (
     LIGHT["accent"],
-    LIGHT["contrast"],
+    "#b04e08",
     "#1a7f4b",
     "#8a3fb0",
     "#c0285a",
