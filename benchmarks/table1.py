@@ -75,7 +75,7 @@ def _parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--page", type=Path, help="the Markdown page to write")
     parser.add_argument("--from", type=Path, dest="again", metavar="JSON", help="measure nothing; use this file")
     parser.add_argument("--machine", help="what the page calls this machine")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.5)
     parser.add_argument("--threads", type=int)
     return parser.parse_args(words)
@@ -99,8 +99,8 @@ def page(found: Profile, *, machine: str | None, figure: str) -> str:
     place = "here" if about["device"] != "cpu" else f"on {machine or this_machine()}"
     return f"""# Table 1 of the ResMLP article, measured
 
-Measured {place}: {about["threads"]} threads, {about["precision"]}, torch {about["torch"]}, timm {about["timm"]},
-batch {about["batch"]}, {about["rounds"]} rounds in which every model had its turn; medians, and ± half the distance between the
+Measured {place}, {_many(about["threads"], "thread")}, {about["precision"]}, torch {about["torch"]}, timm {about["timm"]},
+batch {about["batch"]}, {_many(about["rounds"], "round")} in which every model had its turn; medians, and ± half the distance between the
 quartiles. The V100's columns are the [article's](https://arxiv.org/abs/2105.03404), which does not say with which
 software they were measured. Peak memory is what torch's allocator held at most for one batch: weights, images, and
 what is made of them. Activations are the numbers that convolutions and matrix products put out for one image.
@@ -198,6 +198,10 @@ def _ratio(a: float | None, b: float | None) -> float | None:
 
 def _digits(value: float) -> str:
     return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+
+
+def _many(count: int, thing: str) -> str:
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
 def _doubt(a: Row, b: Row) -> str:

@@ -92,7 +92,7 @@ def test_the_page_has_a_row_a_model_by_speed_and_says_on_what(table1: ModuleType
     text = table1.page(Profile([*made_up(), broken], ABOUT), machine="a test bench, 2 cores", figure="x.svg")
     names = [line.split(" | ")[0].removeprefix("| ") for line in text.splitlines() if line.startswith("| ")][2:]
     assert names == ["resmlp_s12", "regnety_040", "deit_small_patch16_224", "resmlp_s24", "huge"]
-    assert "Measured on a test bench, 2 cores: 2 threads, fp32" in text
+    assert "Measured on a test bench, 2 cores, 2 threads, fp32" in text
     assert "![Published accuracy against the images per second measured here](x.svg)" in text
     assert "| 1415.1 | 35.4 | 179.5 | 1.00 | 76.6 % |" in text
 

@@ -89,8 +89,8 @@ def write_tradeoff(profile: Profile, path: Path, *, cost: str = "images") -> int
         raise AllmlpError("there is nothing to plot", mend="name models whose published top-1 allmlp knows (--published)")
     about = profile.environment
     measured = cost in ("images", "latency", "memory")
-    where = f"{about['threads']} threads" if about["device"] == "cpu" else about["device"]
-    note = f"measured in {about['precision']}, {where}" if measured else "counted"
+    where = f"on a CPU, threads: {about['threads']}" if about["device"] == "cpu" else f"on {about['device']}"
+    note = f"measured {where}, {about['precision']}" if measured else "counted"
     figure = accuracy_against_cost(
         found,
         title=f"Accuracy against {COSTS[cost].title}",
