@@ -100,11 +100,11 @@ def page(found: Profile, *, machine: str | None, figure: str) -> str:
     return f"""# Table 1 of the ResMLP article, measured
 
 Measured {place}, {_many(about["threads"], "thread")}, {about["precision"]}, torch {about["torch"]}, timm {about["timm"]},
-batch {about["batch"]}, {_many(about["rounds"], "round")} in which every model had its turn; medians, and ± half the distance between the
-quartiles. The V100's columns are the [article's](https://arxiv.org/abs/2105.03404), which does not say with which
-software they were measured. Peak memory is what torch's allocator held at most for one batch: weights, images, and
-what is made of them. Activations are the numbers that convolutions and matrix products put out for one image.
-`make table1` measures again.
+batch {about["batch"]}, {_many(about["rounds"], "round")} in which every model had its turn; medians, and ± half the
+distance between the quartiles. The V100's columns are the [article's](https://arxiv.org/abs/2105.03404), which does
+not say with which software they were measured. Peak memory is what torch's allocator held at most for one batch:
+weights, images, and what is made of them. Activations are the numbers that convolutions and matrix products put out
+for one image. `make table1` measures again.
 
 {markdown([*MEASURED, *SAID], rows)}
 

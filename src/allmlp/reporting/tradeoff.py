@@ -18,7 +18,7 @@ from allmlp.reporting.figures import sheet
 from allmlp.reporting.ink import ALONE, LIGHT, write_figure
 from allmlp.reporting.labels import Label, place
 
-SIZES = {20: (780, 500), 10**9: (1080, 720)}
+SIZES = {20: (780, 512), 10**9: (1080, 720)}
 """Most dots → width and height in pixels."""
 FAMILIES = (
     LIGHT["accent"],
@@ -89,7 +89,7 @@ def write_tradeoff(profile: Profile, path: Path, *, cost: str = "images") -> int
         raise AllmlpError("there is nothing to plot", mend="name models whose published top-1 allmlp knows (--published)")
     about = profile.environment
     measured = cost in ("images", "latency", "memory")
-    where = f"on a CPU, threads: {about['threads']}" if about["device"] == "cpu" else f"on {about['device']}"
+    where = f"on a CPU (threads: {about['threads']})" if about["device"] == "cpu" else f"on {about['device']}"
     note = f"measured {where}, {about['precision']}" if measured else "counted"
     figure = accuracy_against_cost(
         found,
@@ -118,12 +118,13 @@ def accuracy_against_cost(found: Sequence[Point], *, title: str, note: str, axis
     """A dot for each model, a line through each family, names beside the dots; the cost is logarithmic."""
     width, height = next(size for most, size in SIZES.items() if len(found) <= most)
     with matplotlib.rc_context(ALONE):
-        figure, axes = sheet(width=width, height=height, left=56, right=24, top=78, bottom=52)
+        figure, axes = sheet(width=width, height=height, left=56, right=24, top=90, bottom=52)
         _frame(axes, found, axis)
         figure.text(56 / width, 1 - 30 / height, title, size=14.5, weight="bold", color=LIGHT["ink"])
         kinds = {point.hollow for point in found}
-        key = " Filled dots are all-MLP networks, hollow ones are not." if len(kinds) == 2 else ""
-        figure.text(56 / width, 1 - 51 / height, note + key, size=10, color=LIGHT["muted"])
+        key = "Filled dots are all-MLP networks, hollow ones are not." if len(kinds) == 2 else ""
+        for line, text in enumerate((note, key)):
+            figure.text(56 / width, 1 - (51 + 16 * line) / height, text, size=10, color=LIGHT["muted"])
         families = list(dict.fromkeys(point.family for point in found))
         lines, labels = [], []
         for i, family in enumerate(families):
