@@ -11,6 +11,7 @@ COMMANDS = {
     "predict": "classes of pictures",
     "report": "one self-contained page about a run",
     "models": "architectures: parameters, multiply-adds, published accuracy",
+    "profile": "what models cost: multiply-adds, memory, speed",
     "recipes": "the recipes that come with allmlp",
 }
 

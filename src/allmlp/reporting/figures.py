@@ -75,7 +75,7 @@ def confusion_map(counts: NDArray[np.int64], names: Sequence[str], *, numbers: b
     font = 9.5 if numbers else 8.5
     margin = 22 + max(columns(label) for label in labels) * font * 0.58
     below = margin * (0.85 if numbers else 1)
-    figure, axes = _sheet(width=margin + k * cell + 4, height=k * cell + below + 4, left=margin, bottom=below, right=4, top=4)
+    figure, axes = sheet(width=margin + k * cell + 4, height=k * cell + below + 4, left=margin, bottom=below, right=4, top=4)
     shares = counts / counts.sum(1, keepdims=True).clip(1)
     strength = np.sqrt(shares)
     rows, places = np.nonzero(counts)
@@ -103,7 +103,7 @@ def reliability(
 
     On the dashed line a model is right as often as it says; below it, it is too sure of itself.
     """
-    figure, axes = _sheet(height=330, top=8, right=20, bottom=112)
+    figure, axes = sheet(height=330, top=8, right=20, bottom=112)
     low, high = np.array(edges).reshape(-1, 2).T
     interval = np.array([wilson_interval(a, n) for a, n in zip(accuracy, images, strict=True)]).reshape(-1, 2).T
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, dashes=(3, 3))
@@ -123,7 +123,7 @@ def reliability(
     return figure
 
 
-def _sheet(
+def sheet(
     *, width: float = WIDTH, height: float = HEIGHT, left: float = 50, right: float = 12, top: float = 26, bottom: float = 40
 ) -> tuple[Figure, Axes]:
     """An empty figure with axes that leave the given margins, all in pixels."""
@@ -139,7 +139,7 @@ def _curves(
 
     floor: where the vertical axis begins; below the values unless given.
     """
-    figure, axes = _sheet()
+    figure, axes = sheet()
     first, last = min(epochs), max(epochs)
     marked = np.array([epoch == best or first == last for epoch in epochs])
     for label, colour, values in series:

@@ -1,7 +1,6 @@
 """`allmlp.train`: open the data, prepare the run folder, run the loop."""
 
 import os
-import platform
 import shlex
 import sys
 import time
@@ -12,11 +11,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from allmlp.data.hold import held
 from allmlp.data.images import Source
 from allmlp.data.sources import open_source
+from allmlp.engine.environment import environment
 from allmlp.errors import RunError
 from allmlp.recipe import Recipe, load_recipe, recipe_from
 from allmlp.run import Run, read_json, read_lines, whole_file, write_json
@@ -55,7 +53,7 @@ def train(
     run = Run.create(out if out is not None else _fresh_folder(chosen, source))
     display = Display(run.log, quiet=quiet)
     run.recipe.write_text(chosen.to_toml(), encoding="utf-8")
-    write_json(run.environment, _environment(plan))
+    write_json(run.environment, environment(plan.device, plan.precision))
     write_json(run.data, _describe(source))
     for path, reason in source.left_out:
         run.append(run.unreadable, {"path": path, "reason": reason})
@@ -192,26 +190,6 @@ def _describe(source: Source) -> dict[str, Any]:
         "left_out_count": len(source.left_out),
         "ignored_files": source.ignored,
     }
-
-
-def _environment(plan: Plan) -> dict[str, Any]:
-    return {
-        "python": platform.python_version(),
-        **{name: version(name) for name in ("allmlp", "torch", "torchvision", "timm", "pillow", "numpy")},
-        "platform": platform.platform(),
-        "processor": _processor(),
-        "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name() if plan.device.type == "cuda" else "cpu",
-        "precision": plan.precision,
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def _cut_metrics(run: Run, epochs: int) -> None:
