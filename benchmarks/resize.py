@@ -68,6 +68,7 @@ def without_sums(model: ImageModel, size: tuple[int, int]) -> ImageModel:
 
 
 RULES: dict[str, Callable[[ImageModel, tuple[int, int]], ImageModel]] = {
+    "copy": with_kernel("copy"),
     "area": with_kernel("area"),
     "bilinear": with_kernel("bilinear"),
     "bicubic": with_kernel("bicubic"),
