@@ -205,6 +205,8 @@ def load_recipe(source: str | os.PathLike[str]) -> Recipe:
         raise RecipeError(f"{path} is larger than {MOST_BYTES:,} bytes", mend="give a recipe in TOML, a page of text")
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(f"{path} cannot be read: {error.strerror}", mend="make it readable") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RecipeError(f"{path} is not TOML: {error}", mend="see the recipes that come with allmlp for the form") from None
     try:

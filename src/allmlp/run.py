@@ -25,6 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from allmlp.errors import RunError
 from allmlp.weights.files import write_tensors
 
@@ -71,17 +73,23 @@ class Run:
                 raise RunError(
                     f"{folder} is not empty", mend=f"choose another --out, or continue it: allmlp train --resume {folder}"
                 )
-            probe = path / ".write-test"
-            probe.touch()
-            probe.unlink()
         except OSError as error:
             raise RunError(f"{folder} cannot be written: {error.strerror}", mend="choose another --out") from None
-        return cls(path)
+        run = cls(path)
+        run.check_writable()
+        return run
+
+    def check_writable(self) -> None:
+        """Raises RunError when no file can be made in the folder: better before the work than after it."""
+        probe = self.folder / ".write-test"
+        with writing(self.folder):
+            probe.touch()
+            probe.unlink()
 
     def append(self, file: Path, record: Mapping[str, Any]) -> None:
         """Add one JSON line, apart from a line before it that a crash cut short."""
         line = json.dumps(record, ensure_ascii=False, allow_nan=True) + "\n"
-        with file.open("ab+") as lines:
+        with writing(file), file.open("ab+") as lines:
             if lines.tell():
                 lines.seek(-1, os.SEEK_END)
                 line = line if lines.read(1) == b"\n" else "\n" + line
@@ -89,7 +97,8 @@ class Run:
 
     def write_model(self, which: str, tensors: Mapping[str, Any], description: Mapping[str, Any]) -> None:
         """Weights and the JSON that says what they are; the JSON comes last."""
-        write_tensors(self.weights(which), tensors, {"format": "pt"})
+        with writing(self.weights(which)):
+            write_tensors(self.weights(which), tensors, {"format": "pt"})
         write_json(self.weights(which).with_suffix(".json"), {"format": FORMAT, **description})
 
 
@@ -110,7 +119,11 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     records = []
-    for line in path.read_bytes().split(b"\n"):
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}", mend="make it readable, or restore it") from None
+    for line in content.split(b"\n"):
         try:
             text, _ = codecs.utf_8_decode(line)  # as far as it goes: a letter cut at the end is no error
         except UnicodeDecodeError as error:
@@ -130,16 +143,30 @@ def write_json(path: Path, value: Any) -> None:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary path in the same folder that becomes `path` when the block ends without an error."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    """A temporary path in the same folder that becomes `path` when the block ends without an error.
+
+    Raises RunError when the disk is full or the folder cannot be written.
+    """
+    with writing(path):
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What a full disk or a closed folder raises becomes a RunError that names `path`."""
     try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        yield
+    except (OSError, SafetensorError) as error:
+        why = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise RunError(f"{path} cannot be written: {why}", mend="make room on the disk, or make the folder writable") from None

@@ -178,6 +178,7 @@ MISTAKES = [
     (["predict", "RUN", "/no/picture.png", "--csv"], "does not exist"),
     (["report", "EMPTY"], "is not a run folder"),
     (["models", "zzz"], "no model matches"),
+    (["train", 300 * "x"], "File name too long"),
     (["recipes", "zzz"], "no recipe is named"),
     (["train", "EMPTY"], "no class folders"),
     (["train", "PICTURES/red things"], "no class folders"),
@@ -217,6 +218,23 @@ def test_ill_formed_words_are_explained_with_status_2(words: list[str], capsys: 
         main(words)
     assert left.value.code == 2
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a file that is always full")
+def test_output_to_a_full_disk_is_one_clear_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        words = [sys.executable, "-m", "allmlp", "recipes"]
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("allmlp: [Errno 28] No space left on device\n  mend: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_has_had_enough_is_no_error() -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m allmlp recipes | true", shell=True, stderr=subprocess.PIPE, text=True, check=False
+    )
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize("command", COMMANDS)

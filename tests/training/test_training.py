@@ -156,6 +156,14 @@ def test_learning_rate_warms_up_linearly_then_follows_a_cosine_and_scales_with_t
     assert rates[20:] == pytest.approx([low + 0.5 * (high - low) * (1 + np.cos(np.pi * i / 100)) for i in range(20, 100)])
 
 
+def test_a_run_of_one_step_has_its_peak_rate_and_no_word_from_timm(caplog: pytest.LogCaptureFixture) -> None:
+    optim = Optim(lr=1e-3, lr_batch=256)
+    made = optimiser(create_model("resmlp", dim=8, depth=1, img_size=16), optim, batch=256)
+    schedule(made, optim, batch=256, steps=1, epochs=1).step_update(0)
+    assert made.param_groups[0]["lr"] == pytest.approx(1e-3)
+    assert caplog.records == []
+
+
 def test_cross_entropy_with_probabilities_equals_a_hand_computed_sum() -> None:
     logits, target = torch.tensor([[1.0, 2.0, 0.5], [0.0, 0.0, 3.0]]), torch.tensor([[0.7, 0.2, 0.1], [0.0, 0.5, 0.5]])
     expected = 0.0

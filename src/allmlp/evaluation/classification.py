@@ -49,6 +49,7 @@ def evaluate(
     Raises AllmlpError for a run or data that cannot be used.
     """
     run = run if isinstance(run, Run) else Run.open(run)
+    run.check_writable()
     model = load(run, which=which, img_size=img_size)
     images, split, title, left_out = _images(run, model, data)
     if img_size is not None:

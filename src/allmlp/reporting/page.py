@@ -12,7 +12,6 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from allmlp.errors import RunError
 from allmlp.reporting import figures, words
 from allmlp.reporting.ink import inline_svg
 from allmlp.reporting.records import ClassResult, Counts, Epoch, Evaluation, Mistake, Records, read_records
@@ -69,11 +68,8 @@ def write_report(run: Run) -> Path:
     """
     html = _render(run, read_records(run))
     path: Path = run.report
-    try:
-        with whole_file(path) as temporary:
-            temporary.write_text(html, encoding="utf-8", errors="replace", newline="\n")
-    except OSError as error:
-        raise RunError(f"{path} cannot be written: {error.strerror}", mend="make room, or make the folder writable") from None
+    with whole_file(path) as temporary:
+        temporary.write_text(html, encoding="utf-8", errors="replace", newline="\n")
     return path
 
 

@@ -48,9 +48,9 @@ def save(run: Run, position: Position, parts: dict[str, Any]) -> None:
     try:
         with whole_file(run.checkpoint) as temporary:
             torch.save({"position": asdict(position), **{k: v.state_dict() for k, v in parts.items()}}, temporary)
-    except (OSError, RuntimeError) as error:
+    except (RunError, RuntimeError) as error:
         raise RunError(
-            f"the checkpoint could not be written to {run.folder}: {str(error).splitlines()[0]}",
+            str(error).splitlines()[0],
             mend=f"make room on the disk, then allmlp train --resume {run.folder}; the checkpoint before is intact",
         ) from None
 

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from allmlp.run import Run
+from allmlp.run import Run, writing
 
 
 class Display:
@@ -35,7 +35,7 @@ class Display:
         """One line on the screen and in the log."""
         self.console.print(text, style=style, markup=False, soft_wrap=True)
         if self.log is not None:
-            with self.log.open("a", encoding="utf-8") as log:
+            with writing(self.log), self.log.open("a", encoding="utf-8") as log:
                 log.write(text + "\n")
 
     def begin(self, *, done: int, total: int) -> None:

@@ -5,6 +5,7 @@ import shlex
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -52,7 +53,8 @@ def train(
     plan = make_plan(chosen, source, start)
     run = Run.create(out if out is not None else _fresh_folder(chosen, source))
     display = Display(run.log, quiet=quiet)
-    run.recipe.write_text(chosen.to_toml(), encoding="utf-8")
+    with whole_file(run.recipe) as temporary:
+        temporary.write_text(chosen.to_toml(), encoding="utf-8")
     write_json(run.environment, environment(plan.device, plan.precision))
     write_json(run.data, _describe(source))
     for path, reason in source.left_out:
@@ -82,6 +84,7 @@ def resume(folder: str | os.PathLike[str], *, quiet: bool = False) -> Run:
         raise RunError(
             f"{folder} is finished", mend=f"train again into another folder, with --recipe {run.recipe} and more --train.epochs"
         )
+    run.check_writable()
     recipe = load_recipe(run.recipe)
     recipe = replace(recipe, train=replace(recipe.train, precision=read_json(run.environment)["precision"]))
     source = _source(record["data_spec"], recipe, quiet)
@@ -140,7 +143,8 @@ def _finish(plan: Plan, run: Run, position: Position, display: Display, record: 
     try:
         finished = loop.fit()
     except BaseException:
-        note("stopped")
+        with suppress(RunError):  # where no file can be written, what ended the run is the thing to say
+            note("stopped")
         raise
     name = loop.interrupt.signal.name if loop.interrupt.signal else None
     note("finished" if finished else "stopped", None if finished else name)

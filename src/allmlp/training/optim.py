@@ -29,7 +29,7 @@ def schedule(made: torch.optim.Optimizer, optim: Optim, *, batch: int, steps: in
     total = steps * epochs
     return CosineLRScheduler(
         made,
-        t_initial=total,
+        t_initial=max(total, 2),  # of a single step timm would say that there is nothing to schedule
         lr_min=optim.min_lr * batch / optim.lr_batch,
         warmup_t=min(round(optim.warmup * steps), total - 1),
         warmup_lr_init=optim.min_lr * batch / optim.lr_batch,
