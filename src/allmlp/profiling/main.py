@@ -59,7 +59,7 @@ def profile(
     found = subjects(names, against, size=size, folded=folded)
     if not found:
         raise AllmlpError("there is nothing to measure", mend="name a model, as in: allmlp profile resmlp_s12")
-    rows = [Row(name=s.name, kind=s.kind, folded=s.folded, batch=batch) for s in found]
+    rows = [Row(name=s.name, kind=s.kind, folded=s.folded, batch=batch, img_size=s.asked_size) for s in found]
     interrupted = False
     with _threads(threads):
         about = environment(place, precision) | {"batch": batch, "rounds": rounds, "seconds": seconds}
