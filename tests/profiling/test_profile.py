@@ -56,7 +56,7 @@ def test_a_model_that_cannot_be_built_is_a_row_with_the_reason() -> None:
     broken, whole = profile(["resmlp_s12@225", "resmlp_xs"], batch=1, rounds=1).rows
     assert broken.error is not None
     assert "225" in broken.error
-    assert broken.images_per_s is None
+    assert (broken.images_per_s, broken.img_size) == (None, (225, 225))
     assert (whole.error, whole.images_per_s) == (None, 1.0)
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from allmlp.profiling.published import published
 from allmlp.profiling.rows import Row
-from allmlp.profiling.table import columns, comma_separated, markdown
+from allmlp.profiling.table import blocks, columns, comma_separated, markdown
 
 DONE = Row(
     name="resmlp_s12",
@@ -67,3 +67,21 @@ def test_csv_has_plain_numbers_and_nothing_where_there_is_none() -> None:
     assert rows[0]["error"] == ""
     assert rows[1]["images_per_s"] == ""
     assert rows[1]["error"] == "it broke"
+
+
+def test_on_a_narrow_terminal_the_table_becomes_several_that_fit_each_with_the_names() -> None:
+    chosen = columns([DONE], papers=True)
+    assert blocks(chosen, [DONE], width=1000) == [chosen]
+    tables = blocks(chosen, [DONE], width=60)
+    assert len(tables) > 2
+    assert [column for table in tables for column in table[1:]] == chosen[1:]
+    for table in tables:
+        assert table[0] is chosen[0]
+        assert not table[1].follows
+        widths = [max(len(column.heading), len(column.cell(DONE))) for column in table]
+        assert sum(widths) + 2 * (len(widths) - 1) <= 60
+
+
+def test_a_column_wider_than_the_terminal_has_a_table_of_its_own() -> None:
+    tables = blocks(columns([BROKEN], papers=False), [replace(BROKEN, error="x" * 200)], width=40)
+    assert [column.heading for column in tables[-1]] == ["model", "failed"]

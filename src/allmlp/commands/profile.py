@@ -1,5 +1,7 @@
 """allmlp profile"""
 
+import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -58,7 +60,7 @@ class Words:
 def main(words: list[str]) -> int:
     given = parse(Words, words, command="profile")
     from allmlp.profiling.main import profile
-    from allmlp.profiling.table import columns, comma_separated, markdown
+    from allmlp.profiling.table import blocks, columns, comma_separated, markdown
     from allmlp.reporting.tradeoff import check_plot, write_tradeoff
 
     if given.json + given.csv + given.markdown > 1:
@@ -89,8 +91,12 @@ def main(words: list[str]) -> int:
     elif given.markdown:
         print(markdown(chosen, found.rows))
     else:
-        right = [column.heading for column in chosen if column.right]
-        print_table([c.heading for c in chosen], [[c.cell(row) for c in chosen] for row in found.rows], right=right)
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+        for number, table in enumerate(blocks(chosen, found.rows, width=width)):
+            if number:
+                print()
+            right = [column.heading for column in table if column.right]
+            print_table([c.heading for c in table], [[c.cell(row) for c in table] for row in found.rows], right=right)
     if given.plot is not None:
         drawn = write_tradeoff(found, given.plot, cost=given.cost)
         say(f"{given.plot}: {drawn} of {len(found.rows)} models, those with a published top-1")

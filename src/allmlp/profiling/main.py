@@ -10,13 +10,13 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from allmlp.data.progress import watched
 from allmlp.engine.cost import cost, parameters
 from allmlp.engine.device import autocast, best_device
 from allmlp.engine.environment import environment
 from allmlp.errors import AllmlpError, one_of
 from allmlp.models.base import ImageModel
 from allmlp.profiling.memory import free_bytes, peak_bytes, tensor_bytes
-from allmlp.profiling.progress import Progress
 from allmlp.profiling.published import published
 from allmlp.profiling.rows import Profile, Row
 from allmlp.profiling.speed import faster_order, typical_seconds
@@ -59,12 +59,14 @@ def profile(
     found = subjects(names, against, size=size, folded=folded)
     if not found:
         raise AllmlpError("there is nothing to measure", mend="name a model, as in: allmlp profile resmlp_s12")
-    rows = [Row(name=s.name, kind=s.kind, folded=s.folded, batch=batch) for s in found]
+    rows = [Row(name=s.name, kind=s.kind, folded=s.folded, batch=batch, img_size=s.asked_size) for s in found]
     interrupted = False
-    with _threads(threads), Progress((1 + rounds) * len(rows), quiet=quiet) as progress:
+    with _threads(threads):
         about = environment(place, precision) | {"batch": batch, "rounds": rounds, "seconds": seconds}
+        steps = _measure(list(zip(found, rows, strict=True)), place, precision, rounds, seconds)
         try:
-            _measure(list(zip(found, rows, strict=True)), place, precision, rounds, seconds, progress)
+            for _ in watched(steps, total=(1 + rounds) * len(rows), what="measuring", quiet=quiet):
+                pass
         except KeyboardInterrupt:
             interrupted = True
     return Profile(rows, about, interrupted)
@@ -80,23 +82,25 @@ class _Entry:
 
 
 def _measure(
-    pairs: Sequence[tuple[Subject, Row]], device: torch.device, precision: str, rounds: int, seconds: float, progress: Progress
-) -> None:
-    """Fill in the rows. Who begins changes from round to round, so that nobody always follows the same model."""
-    entries: list[_Entry] = []
+    pairs: Sequence[tuple[Subject, Row]], device: torch.device, precision: str, rounds: int, seconds: float
+) -> Iterator[None]:
+    """Fill in the rows, one preparation or one turn a step.
+
+    Who begins changes from round to round, so that nobody always follows the same model.
+    """
+    entries: list[_Entry | None] = []
     for subject, row in pairs:
-        progress.at(f"preparing {row.label}")
+        entries.append(None)
         with _reasons(row):
-            entries.append(_prepared(subject, row, device, precision))
-        progress.done()
+            entries[-1] = _prepared(subject, row, device, precision)
+        yield
     for number in range(rounds):
-        first = number % max(len(entries), 1)
+        first = number % len(entries)
         for entry in entries[first:] + entries[:first]:
-            progress.at(f"round {number + 1} of {rounds}: {entry.row.label}")
-            if entry.row.error is None:
+            if entry is not None and entry.row.error is None:
                 with _reasons(entry.row):
                     _turn(entry, seconds, device)
-            progress.done()
+            yield
 
 
 def _prepared(subject: Subject, row: Row, device: torch.device, precision: str) -> _Entry:

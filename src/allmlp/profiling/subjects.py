@@ -38,6 +38,11 @@ class Subject:
     folded: bool = False
     """Whether its inference form is meant."""
 
+    @property
+    def asked_size(self) -> tuple[int, int] | None:
+        """Height and width that the model is to have; None leaves them to it."""
+        return None if self.side is None else (self.side, self.side)
+
     def build(self) -> tuple[nn.Module, Shape]:
         """The model, without weights unless it is a run's, and the shape of its images.
 

@@ -18,6 +18,9 @@ class Column:
     written: Callable[[Any], str] = str
     right: bool = True
 
+    follows: bool = False
+    """Whether it means nothing without the column before it."""
+
     def cell(self, row: Row) -> str:
         """A dash where there is no value."""
         value = self.value(row)
@@ -48,17 +51,17 @@ MEASURED = (
     Column("activations, M", lambda row: row.activations, _in(1e6, 1)),
     Column("size", lambda row: row.img_size, lambda size: "×".join(map(str, size))),
     Column("images/s", lambda row: row.images_per_s, _digits),
-    Column("±", lambda row: row.images_per_s_spread, _percent),
+    Column("±", lambda row: row.images_per_s_spread, _percent, follows=True),
     Column("ms, 1 image", lambda row: row.ms, _digits),
-    Column("±", lambda row: row.ms_spread, _percent),
+    Column("±", lambda row: row.ms_spread, _percent, follows=True),
     Column("peak MiB", lambda row: row.peak_bytes, lambda size: _digits(size / 2**20)),
 )
 PUBLISHED = (
     Column("paper: top-1", _said("top1"), lambda value: f"{value:.1f} %"),
-    Column("M", _said("parameters"), lambda value: f"{value:g}"),
-    Column("GMACs", _said("gmacs"), lambda value: f"{value:g}"),
-    Column("images/s", _said("images_per_s"), lambda value: f"{value:g}"),
-    Column("MiB", _said("memory_mib"), lambda value: f"{value:g}"),
+    Column("paper: M", _said("parameters"), lambda value: f"{value:g}"),
+    Column("paper: GMACs", _said("gmacs"), lambda value: f"{value:g}"),
+    Column("paper: images/s", _said("images_per_s"), lambda value: f"{value:g}"),
+    Column("paper: MiB", _said("memory_mib"), lambda value: f"{value:g}"),
     Column("source", _said("paper"), right=False),
 )
 FAILED = Column("failed", lambda row: row.error, right=False)
@@ -67,6 +70,24 @@ FAILED = Column("failed", lambda row: row.error, right=False)
 def columns(rows: Sequence[Row], *, papers: bool) -> list[Column]:
     """What there is to say about these rows. papers: with what their papers report."""
     return [*MEASURED, *(PUBLISHED if papers else ()), *([FAILED] if any(row.error for row in rows) else [])]
+
+
+def blocks(chosen: Sequence[Column], rows: Sequence[Row], *, width: int) -> list[list[Column]]:
+    """The columns as tables that are at most `width` letters wide where they can be, each with the names first."""
+    name, *others = chosen
+    tables, room = [[name]], 0
+    for i, column in enumerate(others):
+        group = [column, *(others[i + 1 : i + 2] if i + 1 < len(others) and others[i + 1].follows else [])]
+        if not column.follows and room < sum(2 + _width(c, rows) for c in group):
+            tables.append([name])
+            room = width - _width(name, rows)
+        tables[-1].append(column)
+        room -= 2 + _width(column, rows)
+    return tables[1:]
+
+
+def _width(column: Column, rows: Sequence[Row]) -> int:
+    return max(len(column.heading), *(len(column.cell(row)) for row in rows))
 
 
 def markdown(chosen: Sequence[Column], rows: Sequence[Row]) -> str:
