@@ -99,7 +99,8 @@ def _check_out(out: Path, to: str) -> None:
 def _opened(source: str | os.PathLike[str], which: str, given: Given) -> tuple[Path, dict[str, Any] | None, Released | None]:
     """(file, its card where it has one, the released checkpoint it is said to be)."""
     path = Path(source)
-    if path.is_file() and path.suffix in KINDS and not path.with_suffix(".json").is_file():
+    described = path.suffix == ".safetensors" and path.with_suffix(".json").is_file()
+    if path.is_file() and path.suffix in KINDS and not described:
         return path, None, released().get(given.model or "")
     if given.model or given.hyper:
         raise WeightsError(

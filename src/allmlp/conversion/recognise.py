@@ -17,6 +17,8 @@ from allmlp.weights.load import fitted
 
 SIZES = ("img_size", "in_chans", "num_classes")
 """Hyper-parameters that do not make another variant of a model."""
+Found = tuple[dict[str, Any], dict[str, Any]]
+"""(hyper-parameters that the shapes show, what was assumed for the rest)."""
 
 
 @dataclass(frozen=True)
@@ -80,25 +82,46 @@ def _model(
     """The one variant that has these shapes, else the family with every value given."""
     asked = [name] if name is not None and name in family.variants else list(family.variants)
     read = {v: _read(family, sizes, {**family.variants[v], **implied}, given) for v in asked}
-    unlike = {v: _differences(family.variants[v], values) for v, (values, _) in read.items()}
-    fits = _of_own_size(family, {v: found for v, found in read.items() if not unlike[v]})
+    unlike = {v: _contradictions(family.variants[v], values) for v, (values, _) in read.items()}
+    fits = _nearest(family, {v: found for v, found in read.items() if not unlike[v]})
     if len({str(assumed) for _, assumed in fits.values()}) > 1:
         raise WeightsError(
             f"the shapes are those of {' and of '.join(fits)}, which differ in what no shape shows",
             mend=f"say which: --model {next(iter(fits))}",
         )
     for variant, (values, assumed) in fits.items():
-        own = {k: v for k, v in values.items() if k in SIZES or k in implied}
-        return _built(variant, {**own, **given}), assumed
+        others = {k: v for k, v in values.items() if k not in family.variants[variant] or k in SIZES}
+        return _built(variant, {**others, **given}), assumed
     if name is not None and name in family.variants:
         raise WeightsError(f"the tensors are not those of {name}: {', '.join(unlike[name])}", mend="leave --model out")
     values, assumed = _read(family, sizes, implied, given)
     return _built(family.name, {**values, **given}), assumed
 
 
-def _read(
-    family: Family, sizes: shapes.Shapes, own: Mapping[str, Any], given: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def _contradictions(variant: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:
+    """Where the shapes are not those of a variant, as text."""
+    return [
+        f"{key} is {values[key]}, not {value}"
+        for key, value in variant.items()
+        if key in values and key not in SIZES and values[key] != value
+    ]
+
+
+def _nearest(family: Family, fits: dict[str, Found]) -> dict[str, Found]:
+    """Those variants that leave the fewest values to be given besides: another variant may state them all, the size too."""
+    defaults = {k: p.default for k, p in inspect.signature(family.builder).parameters.items()}
+
+    def besides(variant: str) -> int:
+        values, own = fits[variant][0], {**defaults, **family.variants[variant]}
+        size = own["img_size"] if isinstance(own["img_size"], tuple) else (own["img_size"],) * 2
+        own |= {"img_size": size, "in_chans": values["in_chans"], "num_classes": values["num_classes"]}
+        return sum(own[key] is not None and own[key] != value for key, value in values.items())
+
+    fewest = min(map(besides, fits), default=0)
+    return {variant: found for variant, found in fits.items() if besides(variant) == fewest}
+
+
+def _read(family: Family, sizes: shapes.Shapes, own: Mapping[str, Any], given: Mapping[str, Any]) -> Found:
     """(hyper-parameters that the shapes show, what was assumed for the rest)."""
     parameters = inspect.signature(family.builder).parameters
     rest = shapes.Rest({**{k: p.default for k, p in parameters.items()}, **own}, given)
@@ -106,6 +129,8 @@ def _read(
         raise WeightsError(f"{family.name} cannot be read off shapes", mend="create the model, then load_weights into it")
     try:
         return shapes.READERS[family.name].hyperparameters_of(sizes, rest), rest.assumed
+    except WeightsError:
+        raise
     except KeyError as error:
         raise WeightsError(
             f"the tensors are like those of {family.name}, but {error} is missing",
@@ -115,26 +140,6 @@ def _read(
         raise WeightsError(
             f"the tensors have the names of {family.name}'s, but not their shapes", mend="fetch the file again"
         ) from None
-
-
-def _differences(variant: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:
-    """Where the shapes contradict a variant, as text."""
-    return [
-        f"{key} is {values[key]}, not {value}"
-        for key, value in variant.items()
-        if key in values and key not in SIZES and values[key] != value
-    ]
-
-
-def _of_own_size(family: Family, fits: dict[str, Any]) -> dict[str, Any]:
-    """Those whose own image size it is, where there are any: a variant may be another's at another size."""
-    default = inspect.signature(family.builder).parameters["img_size"].default
-    exact = {
-        variant: found
-        for variant, found in fits.items()
-        if found[0]["img_size"] == (family.variants[variant].get("img_size", default),) * 2
-    }
-    return exact or fits
 
 
 def _built(name: str, values: Mapping[str, Any]) -> ImageModel:

@@ -71,4 +71,4 @@ def released() -> dict[str, Released]:
 def named_like(file: str) -> list[Released]:
     """Those whose file at `url`, or whose own name with a file's suffix, is this file's name."""
     stem = file.rpartition(".")[0]
-    return [r for r in released().values() if r.name == stem or (r.url or "").rpartition("/")[2] == file]
+    return [r for r in released().values() if r.name == stem or (r.url and r.url.rpartition("/")[2] == file)]

@@ -47,12 +47,11 @@ def _kernels(inputs: tuple[int, ...], chans: tuple[int, ...], grids: list[tuple[
     patches = [None, *(before[0] // after[0] for before, after in pairwise(grids))]
     for stage, (width, chan, patch) in enumerate(zip(inputs, chans, patches, strict=True)):
         found = squares(width // chan, patch) if width % chan == 0 else []
-        few = [sides for sides in found if len(sides) == min(map(len, found))]
-        if len(few) != 1:
-            seen = " or ".join(map(str, few)) or f"no squares of {chan} channels around a patch"
+        if len(found) != 1:
+            seen = " or ".join(map(str, found)) or f"no squares of {chan} channels around a patch"
             raise WeightsError(
                 f"the {width} inputs of stage {stage + 1}'s embedding may be {seen}",
                 mend='say what shapes do not show: --hyper.kernels "[[4, 8], [2]]", --hyper.in_chans 1, --hyper.rafts "[2, 2]"',
             )
-        kernels.append(few[0])
+        kernels.append(found[0])
     return tuple(kernels)
