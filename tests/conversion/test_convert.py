@@ -2,12 +2,16 @@
 
 import json
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from timm.layers import GatedMlp
+from timm.models import load_checkpoint
+from timm.models.mlp_mixer import Affine, MlpMixer, ResBlock, SpatialGatingBlock
 from torch import Tensor
 
 import allmlp
@@ -68,6 +72,28 @@ def test_ours_to_official_to_ours_is_bit_exact(name: str, dtype: torch.dtype, tm
     assert {k: v.shape for k, v in allmlp.load(back).state_dict().items()} == {
         k: v.shape for k, v in model.state_dict().items()
     }
+
+
+TIMMS: dict[str, dict[str, Any]] = {
+    "mixer": {},
+    "resmlp": dict(mlp_ratio=4, block_layer=partial(ResBlock, init_values=0.1), norm_layer=Affine),
+    "gmlp": dict(mlp_ratio=6, block_layer=SpatialGatingBlock, mlp_layer=GatedMlp),
+}
+
+
+@pytest.mark.parametrize("family", TIMMS)
+def test_timms_own_code_computes_the_same_from_what_is_written_for_it(family: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = create_model(family, dim=16, depth=2, img_size=64, num_classes=7).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.2)
+    write_tensors(tmp_path / "own.safetensors", model.state_dict())
+    convert(tmp_path / "own.safetensors", to="timm", out=tmp_path / "timms.safetensors")
+    theirs = MlpMixer(img_size=64, embed_dim=16, num_blocks=2, num_classes=7, **TIMMS[family]).eval()
+    load_checkpoint(theirs, str(tmp_path / "timms.safetensors"))
+    x = torch.randn(2, 3, 64, 64)
+    torch.testing.assert_close(theirs(x), model(x), rtol=1e-5, atol=1e-5)
 
 
 def checkpoint(path: Path, name: str = "mixer_official") -> Path:

@@ -72,7 +72,7 @@ def _told(done: dict[str, Any]) -> list[tuple[str, str]]:
         ("model", f"{done['model']} for {size} pixels, {done['in_chans']} channels, {done['num_classes']} classes"),
     ]
     if done["released"]:
-        lines.append(("released as", done["released"]))
+        lines.append(("taken for", f"{done['released']}: classes and preprocessing are its"))
     if done["assumed"]:
         shown = ", ".join(f"{name} = {_value(value)}" for name, value in done["assumed"].items())
         lines.append(("assumed", f"{shown}: not in the file (--hyper.{next(iter(done['assumed']))} says otherwise)"))

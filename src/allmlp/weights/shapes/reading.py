@@ -8,6 +8,8 @@ from typing import Any
 
 from allmlp.errors import WeightsError
 
+WIDEST = 64
+"""Side of the largest square in pixels that is looked for."""
 Shapes = Mapping[str, Sequence[int]]
 """Our name of a tensor → its shape."""
 
@@ -61,9 +63,14 @@ def _pair(size: Any) -> tuple[int, int]:
 
 
 def count(shapes: Shapes, prefix: str) -> int:
-    """How many numbers from 0 follow a prefix: blocks, stages."""
+    """How many numbers from 0 follow a prefix: blocks, stages. Raises WeightsError when one is left out."""
     pattern = re.compile(re.escape(prefix) + r"(\d+)\.")
-    return max((int(match[1]) for name in shapes if (match := pattern.match(name))), default=-1) + 1
+    found = {int(match[1]) for name in shapes if (match := pattern.match(name))}
+    if found and max(found) >= len(found):
+        raise WeightsError(
+            f"of {prefix}* there are {len(found)}, with numbers up to {max(found)}", mend="convert the whole checkpoint"
+        )
+    return len(found)
 
 
 def depths(shapes: Shapes) -> tuple[int, ...]:
@@ -84,7 +91,7 @@ def expansion(*widths: Sequence[int]) -> float:
 
 def squares(total: int, smallest: int | None = None) -> list[tuple[int, ...]]:
     """Up to three sides, growing, whose squares sum to a total, each a multiple of the smallest and lying evenly around it."""
-    sides = range(1, isqrt(total) + 1)
+    sides = range(1, min(isqrt(total), WIDEST) + 1)
     found = []
     for least in sides if smallest is None else [smallest]:
         wider = [side for side in sides if side > least and side % least == 0 and (side - least) % 2 == 0]
