@@ -1,11 +1,16 @@
 """What many tests share that is no fixture."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
+
+from allmlp.models import create_model
 
 PictureFolder = Callable[..., Path]
 
@@ -22,3 +27,10 @@ def attempt(kind: type[Exception], action: Callable[..., Any], *arguments: Any) 
         return action(*arguments), None
     except kind as error:
         return None, error
+
+
+@lru_cache(maxsize=128)
+def meta_state(name: str, **hyperparameters: Any) -> dict[str, Tensor]:
+    """Names and shapes of a variant's tensors, without numbers."""
+    with torch.device("meta"):
+        return create_model(name, **hyperparameters).state_dict()

@@ -96,10 +96,15 @@ class Run:
             lines.write(line.encode())
 
     def write_model(self, which: str, tensors: Mapping[str, Any], description: Mapping[str, Any]) -> None:
-        """Weights and the JSON that says what they are; the JSON comes last."""
-        with writing(self.weights(which)):
-            write_tensors(self.weights(which), tensors, {"format": "pt"})
-        write_json(self.weights(which).with_suffix(".json"), {"format": FORMAT, **description})
+        """As the function of this name does, under the run's names."""
+        write_model(self.weights(which), tensors, description)
+
+
+def write_model(path: Path, tensors: Mapping[str, Any], description: Mapping[str, Any]) -> None:
+    """Weights (safetensors) and the JSON beside them that says what they are; the JSON comes last."""
+    with writing(path):
+        write_tensors(path, tensors, {"format": "pt"})
+    write_json(path.with_suffix(".json"), {"format": FORMAT, **description})
 
 
 def read_json(path: Path) -> Any:

@@ -106,6 +106,35 @@ def test_predict_with_nothing_readable_fails(run: Path, tmp_path: Path, capsys: 
     assert "the file is empty" in capsys.readouterr().out
 
 
+def test_a_run_goes_to_the_release_and_back_bit_for_bit(run: Path, tmp_path: Path) -> None:
+    there, back = str(tmp_path / "there.pth"), tmp_path / "back.safetensors"
+    assert main(["convert", str(run), "--to", "official", "--out", there]) == 0
+    assert main(["convert", there, "--to", "allmlp", "--out", str(back), "--model", "resmlp_xs"]) == 2  # dim is not its
+    assert main(["convert", there, "--to", "allmlp", "--out", str(back), "--classes", str(_names(run, tmp_path))]) == 0
+    assert back.read_bytes() == (run / "best.safetensors").read_bytes()
+    ours, theirs = read_json(run / "best.json"), read_json(back.with_suffix(".json"))
+    assert (theirs["classes"], theirs["family"]) == (ours["classes"], "resmlp")
+
+
+def _names(run: Path, folder: Path) -> Path:
+    path = folder / "names.txt"
+    path.write_text("\n".join(read_json(run / "best.json")["classes"]), encoding="utf-8")
+    return path
+
+
+def test_released_checkpoints_are_listed_with_their_variants(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "smlpnet_s", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["released"] == ["smlpnet_s.spach_in1k"]
+    assert main(["models", "smlpnet_s"]) == 0
+    assert " .spach_in1k " in capsys.readouterr().out
+    assert main(["models", "--released", "resmlp_s12*", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in rows] == ["resmlp_s12.fb_dino", "resmlp_s12.fb_dist_in1k", "resmlp_s12.fb_in1k"]
+    assert rows[1]["published_top1"] == 77.8
+    assert main(["models", "--released", "vip_s7"]) == 0
+    assert "(by hand)" in capsys.readouterr().out
+
+
 def test_report_prints_where_it_is(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", str(run)]) == 0
     assert capsys.readouterr().out.strip() == str(run / "report.html")
@@ -165,7 +194,14 @@ MISTAKES = [
     (["train", "--hyper.dim"], "has no value"),
     (["train", "--resume", "/no/run", "--seed", "4"], "--seed would change it"),
     (["train", "--resume", "/no/run"], "is not a run folder"),
-    (["evaluate", "/no/run"], "is not a run folder"),
+    (["evaluate", "/no/run"], "neither a run folder nor"),
+    (["evaluate", "EMPTY"], "is not a run folder"),
+    (["convert", "/no/run", "--to", "timm", "--out", "x.pth"], "neither a run folder nor"),
+    (["convert", "RUN", "--to", "timm", "--out", "x.pth", "--model", "mixer"], "says itself what model it is"),
+    (["convert", "RUN", "--to", "official", "--out", "x.npz"], "deit is not written as x.npz"),
+    (["convert", "RUN", "--to", "allmlp", "--out", "x.safetensors", "--classes", "/no/file"], "cannot be read"),
+    (["predict", "resmlp_s12.fb_in2k", "x.png"], "did you mean resmlp_s12.fb_in1k"),
+    (["models", "--released", "zzz"], "no released checkpoint matches"),
     (["predict", "/no/run", "x.png"], "neither a run folder nor"),
     (["predict", "RUN", "/no/picture.png"], "does not exist"),
     (["predict", "RUN", "."], "there is no picture"),

@@ -16,8 +16,8 @@ from allmlp.errors import AllmlpError
 class Words:
     """Classify pictures with a trained run. Pictures that cannot be read are named, and the rest goes on."""
 
-    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """The run folder, or its .safetensors file."""
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_MODEL")]
+    """The run folder, its .safetensors file, or the name of a released checkpoint (allmlp models --released)."""
     pictures: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILES_OR_FOLDERS")]
     """Files, and folders that are searched for pictures."""
     top: int = 3

@@ -1,13 +1,12 @@
 """allmlp train"""
 
-import tomllib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
-from allmlp.commands.words import pair, parse, print_json, say
+from allmlp.commands.words import pair, parse, print_json, say, split_hyper
 from allmlp.errors import RecipeError
 from allmlp.recipe import Augment, Data, Optim, Recipe, Train, load_recipe
 
@@ -35,8 +34,9 @@ class Words:
     """At the end, print the run folder and its result as JSON on stdout."""
     model: str = Recipe.model
     """A name from allmlp models."""
-    init: Annotated[str | None, tyro.conf.arg(metavar="RUN_OR_FILE")] = None
-    """Start from this model and its weights, resized to the images and with a new head for new classes."""
+    init: Annotated[str | None, tyro.conf.arg(metavar="RUN_OR_MODEL")] = None
+    """Start from this model and its weights, resized to the images and with a new head for new classes: a run, a file of
+    allmlp's own, or a released checkpoint by name."""
     img_size: Annotated[tuple[int, ...] | None, tyro.conf.arg(metavar="HEIGHT [WIDTH]")] = None
     """Height and width of the model's input in pixels, one number for both; short for --data.img_size."""
     seed: int = Recipe.seed
@@ -48,7 +48,7 @@ class Words:
 
 
 def main(words: list[str]) -> int:
-    words, hyper = _split_hyper([word.removeprefix("--data=") for word in words if word != "--data"])  # --data X is X
+    words, hyper = split_hyper([word.removeprefix("--data=") for word in words if word != "--data"])  # --data X is X
     source = _value_of(words, "--recipe")
     base = load_recipe(source) if source is not None else Recipe()
     same = ("model", "init", "seed", "data", "augment", "optim", "train")
@@ -88,34 +88,6 @@ def main(words: list[str]) -> int:
         say(f"{result['split']} top-1 {result['top1']:.2%} on {result['images']:,} images (best weights)\n\nnext:")
         say("\n".join(f"  {line}" for line in next_commands(run)))
     return 0
-
-
-def _split_hyper(words: list[str]) -> tuple[list[str], dict[str, Any]]:
-    """Take `--hyper.NAME VALUE` out: which names there are depends on the model, not on the recipe."""
-    rest, hyper = [], {}
-    position = 0
-    while position < len(words):
-        word = words[position]
-        position += 1
-        if not word.startswith("--hyper."):
-            rest.append(word)
-            continue
-        name, equals, value = word.removeprefix("--hyper.").partition("=")
-        if not equals:
-            if position == len(words):
-                raise RecipeError(f"{word} has no value", mend=f"write {word} 0.1, say")
-            value = words[position]
-            position += 1
-        hyper[name.replace("-", "_")] = _literal(value)
-    return rest, hyper
-
-
-def _literal(text: str) -> Any:
-    """A TOML value; what is none is text."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
 
 
 def _value_of(words: list[str], option: str) -> str | None:

@@ -1,6 +1,7 @@
 """Folders of class folders, with or without train and val above them."""
 
 import os
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from allmlp.pixels.read import SUFFIXES, UnreadableImage, probe_image
 TRAIN, VAL, TEST = ("train", "training"), ("val", "valid", "validation"), ("test", "testing")
 PROBED = 50_000
 """Up to this many headers are read before training; in larger sets damage shows when an image's turn comes."""
+WORDNET = re.compile(r"\((n\d{8})\)$")
+"""The id in the name of a class of ImageNet, "tench (n01440764)"; ImageNet's folders have the ids alone."""
 
 
 @dataclass(frozen=True)
@@ -160,15 +163,16 @@ def _unreadable(paths: list[str]) -> dict[str, str]:
 
 
 def _matched(listing: Listing, classes: tuple[str, ...], folder: Path) -> FileImages:
-    """The listing's images under the numbers that `classes` gives its names."""
-    unknown = [name for name in listing.classes if name not in classes]
+    """The listing's images under the numbers that `classes` gives its names, or the WordNet ids that stand in them."""
+    numbers = {found[1]: i for i, name in enumerate(classes) if (found := WORDNET.search(name))}
+    numbers |= {name: i for i, name in enumerate(classes)}
+    unknown = [name for name in listing.classes if name not in numbers]
     if unknown:
         raise DataError(
             f"{folder} has classes that training has not: {_few(unknown)}",
             mend=f"the classes are {_few(list(classes))}; rename or remove the others",
         )
-    numbers = [classes.index(name) for name in listing.classes]
-    return FileImages(listing.paths, [numbers[label] for label in listing.labels])
+    return FileImages(listing.paths, [numbers[listing.classes[label]] for label in listing.labels])
 
 
 def _part(folder: Path, names: tuple[str, ...]) -> Path | None:

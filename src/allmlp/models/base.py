@@ -153,6 +153,16 @@ class ImageModel(nn.Module, ABC):
         """The same architecture with fresh weights, on the default device of the moment."""
         return type(self)(**self.hyperparameters)
 
+    def card(self) -> dict[str, Any]:
+        """What the JSON beside its weights says: all that is needed to build and use it again."""
+        return {
+            "name": self.name,
+            "family": self.family,
+            "hyperparameters": self.hyperparameters,
+            "classes": list(self.classes or map(str, range(self.num_classes))),
+            "preprocessing": self.preprocessing.to_dict(),
+        }
+
     def no_weight_decay(self) -> set[str]:
         """Names of parameters that must not decay though they are not vectors (those never decay)."""
         return set()

@@ -211,11 +211,8 @@ class Loop:
             which,
             model.state_dict(),
             {
-                "name": plain.name,
-                "family": plain.family,
-                "hyperparameters": plain.hyperparameters,
+                **plain.card(),
                 "classes": list(self.plan.source.classes),
-                "preprocessing": plain.preprocessing.to_dict(),
                 **self.cost,
                 "epoch": self.position.epoch,
                 "top1": top1,
