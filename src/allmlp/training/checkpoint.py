@@ -49,8 +49,9 @@ def save(run: Run, position: Position, parts: dict[str, Any]) -> None:
         with whole_file(run.checkpoint) as temporary:
             torch.save({"position": asdict(position), **{k: v.state_dict() for k, v in parts.items()}}, temporary)
     except (RunError, RuntimeError) as error:
+        why = error.what if isinstance(error, RunError) else f"{run.checkpoint} cannot be written: {str(error).splitlines()[0]}"
         raise RunError(
-            str(error).splitlines()[0],
+            why,
             mend=f"make room on the disk, then allmlp train --resume {run.folder}; the checkpoint before is intact",
         ) from None
 
