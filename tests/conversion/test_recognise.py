@@ -1,5 +1,6 @@
 """Names and shapes say whose model a checkpoint is; what they cannot say is assumed by rule, given, or refused."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -206,15 +207,13 @@ def test_squares_of_a_raft_embedding_that_may_be_several_are_listed() -> None:
 def test_two_variants_with_the_same_shapes_need_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     variants = {"asmlp_t": family_of("asmlp").variants["asmlp_t"]}
     variants["asmlp_t3"] = {**variants["asmlp_t"], "shift": 3}
-    monkeypatch.setattr("allmlp.registry._family_of", {**dict.fromkeys(variants, family_of("asmlp"))})
-    object.__setattr__(family_of("asmlp"), "variants", variants)  # a family is frozen
-    try:
-        with pytest.raises(WeightsError, match=r"those of asmlp_t and of asmlp_t3, which differ in what no shape") as error:
-            recognise(meta_state("asmlp_t"))
-        assert error.value.mend == "say which: --model asmlp_t"
-        assert recognise(meta_state("asmlp_t"), name="asmlp_t3").model.hyperparameters["shift"] == 3
-    finally:
-        monkeypatch.undo()
+    family = replace(family_of("asmlp"), variants=variants)
+    monkeypatch.setattr("allmlp.registry._families", {"asmlp": family})
+    monkeypatch.setattr("allmlp.registry._family_of", dict.fromkeys(variants, family))
+    with pytest.raises(WeightsError, match=r"those of asmlp_t and of asmlp_t3, which differ in what no shape") as error:
+        recognise(meta_state("asmlp_t"))
+    assert error.value.mend == "say which: --model asmlp_t"
+    assert recognise(meta_state("asmlp_t"), name="asmlp_t3").model.hyperparameters["shift"] == 3
 
 
 def without(state: dict[str, Tensor], *names: str) -> dict[str, Tensor]:
