@@ -20,7 +20,7 @@ def test_a_new_run_makes_its_folders(tmp_path: Path) -> None:
 
 def test_everything_lies_in_the_folder_under_its_name(tmp_path: Path) -> None:
     run = Run(tmp_path)
-    paths = (run.recipe, run.state, run.environment, run.data, run.metrics, run.log, run.checkpoint, run.unreadable)
+    paths = (run.recipe, run.state, run.environment, run.data, run.metrics, run.log, run.checkpoints, run.steps, run.unreadable)
     assert [p.name for p in paths] == [
         "recipe.toml",
         "run.json",
@@ -28,7 +28,8 @@ def test_everything_lies_in_the_folder_under_its_name(tmp_path: Path) -> None:
         "data.json",
         "metrics.jsonl",
         "log.txt",
-        "checkpoint.pt",
+        "checkpoints",
+        "steps.jsonl",
         "unreadable.jsonl",
     ]
     assert {p.parent for p in (*paths, run.report, run.evaluation, run.weights())} == {tmp_path}

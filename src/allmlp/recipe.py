@@ -4,7 +4,7 @@ import os
 import tomllib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -125,7 +125,7 @@ class Train:
     epochs: int = 50
     """Passes over the training images."""
     batch: int = 128
-    """Images per step."""
+    """Images per step, over all processes."""
     limit: int | None = None
     """At most this many training images, drawn evenly from the classes. None: all."""
     smoothing: float = 0.1
@@ -134,10 +134,22 @@ class Train:
     """Decay per step of the running mean of the weights, in [0, 1); 0 for none."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """"auto": bf16 where this processor multiplies it at least 1.5 times as fast and the model is wide."""
+    parallel: Literal["auto", "ddp", "fsdp"] = "auto"
+    """With several processes: whole copies (DDP), or shards of weights and optimiser (FSDP2). "auto": shards from 100 M
+    parameters on."""
+    save_seconds: float = 300.0
+    """Seconds between checkpoints inside an epoch; each epoch ends with one."""
+    save_steps: int | None = None
+    """Steps between checkpoints, besides those. None: by time alone."""
+    keep: int = 2
+    """Checkpoints that are kept: should the last be damaged, training goes on from the one before."""
+    log_every: int = 50
+    """Steps between the lines of steps.jsonl and the points of trackers."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch", "limit"):
+        for name in ("epochs", "batch", "limit", "save_steps", "keep", "log_every"):
             _within(self, name, least=1)
+        _within(self, "save_seconds", least=0)
         for name in ("smoothing", "ema"):
             _within(self, name, least=0, below=1)
 
@@ -162,6 +174,10 @@ class Recipe:
 
     def __post_init__(self) -> None:
         _within(self, "seed", least=0, most=2**63 - 1)
+
+    def flat(self) -> dict[str, Any]:
+        """Every value by its dotted name, lists where TOML has lists."""
+        return dict(_flat("", asdict(self)))
 
     def to_toml(self) -> str:
         """The text `load_recipe` reads; fields that are None are left out."""
@@ -272,6 +288,14 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
 def _name(hint: Any) -> str:
     names = {int: "a whole number", float: "a number", str: "text in quotes"}
     return names.get(hint, str(hint).replace("tuple[float, ...]", "a list of numbers").replace("tuple", "a list of "))
+
+
+def _flat(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _flat(f"{prefix}.{key}" if prefix else key, inner)
+    else:
+        yield prefix, list(value) if isinstance(value, tuple) else value
 
 
 def _without_none(value: Any) -> Any:

@@ -5,11 +5,12 @@ run.json             command, data, seed, state ("running", "stopped", "finished
 environment.json     versions, processor, threads, precision
 data.json            classes, counts, split, files that were left out and why
 metrics.jsonl        one line per epoch
+steps.jsonl          one line per --train.log-every steps; events.out.tfevents.*: the same for TensorBoard
 log.txt              what was said on the screen
 best.safetensors     weights with the best validation accuracy, and best.json beside them:
 best.json            architecture, hyper-parameters, classes, preprocessing
 last.safetensors     the same after the last epoch, with last.json
-checkpoint.pt        all that `--resume` needs
+checkpoints/         EPOCH-STEP: all that `--resume` needs, the last --train.keep of them
 unreadable.jsonl     images that could not be decoded, with the reason
 evaluation/          SPLIT.json and pictures of the most confident mistakes
 report.html          the page for people
@@ -46,7 +47,8 @@ class Run:
     data = property(lambda self: self.folder / "data.json")
     metrics = property(lambda self: self.folder / "metrics.jsonl")
     log = property(lambda self: self.folder / "log.txt")
-    checkpoint = property(lambda self: self.folder / "checkpoint.pt")
+    steps = property(lambda self: self.folder / "steps.jsonl")
+    checkpoints = property(lambda self: self.folder / "checkpoints")
     unreadable = property(lambda self: self.folder / "unreadable.jsonl")
     evaluation = property(lambda self: self.folder / "evaluation")
     report = property(lambda self: self.folder / "report.html")
@@ -64,12 +66,18 @@ class Run:
         return cls(path)
 
     @classmethod
-    def create(cls, folder: str | os.PathLike[str]) -> "Run":
-        """A new run folder. Raises RunError when something is there already or it cannot be written."""
+    def create(cls, folder: str | os.PathLike[str], *, over: bool = False) -> "Run":
+        """A new run folder. Raises RunError when something is there already or it cannot be written.
+
+        over: a run may be there that came to nothing; its lines go.
+        """
         path = Path(folder)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            if any(path.iterdir()):
+            if over and (path / "recipe.toml").is_file():
+                for lines in path.glob("*.jsonl"):
+                    lines.unlink()
+            elif any(path.iterdir()):
                 raise RunError(
                     f"{folder} is not empty", mend=f"choose another --out, or continue it: allmlp train --resume {folder}"
                 )
@@ -158,10 +166,10 @@ def whole_file(path: Path) -> Iterator[Path]:
         temporary = Path(name)
         try:
             yield temporary
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
+            fsync(temporary)
             temporary.chmod(0o644)
             temporary.replace(path)
+            fsync(path.parent)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
@@ -175,3 +183,12 @@ def writing(path: Path) -> Iterator[None]:
     except (OSError, SafetensorError) as error:
         why = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise RunError(f"{path} cannot be written: {why}", mend="make room on the disk, or make the folder writable") from None
+
+
+def fsync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

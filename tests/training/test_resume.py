@@ -75,7 +75,7 @@ def test_crash_between_checkpoint_and_metrics_leaves_no_double_lines(
     recipe = small_recipe()
     undisturbed = allmlp.train(stripes, recipe=recipe, out=tmp_path / "a", quiet=True)
 
-    def crash(*_: object) -> None:
+    def crash(*_: object, **__: object) -> None:
         raise MemoryError
 
     with monkeypatch.context() as patch:
@@ -131,17 +131,4 @@ def test_resuming_on_other_images_is_refused(
         run = allmlp.train(copy, recipe=small_recipe(), out=tmp_path / "a", quiet=True)
     (copy / "across" / "00.png").unlink()
     with pytest.raises(RunError, match="are not those this run began with"):
-        allmlp.resume(run.folder, quiet=True)
-
-
-@pytest.mark.parametrize("damage", [b"", b"not a checkpoint", None])
-def test_damaged_checkpoint_is_one_clear_error(
-    damage: bytes | None, stripes: Path, tmp_path: Path, small_recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patch:
-        interrupt_after(patch, 5)
-        run = allmlp.train(stripes, recipe=small_recipe(), out=tmp_path / "a", quiet=True)
-    whole = run.checkpoint.read_bytes()
-    run.checkpoint.write_bytes(whole[: len(whole) // 2] if damage is None else damage)
-    with pytest.raises(RunError, match="cannot be used"):
         allmlp.resume(run.folder, quiet=True)

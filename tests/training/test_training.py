@@ -42,7 +42,7 @@ def test_stripes_are_learnt(trained: Run) -> None:
 
 
 def test_run_folder_holds_all_that_is_needed_to_judge_or_repeat_it(trained: Run) -> None:
-    for file in (trained.recipe, trained.environment, trained.data, trained.metrics, trained.log, trained.checkpoint):
+    for file in (trained.recipe, trained.environment, trained.data, trained.metrics, trained.log, trained.steps):
         assert file.is_file(), file
     for which in ("best", "last"):
         card = read_json(trained.weights(which).with_suffix(".json"))

@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
 from allmlp.commands.words import pair, parse, print_json, say, split_hyper
 from allmlp.errors import RecipeError
 from allmlp.recipe import Augment, Data, Optim, Recipe, Train, load_recipe
+
+AUTO = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +28,11 @@ class Words:
     """A file, or the name of a recipe that comes with allmlp (see allmlp recipes)."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     """The run folder, which must be new. Default: runs/MODEL-DATA-TIME."""
-    resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
-    """Go on with an interrupted run; everything else is as it was."""
+    resume: Annotated[str | None, tyro.conf.arg(metavar="RUN|auto")] = None
+    """Go on with an interrupted run; everything else is as it was. "auto", with --out RUN: begin, or go on when RUN is
+    there, so that a scheduler can give the same command again."""
+    log: Annotated[str, tyro.conf.arg(metavar="NAMES")] = ""
+    """Trackers besides TensorBoard's event files, with commas between: wandb, mlflow, trackio."""
     quiet: bool = False
     """Show nothing while training."""
     json: bool = False
@@ -65,9 +70,11 @@ def main(words: list[str]) -> int:
     from allmlp.reporting.page import write_report
     from allmlp.run import read_json
     from allmlp.training.display import next_commands
+    from allmlp.training.distributed import is_first
     from allmlp.training.main import resume, train
 
-    if given.resume is not None:
+    auto: Literal["never", "auto"] = "auto" if given.resume == AUTO else "never"
+    if given.resume is not None and given.resume != AUTO:
         others = [w for w in words if w.startswith("--") and not w.startswith(("--resume", "--quiet", "--json"))]
         if others or hyper or given.data_folder:
             raise RecipeError(
@@ -76,10 +83,13 @@ def main(words: list[str]) -> int:
             )
         run = resume(given.resume, quiet=given.quiet)
     else:
-        run = train(given.data_folder, recipe=recipe, out=given.out, quiet=given.quiet)
+        services = tuple(name.strip() for name in given.log.split(",") if name.strip())
+        run = train(given.data_folder, recipe=recipe, out=given.out, resume=auto, log=services, quiet=given.quiet)
     state = read_json(run.state)
     if state["state"] != "finished":
-        return 0 if state.get("signal") == "SIGTERM" else 130
+        return 130 if state.get("signal") == "SIGINT" else 0
+    if not is_first():
+        return 0
     result = evaluate(run, quiet=given.quiet)
     write_report(run)
     if given.json:

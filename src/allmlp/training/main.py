@@ -4,27 +4,31 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from allmlp.data.hold import held
 from allmlp.data.images import Source
-from allmlp.data.sources import open_source
+from allmlp.data.sources import NAMED, open_source
 from allmlp.engine.environment import environment
 from allmlp.errors import RunError
 from allmlp.recipe import Recipe, load_recipe, recipe_from
-from allmlp.run import Run, read_json, read_lines, whole_file, write_json
+from allmlp.run import Run, read_json, whole_file, write_json
 from allmlp.training import checkpoint
+from allmlp.training.again import begun, cut, data_spec
 from allmlp.training.checkpoint import Position
 from allmlp.training.display import Display, counted, program
+from allmlp.training.distributed import Team, joined, may_restart, restarts
+from allmlp.training.journal import Journal
 from allmlp.training.loop import Loop
 from allmlp.training.setup import Plan, make_plan
 from allmlp.training.start import start_from
+from allmlp.training.trackers import checked
 
 
 def train(
@@ -32,45 +36,33 @@ def train(
     *,
     recipe: Recipe | str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
+    resume: Literal["never", "auto"] = "never",
+    log: Sequence[str] = (),
     quiet: bool = False,
     **fields: Any,
 ) -> Run:
     """Train a classifier and return its run folder.
 
     data: a folder of class folders, "fashion-mnist", or None for the images that come with allmlp.
-    recipe: a Recipe, a packaged recipe's name, or a TOML file. out: the run folder, which must be new.
+    recipe: a Recipe, a packaged recipe's name, or a TOML file. out: the run folder, which must be new unless
+    resume is "auto": then a run that is there goes on, and a finished one is returned as it is.
+    log: trackers besides the event files, such as "wandb".
     fields: values that win over the recipe's, as in model="resmlp_s12", seed=1, train={"epochs": 3}, or with
     dots as on the command line: **{"data.img_size": (64, 64), "train.epochs": 3}.
+    In each of several processes (torchrun) it is called alike; the first one writes.
     Raises AllmlpError for data, recipes and folders that cannot be used. A signal ends it early with
     everything saved; see `resume`.
     """
-    chosen = merged(recipe, fields)
-    spec = None if data is None else os.fspath(data)
-    source = _source(spec, chosen, quiet)
-    start = None
-    if chosen.init is not None:
-        chosen, start = start_from(chosen, source)
-    plan = make_plan(chosen, source, start)
-    run = Run.create(out if out is not None else _fresh_folder(chosen, source))
-    display = Display(run.log, quiet=quiet)
-    with whole_file(run.recipe) as temporary:
-        temporary.write_text(chosen.to_toml(), encoding="utf-8")
-    write_json(run.environment, environment(plan.device, plan.precision))
-    write_json(run.data, _describe(source))
-    for path, reason in source.left_out:
-        run.append(run.unreadable, {"path": path, "reason": reason})
-    record = {
-        "data": source.title,
-        "data_spec": spec if spec is None or not Path(spec).exists() else str(Path(spec).resolve()),
-        "command": shlex.join(["allmlp", *sys.argv[1:]])
-        if Path(sys.argv[0]).stem in ("allmlp", "__main__")
-        else "allmlp.train(…)",
-        "seed": chosen.seed,
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "allmlp": version("allmlp"),
-    }
-    _summarise(display, plan, run)
-    return _finish(plan, run, Position(), display, record)
+    chosen, spec, services = merged(recipe, fields), data_spec(data), checked(log)
+    if out is None and (resume == "auto" or may_restart()):
+        raise RunError("a run that may be started again needs a folder of its own", mend="give --out RUN")
+    with joined() as team:
+        again = out is not None and (resume == "auto" or restarts() > 0)
+        if out is not None and again:
+            there = team.by_first(lambda: begun(out, chosen, spec))
+            if there is not None:
+                return _go_on(there, team, quiet=quiet)
+        return _begin(chosen, spec, team, out=out, over=again, services=services, quiet=quiet)
 
 
 def resume(folder: str | os.PathLike[str], *, quiet: bool = False) -> Run:
@@ -79,33 +71,92 @@ def resume(folder: str | os.PathLike[str], *, quiet: bool = False) -> Run:
     Raises RunError when the run is finished, has no checkpoint, or its data has changed.
     """
     run = Run.open(folder)
-    record = read_json(run.state)
-    if record.get("state") == "finished":
+    if read_json(run.state).get("state") == "finished":
         raise RunError(
             f"{folder} is finished", mend=f"train again into another folder, with --recipe {run.recipe} and more --train.epochs"
         )
-    run.check_writable()
+    with joined() as team:
+        return _go_on(run, team, quiet=quiet)
+
+
+def _begin(
+    recipe: Recipe,
+    spec: str | None,
+    team: Team,
+    *,
+    out: str | os.PathLike[str] | None,
+    over: bool,
+    services: Sequence[str],
+    quiet: bool,
+) -> Run:
+    source = _source(spec, recipe, team, quiet)
+    start = None
+    if recipe.init is not None:
+        recipe, start = start_from(recipe, source)
+    plan = make_plan(recipe, source, start, team)
+    run = team.by_first(lambda: Run.create(out if out is not None else _fresh_folder(recipe, source), over=over))
+    display = _display(run, team, quiet)
+    record = {
+        "data": source.title,
+        "data_spec": spec,
+        "command": shlex.join(["allmlp", *sys.argv[1:]])
+        if Path(sys.argv[0]).stem in ("allmlp", "__main__")
+        else "allmlp.train(…)",
+        "seed": recipe.seed,
+        "log": list(services),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "allmlp": version("allmlp"),
+    }
+    if team.first:
+        with whole_file(run.recipe) as temporary:
+            temporary.write_text(recipe.to_toml(), encoding="utf-8")
+        write_json(run.environment, environment(plan.device, plan.precision))
+        write_json(run.data, _describe(source))
+        for path, reason in source.left_out:
+            run.append(run.unreadable, {"path": path, "reason": reason})
+    _summarise(display, plan, run)
+    return _finish(plan, run, Position(), display, record)
+
+
+def _go_on(run: Run, team: Team, *, quiet: bool) -> Run:
+    display, record = _display(run, team, quiet), read_json(run.state)
+    if record.get("state") == "finished":
+        display.say(f"{run.folder} is finished: nothing to go on with")
+        return run
+    team.by_first(run.check_writable)
     recipe = load_recipe(run.recipe)
     recipe = replace(recipe, train=replace(recipe.train, precision=read_json(run.environment)["precision"]))
-    source = _source(record["data_spec"], recipe, quiet)
+    source = _source(record["data_spec"], recipe, team, quiet)
     before, now = read_json(run.data), _describe(source)
     if any(before[key] != now[key] for key in ("classes", "train", "val")):
         raise RunError(f"the images of {record['data']} are not those this run began with", mend="restore them, or train again")
-    plan = make_plan(recipe, source)
+    plan = make_plan(recipe, source, team=team)
     parts: dict[str, Any] = {"model": plan.model, "optimiser": plan.optimiser}
     if plan.ema is not None:
         parts["ema"] = plan.ema.module
-    position = checkpoint.load(run, parts)
-    _cut_metrics(run, position.epoch)
-    display = Display(run.log, quiet=quiet)
+    position = checkpoint.load(run, parts, team, lambda text: display.say(text, "yellow"))
+    done = position.epoch * plan.steps + position.step
+    if team.first:
+        cut(run.metrics, run, lambda line: line.get("epoch", 0) <= position.epoch)
+        cut(run.steps, run, lambda line: line.get("step", 0) <= done)
     display.say(f"resuming {run.folder} at epoch {position.epoch + 1}, step {position.step + 1}")
     return _finish(plan, run, position, display, record)
 
 
-def _source(spec: str | None, recipe: Recipe, quiet: bool) -> Source:
+def _display(run: Run, team: Team, quiet: bool) -> Display:
+    """The first process speaks for all."""
+    return Display(run.log, quiet=quiet) if team.first else Display(None, quiet=True)
+
+
+def _source(spec: str | None, recipe: Recipe, team: Team, quiet: bool) -> Source:
     """The recipe's images, in memory where they are small."""
-    source = open_source(spec, val_share=recipe.data.val_share, seed=recipe.seed, limit=recipe.train.limit)
-    return held(source, recipe.data.in_chans, quiet=quiet)
+
+    def opened() -> Source:
+        return open_source(spec, val_share=recipe.data.val_share, seed=recipe.seed, limit=recipe.train.limit)
+
+    if spec in NAMED and team.size > 1:
+        team.by_first(lambda: len(opened().classes))  # which may download it, once
+    return held(opened(), recipe.data.in_chans, quiet=quiet or not team.first)
 
 
 def merged(recipe: Recipe | str | os.PathLike[str] | None, fields: Mapping[str, Any]) -> Recipe:
@@ -122,7 +173,16 @@ def merged(recipe: Recipe | str | os.PathLike[str] | None, fields: Mapping[str, 
 
 def _finish(plan: Plan, run: Run, position: Position, display: Display, record: dict[str, Any]) -> Run:
     """Run the loop and keep run.json true, whatever happens."""
-    loop = Loop(plan, run, position, display)
+    team = plan.team
+    journal = Journal(
+        run if team.first else None,
+        every=plan.recipe.train.log_every,
+        services=record.get("log", ()),
+        step=position.epoch * plan.steps + position.step,
+        config=plan.recipe.flat(),
+        say=display.say,
+    )
+    loop = Loop(plan, run, position, display, journal)
 
     def note(state: str, by: str | None = None) -> None:
         best = {"epoch": position.best_epoch, "top1": position.best_top1, "weights": position.best_weights}
@@ -139,15 +199,19 @@ def _finish(plan: Plan, run: Run, position: Position, display: Display, record: 
             },
         )
 
-    note("running")
     try:
+        if team.first:
+            note("running")
         finished = loop.fit()
     except BaseException:
         with suppress(RunError):  # where no file can be written, what ended the run is the thing to say
-            note("stopped")
+            if team.first:
+                note("stopped")
         raise
-    name = loop.interrupt.signal.name if loop.interrupt.signal else None
-    note("finished" if finished else "stopped", None if finished else name)
+    finally:
+        journal.close()
+    name = next((by for by in team.gathered(loop.interrupt.signal and loop.interrupt.signal.name) if by), None)
+    team.by_first(lambda: note("finished" if finished else "stopped", None if finished else name))
     if loop.listed:
         display.say(f"{counted(len(loop.listed), 'image')} could not be decoded; {run.unreadable} lists them", "yellow")
     if finished:
@@ -177,6 +241,10 @@ def _summarise(display: Display, plan: Plan, run: Run) -> None:
     size = "×".join(map(str, model.img_size))
     count = sum(p.numel() for p in model.parameters())
     display.say(f"model    {model.name} at {size}, {count / 1e6:.2f} M parameters, {plan.precision} on {plan.device.type}")
+    if plan.team.size > 1:
+        display.say(
+            f"team     {plan.team.size} processes, {plan.parallel}, {plan.recipe.train.batch // plan.team.size} images each"
+        )
     length = f"{counted(plan.recipe.train.epochs, 'epoch')} of {counted(plan.steps, 'step')}"
     display.say(f"run      {run.folder}   seed {plan.recipe.seed}, {length}")
 
@@ -194,14 +262,6 @@ def _describe(source: Source) -> dict[str, Any]:
         "left_out_count": len(source.left_out),
         "ignored_files": source.ignored,
     }
-
-
-def _cut_metrics(run: Run, epochs: int) -> None:
-    """Drop the lines of epochs that the checkpoint does not have, which will be written again."""
-    records = [r for r in read_lines(run.metrics) if r.get("epoch", 0) <= epochs]
-    with whole_file(run.metrics) as temporary:
-        for record in records:
-            run.append(temporary, record)
 
 
 def _fresh_folder(recipe: Recipe, source: Source) -> Path:

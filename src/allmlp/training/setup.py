@@ -21,6 +21,7 @@ from allmlp.models import create_model
 from allmlp.models.base import ImageModel
 from allmlp.pixels.preprocess import Preprocessing
 from allmlp.recipe import Data, Recipe
+from allmlp.training.distributed import Forward, Team, chosen, local_size, spread, with_shared_norms
 from allmlp.training.optim import optimiser, schedule
 
 VAL_BATCH = 256
@@ -34,7 +35,12 @@ class Plan:
 
     recipe: Recipe
     source: Source
+    team: Team
     model: ImageModel
+    forward: Forward
+    """The model, with whatever lets several processes train it."""
+    parallel: str
+    """ "none", "ddp" or "fsdp"."""
     ema: ModelEmaV3 | None
     train_batches: DataLoader[Batch]
     val_batches: DataLoader[Batch]
@@ -47,48 +53,72 @@ class Plan:
     """Steps in an epoch."""
 
 
-def make_plan(recipe: Recipe, source: Source, start: ImageModel | None = None) -> Plan:
-    """start: the model whose weights training begins with; a fresh one unless given.
+def make_plan(recipe: Recipe, source: Source, start: ImageModel | None = None, team: Team | None = None) -> Plan:
+    """start: the model whose weights training begins with; a fresh one unless given. team: one process unless given.
 
     Raises RecipeError, ModelError or DataError for what does not fit together.
     """
+    team = team or Team()
     seed_everything(recipe.seed, "weights")
     model = build_model(recipe, source, start)
     device = best_device()
-    prepared(model, device)
-    batch = min(recipe.train.batch, len(source.train))
+    prepared(with_shared_norms(model, device, team), device)
+    batch = _shared_batch(recipe, source, team)
     workers = _workers(recipe.data, source)
-    train_batches = _training_batches(recipe, source, model, batch, workers)
-    val_batches = _validation_batches(source, model, min(VAL_BATCH, 2 * batch), workers)
+    train_batches = _training_batches(recipe, source, model, batch, workers, team)
+    val_batches = _validation_batches(source, model, min(VAL_BATCH * team.size, 2 * batch), workers, team)
     steps = len(source.train) // batch
+    ema = ModelEmaV3(model, decay=recipe.train.ema, use_warmup=True, foreach=True) if recipe.train.ema else None
+    parallel = chosen(recipe.train.parallel, model, team)
+    forward = spread([model] if ema is None else [model, ema.module], parallel, device, team)
     made = optimiser(model, recipe.optim, batch)
     return Plan(
         recipe=recipe,
         source=source,
+        team=team,
         model=model,
-        ema=ModelEmaV3(model, decay=recipe.train.ema, use_warmup=True, foreach=True) if recipe.train.ema else None,
+        forward=forward,
+        parallel=parallel,
+        ema=ema,
         train_batches=train_batches,
         val_batches=val_batches,
         mix=Mix(recipe.augment, classes=len(source.classes), smoothing=recipe.train.smoothing),
         optimiser=made,
         schedule=schedule(made, recipe.optim, batch=batch, steps=steps, epochs=recipe.train.epochs),
         device=device,
-        precision=choose_precision(recipe.train.precision, device, model),
+        precision=team.by_first(lambda: choose_precision(recipe.train.precision, device, model)),
         steps=steps,
     )
 
 
-def _training_batches(recipe: Recipe, source: Source, model: ImageModel, batch: int, workers: int) -> DataLoader[Batch]:
+def _shared_batch(recipe: Recipe, source: Source, team: Team) -> int:
+    """Images per step of all processes together, equally many for each."""
+    if recipe.train.batch % team.size:
+        raise RecipeError(
+            f"train.batch is {recipe.train.batch}, which {team.size} processes cannot share equally",
+            mend=f"use --train.batch {-(-recipe.train.batch // team.size) * team.size}: it counts the images of all of them",
+        )
+    batch = min(recipe.train.batch, len(source.train) // team.size * team.size)
+    if not batch:
+        raise DataError(f"{len(source.train)} images are fewer than {team.size} processes", mend="use fewer processes")
+    return batch
+
+
+def _training_batches(
+    recipe: Recipe, source: Source, model: ImageModel, batch: int, workers: int, team: Team
+) -> DataLoader[Batch]:
+    share: dict[str, Any] = {"batch": batch, "seed": recipe.seed, "rank": team.rank, "world": team.size}
     if fits_memory(source.train, recipe.augment, model.preprocessing):
-        return memory_batches(source.train, recipe.augment, model.preprocessing, batch=batch, seed=recipe.seed)
+        return memory_batches(source.train, recipe.augment, model.preprocessing, **share)
     transform = training_transform(recipe.augment, model.preprocessing)
-    return training_batches(source.train, transform, in_chans=model.in_chans, batch=batch, seed=recipe.seed, workers=workers)
+    return training_batches(source.train, transform, in_chans=model.in_chans, workers=workers, **share)
 
 
-def _validation_batches(source: Source, model: ImageModel, batch: int, workers: int) -> DataLoader[Batch]:
+def _validation_batches(source: Source, model: ImageModel, batch: int, workers: int, team: Team) -> DataLoader[Batch]:
+    share: dict[str, Any] = {"batch": batch, "rank": team.rank, "world": team.size}
     if fits_memory(source.val, UNCHANGED, model.preprocessing):
-        return memory_batches(source.val, UNCHANGED, model.preprocessing, batch=batch, seed=None)
-    return plain_batches(source.val, model.preprocessing, in_chans=model.in_chans, batch=batch, workers=workers)
+        return memory_batches(source.val, UNCHANGED, model.preprocessing, seed=None, **share)
+    return plain_batches(source.val, model.preprocessing, in_chans=model.in_chans, workers=workers, **share)
 
 
 def build_model(recipe: Recipe, source: Source, start: ImageModel | None = None) -> ImageModel:
@@ -149,4 +179,5 @@ def _workers(data: Data, source: Source) -> int:
         return data.workers
     if isinstance(source.train, ArrayImages) and len(source.train) <= FEW:
         return 0
-    return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 8)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(max(cores // local_size(), 1), 8)

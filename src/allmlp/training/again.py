@@ -1,0 +1,56 @@
+"""The run that is already there, when the same command is given again: after a pre-emption, a crash, or a restart."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from allmlp.errors import RunError
+from allmlp.recipe import Recipe, load_recipe
+from allmlp.run import Run, read_json, read_lines, whole_file
+from allmlp.training.checkpoint import newest_first
+
+FILLED = ("model", "hyper.", "data.img_size", "data.in_chans", "train.precision")
+"""Fields that a run with `init` writes out where the command had left them open."""
+
+
+def data_spec(data: str | os.PathLike[str] | None) -> str | None:
+    """DATA as run.json keeps it: wherever the command is given next, it means the same folder."""
+    if data is None or not Path(data).exists():
+        return None if data is None else os.fspath(data)
+    return str(Path(data).resolve())
+
+
+def begun(out: str | os.PathLike[str], asked: Recipe, spec: str | None) -> Run | None:
+    """The run in `out` that this command began before, if it has anything to go on from; None where there is none.
+
+    Raises RunError when it was begun with other values or images: going on would quietly ignore the new ones.
+    """
+    run = Run(Path(out))
+    if not run.state.is_file() or not (newest_first(run) or read_json(run.state).get("state") == "finished"):
+        return None
+    before = read_json(run.state).get("data_spec")
+    if before != spec:
+        raise _another(run, f"its images are {before or 'those that come with allmlp'}")
+    then, now = load_recipe(run.recipe).flat(), asked.flat()
+    for name in sorted({*then, *now}):
+        filled = asked.init is not None and name.startswith(FILLED) and now.get(name) is None
+        if then.get(name) != now.get(name) and not filled:
+            raise _another(run, f"its {name} is {then.get(name)!r}, not {now.get(name)!r}")
+    return run
+
+
+def cut(file: Path, run: Run, keep: Callable[[dict[str, Any]], bool]) -> None:
+    """Drop the lines of what the checkpoint does not have, which will be written again."""
+    if file.is_file():
+        records = [record for record in read_lines(file) if keep(record)]
+        with whole_file(file) as temporary:
+            for record in records:
+                run.append(temporary, record)
+
+
+def _another(run: Run, difference: str) -> RunError:
+    return RunError(
+        f"{run.folder} was begun by another command: {difference}",
+        mend=f"give the same words again, go on as it was with allmlp train --resume {run.folder}, or choose another --out",
+    )
