@@ -4,6 +4,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -177,8 +178,8 @@ def train_unheld(module: str, data: Path, recipe: Recipe, out: Path) -> None:
 def test_batch_norms_keep_the_statistics_of_the_first_process(
     parallel: str, stripes: Path, tmp_path: Path, small_recipe: Make
 ) -> None:
-    hyper = {"dim": 8, "depths": [1, 1, 1, 1], "patch_size": 1}
-    recipe = small_recipe(model="smlpnet", hyper=hyper, train={"epochs": 1, "ema": 0.9, "parallel": parallel})
+    recipe = small_recipe(train={"epochs": 1, "ema": 0.9, "parallel": parallel})
+    recipe = replace(recipe, model="smlpnet_xs", hyper={"dim": 8})
     run = train(2, stripes, recipe, tmp_path / "run")
     assert allmlp.evaluate(run)["top1"] == read_json(run.weights().with_suffix(".json"))["top1"]
 

@@ -10,7 +10,7 @@ from allmlp.recipe import Recipe, load_recipe
 from allmlp.run import Run, read_json, read_lines, whole_file
 from allmlp.training.checkpoint import newest_first
 
-FILLED = ("model", "hyper.", "data.img_size", "data.in_chans", "train.precision")
+FILLED = ("model", "hyper.", "data.img_size", "data.in_chans")
 """Fields that a run with `init` writes out where the command had left them open."""
 
 
@@ -32,9 +32,9 @@ def begun(out: str | os.PathLike[str], asked: Recipe, spec: str | None) -> Run |
     before = read_json(run.state).get("data_spec")
     if before != spec:
         raise _another(run, f"its images are {before or 'those that come with allmlp'}")
-    then, now = load_recipe(run.recipe).flat(), asked.flat()
+    then, now, usual = load_recipe(run.recipe).flat(), asked.flat(), Recipe().flat()
     for name in sorted({*then, *now}):
-        filled = asked.init is not None and name.startswith(FILLED) and now.get(name) is None
+        filled = asked.init is not None and name.startswith(FILLED) and now.get(name) in (None, usual.get(name))
         if then.get(name) != now.get(name) and not filled:
             raise _another(run, f"its {name} is {then.get(name)!r}, not {now.get(name)!r}")
     return run

@@ -168,6 +168,7 @@ def spread(models: Sequence[ImageModel], how: str, device: torch.device, team: T
         return DistributedDataParallel(model, gradient_as_bucket_view=True)
     mesh = init_device_mesh(device.type, (team.size,))
     for each in models:
+        each.to(memory_format=torch.contiguous_format)  # the only one that FSDP2 shards
         for part in (*each.steps(), each):
             fully_shard(part, mesh=mesh)
     return model
