@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,16 +17,15 @@ from allmlp.run import Run, read_json, read_lines
 
 pytestmark = pytest.mark.slow
 
-TRAINING = {"ema": 0.9, "epochs": 40, "save_steps": 3, "log_every": 1}
-"""40 epochs of 4 steps: time enough to disturb them."""
+EPOCHS = 16
+TRAINING = {"ema": 0.9, "epochs": EPOCHS, "save_steps": 3, "log_every": 1}
+"""64 steps: time enough to disturb them."""
 
 
 class Launch:
     """`torchrun … -m allmlp train …`, as a user would."""
 
-    def __init__(
-        self, data: Path, recipe: Path, out: Path, *, options: tuple[str, ...] = (), words: tuple[str, ...] = ()
-    ) -> None:
+    def __init__(self, data: Path, recipe: Path, out: Path, *, options: Sequence[str] = (), words: Sequence[str] = ()) -> None:
         launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", *options, "-m", "allmlp"]
         command = [*launcher, "train", str(data), "--recipe", str(recipe), "--out", str(out), "--quiet", *words]
         self.run = Run(out)
@@ -71,18 +70,17 @@ def assert_same(a: Run, b: Run) -> None:
         assert all(torch.equal(one[name], two[name]) for name in one), which
 
 
-def test_a_process_killed_twice_is_started_again_and_the_run_ends_as_if_nothing_had_happened(
+def test_a_killed_process_is_started_again_and_the_run_ends_as_if_nothing_had_happened(
     recipe: Path, stripes: Path, tmp_path: Path
 ) -> None:
     undisturbed = Launch(stripes, recipe, tmp_path / "a")
     status, said = undisturbed.ends()
     assert status == 0, said
     killed = Launch(stripes, recipe, tmp_path / "b", options=("--max-restarts", "3"))
-    for steps, number in ((10, 1), (60, 0)):
-        os.kill(killed.at_step(steps).rank(number), signal.SIGKILL)
+    os.kill(killed.at_step(10).rank(1), signal.SIGKILL)
     status, said = killed.ends()
     assert status == 0, said
-    assert killed.run.log.read_text().count("resuming") == 2
+    assert killed.run.log.read_text().count("resuming") == 1
     assert_same(undisturbed.run, killed.run)
 
 
@@ -95,4 +93,4 @@ def test_sigterm_to_torchrun_saves_and_the_same_command_goes_on(recipe: Path, st
     status, said = Launch(stripes, recipe, tmp_path / "run", words=("--resume", "auto")).ends()
     assert status == 0, said
     assert read_json(stopped.run.state)["state"] == "finished"
-    assert [line["epoch"] for line in read_lines(stopped.run.metrics)] == list(range(1, 41))
+    assert [line["epoch"] for line in read_lines(stopped.run.metrics)] == list(range(1, EPOCHS + 1))
