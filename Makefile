@@ -29,7 +29,7 @@ table1:
 # new pinned versions; needs uv
 lock:
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade pyproject.toml -o locks/run.txt
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --all-extras -c locks/run.txt pyproject.toml -o locks/dev.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --extra test --extra check -c locks/run.txt pyproject.toml -o locks/dev.txt
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
