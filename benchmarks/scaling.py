@@ -59,9 +59,8 @@ def main(words: Sequence[str] | None = None) -> int:
     print(f"{found['model']}, {found['batch']} images a process: {Step(**found['step']).whole * 1e3:.0f} ms a step alone")
     print(f"all-reduce: {latency * 1e6:.0f} µs a hop, {bandwidth / 1e9:.2f} GB/s")
     for row in found["predicted"]:
-        print(
-            f"{row['processes']:>5} processes  {row['step'] * 1e3:>7.0f} ms  {row['images_per_s']:>10,.1f} images/s  {row['efficiency']:.0%}"
-        )
+        rate = f"{row['images_per_s']:>10,.1f} images/s  {row['efficiency']:.0%}"
+        print(f"{row['processes']:>5} processes  {row['step'] * 1e3:>7.0f} ms  {rate}")
     print(f"two processes measured: {found['measured_two'] * 1e3:.0f} ms a step")
     if given.json:
         given.json.parent.mkdir(parents=True, exist_ok=True)
