@@ -10,8 +10,8 @@ import torch
 import yaml
 
 from allmlp import create_model
-from allmlp.commands.train import Words, _split_hyper
-from allmlp.commands.words import parse
+from allmlp.commands.train import Words
+from allmlp.commands.words import parse, split_hyper
 from allmlp.engine.cost import multiply_adds, parameters
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cluster.md").read_text(encoding="utf-8")
@@ -22,7 +22,7 @@ def blocks(language: str) -> list[str]:
 
 
 def words_of_training(command: list[str]) -> Words:
-    words, _ = _split_hyper(command[command.index("train") + 1 :])
+    words, _ = split_hyper(command[command.index("train") + 1 :])
     return parse(Words, words, command="train")
 
 

@@ -203,10 +203,15 @@ def _finish(plan: Plan, run: Run, position: Position, display: Display, record: 
         if team.first:
             note("running")
         finished = loop.fit()
-    except BaseException:
+    except BaseException as error:
         with suppress(RunError):  # where no file can be written, what ended the run is the thing to say
             if team.first:
                 note("stopped")
+        if isinstance(error, OSError):
+            raise RunError(
+                f"{run.folder} can no longer be written: {error.strerror or error}",
+                mend=f"make room on the disk or make it writable, then allmlp train --resume {run.folder}",
+            ) from None
         raise
     finally:
         journal.close()

@@ -68,8 +68,9 @@ def make_plan(recipe: Recipe, source: Source, start: ImageModel | None = None, t
     train_batches = _training_batches(recipe, source, model, batch, workers, team)
     val_batches = _validation_batches(source, model, min(VAL_BATCH * team.size, 2 * batch), workers, team)
     steps = len(source.train) // batch
-    ema = ModelEmaV3(model, decay=recipe.train.ema, use_warmup=True, foreach=True) if recipe.train.ema else None
     parallel = chosen(recipe.train.parallel, model, team)
+    together = parallel != "fsdp"  # buffers stay whole there, and one operation cannot take both kinds
+    ema = ModelEmaV3(model, decay=recipe.train.ema, use_warmup=True, foreach=together) if recipe.train.ema else None
     forward = spread([model] if ema is None else [model, ema.module], parallel, device, team)
     made = optimiser(model, recipe.optim, batch)
     return Plan(
