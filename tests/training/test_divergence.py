@@ -14,6 +14,7 @@ from allmlp.recipe import Recipe
 from allmlp.run import read_json, read_lines
 from allmlp.training import loop, objectives
 from allmlp.training.checkpoint import Position
+from allmlp.training.distributed import Team
 from allmlp.training.step import Outcome
 from allmlp.training.tally import FAR, WINDOW, Tally
 from helpers import interrupt_after, same_weights
@@ -120,11 +121,11 @@ def test_a_run_that_went_back_resumes_bit_identically_at_its_lower_rate(
 
 
 def outcome(ratio: float) -> Outcome:
-    return Outcome(torch.tensor(2.0 * ratio), torch.tensor(2.0), None)
+    return Outcome(torch.tensor(2.0 * ratio), torch.tensor(2.0), None, None)
 
 
 def test_a_finite_loss_far_above_chance_for_long_is_out_of_bounds() -> None:
-    tally = Tally(Position(), every=1)
+    tally = Tally(Position(), Team(), every=1)
     for step in range(WINDOW - 1):
         tally.add(step, outcome(2 * FAR), 8)
         assert tally.settle() is None
@@ -133,20 +134,20 @@ def test_a_finite_loss_far_above_chance_for_long_is_out_of_bounds() -> None:
 
 
 def test_a_spike_is_not_out_of_bounds() -> None:
-    tally = Tally(Position(), every=10)
+    tally = Tally(Position(), Team(), every=10)
     for step in range(3 * WINDOW):
         tally.add(step, outcome(5 * FAR if step % 20 == 0 else 1.0), 8)
         if tally.due:
             assert tally.settle() is None
-    assert tally.position.seen == 3 * WINDOW * 8
+    assert tally.position.weighed == 3 * WINDOW * 8
 
 
 def test_looking_seldom_counts_the_same_and_finds_the_first_bad_step() -> None:
     """On an accelerator, where each look waits."""
-    outcomes = [Outcome(torch.tensor(1.0 + i), torch.tensor(2.0), torch.tensor(i) if i % 2 else None) for i in range(7)]
+    outcomes = [Outcome(torch.tensor(1.0 + i), torch.tensor(2.0), torch.tensor(i) if i % 2 else None, None) for i in range(7)]
     counted = []
     for every in (1, 3, 50):
-        tally = Tally(Position(), every=every)
+        tally = Tally(Position(), Team(), every=every)
         for step, found in enumerate(outcomes):
             tally.add(step, found, 4)
             if tally.due:
@@ -154,12 +155,12 @@ def test_looking_seldom_counts_the_same_and_finds_the_first_bad_step() -> None:
         tally.settle()
         counted.append(tally.position)
     assert counted[0] == counted[1] == counted[2]
-    assert (counted[0].seen, counted[0].loss_sum, counted[0].hits, counted[0].judged) == (28, 4 * 28.0, 1 + 3 + 5, 12)
-    tally = Tally(Position(), every=50)
+    assert (counted[0].weighed, counted[0].loss_sum, counted[0].hits, counted[0].judged) == (28, 4 * 28.0, 1 + 3 + 5, 12)
+    tally = Tally(Position(), Team(), every=50)
     for step, ratio in enumerate([1.0, 1.0, float("inf"), float("nan")]):
         tally.add(step + 5, outcome(ratio), 4)
     assert tally.settle() == (7, float("inf"))
-    assert tally.position.seen == 8
+    assert tally.position.weighed == 8
 
 
 def test_a_rate_far_too_high_diverges_by_itself(stripes: Path, tmp_path: Path, small_recipe: Make) -> None:

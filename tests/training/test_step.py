@@ -21,6 +21,7 @@ from allmlp.recipe import Recipe
 from allmlp.registry import families
 from allmlp.run import Run, read_json, read_lines
 from allmlp.training import setup
+from allmlp.training.checkpoint import newest_first
 from allmlp.training.setup import Plan, make_plan
 from allmlp.training.step import Outcome, update
 from helpers import interrupt_after, same_weights
@@ -158,7 +159,7 @@ def test_half_precision_resumes_bit_identically_with_its_scale(
     with monkeypatch.context() as patch:
         interrupt_after(patch, 6)
         stopped = allmlp.train(stripes, recipe=small_recipe(), out=tmp_path / "b", quiet=True)
-    assert torch.load(stopped.checkpoint, weights_only=True)["scaler"]["_growth_tracker"] > 0
+    assert read_json(newest_first(stopped)[0] / "state.json")["scaler._growth_tracker"] > 0
     assert same_weights(undisturbed, allmlp.resume(stopped.folder, quiet=True))
 
 

@@ -94,7 +94,9 @@ class Loop:
             if self.journal.due(self.done):
                 norm = None if self.norm is None else float(unsharded(self.norm))
                 lr = plan.optimiser.param_groups[0]["lr"]
-                self.journal.step(self.done, {"epoch": position.epoch + 1, "loss": self.tally.loss, "lr": lr, "grad_norm": norm})
+                self.journal.step(
+                    self.done, {"epoch": position.epoch + 1, "loss": self.tally.loss, "lr": lr, "grad_norm": norm}
+                )
             if self.stopping or (self.team.size == 1 and self.interrupt.caught):
                 raise Stopped
             if self.save_due:

@@ -20,14 +20,14 @@ from allmlp.errors import RunError
 from allmlp.recipe import Recipe, load_recipe, recipe_from
 from allmlp.run import Run, read_json, whole_file, write_json
 from allmlp.training import checkpoint
-from allmlp.training.again import begun, cut, data_spec
+from allmlp.training.again import begun, cut_back, data_spec
 from allmlp.training.checkpoint import Position
 from allmlp.training.display import Display, counted, program
 from allmlp.training.distillation.open import located
 from allmlp.training.distributed import Team, joined, may_restart, restarts
-from allmlp.training.divergence import Diverged
 from allmlp.training.journal import Journal
 from allmlp.training.loop import Loop
+from allmlp.training.retry import fitted
 from allmlp.training.setup import Plan, make_plan
 from allmlp.training.start import start_from
 from allmlp.training.trackers import checked
@@ -135,10 +135,8 @@ def _go_on(run: Run, team: Team, *, quiet: bool) -> Run:
         raise RunError(f"the images of {record['data']} are not those this run began with", mend="restore them, or train again")
     plan = make_plan(recipe, source, team=team)
     position = checkpoint.load(run, plan.parts, team, lambda text: display.say(text, "yellow"))
-    done = position.epoch * plan.steps + position.step
     if team.first:
-        cut(run.metrics, run, lambda line: line.get("epoch", 0) <= position.epoch)
-        cut(run.steps, run, lambda line: line.get("step", 0) <= done)
+        cut_back(run, position, plan.steps)
     display.say(f"resuming {run.folder} at epoch {position.epoch + 1}, step {position.step + 1}")
     return _finish(plan, run, position, display, record)
 
@@ -212,7 +210,7 @@ def _finish(plan: Plan, run: Run, position: Position, display: Display, record: 
     try:
         if team.first:
             note("running")
-        finished = _fitted(loop, retries)
+        finished = fitted(loop, retries)
     except BaseException as error:
         with suppress(RunError):  # where no file can be written, what ended the run is the thing to say
             if team.first:
@@ -235,25 +233,6 @@ def _finish(plan: Plan, run: Run, position: Position, display: Display, record: 
     else:
         display.say(f"{name}: saved after step {loop.done}; go on with\n  {program()} train --resume {run.folder}", "bold")
     return run
-
-
-def _fitted(loop: Loop, retries: list[dict[str, Any]]) -> bool:
-    """Whether the loop came to its end; when the loss leaves all bounds, as many new attempts as the recipe allows."""
-    while True:
-        try:
-            return loop.fit()
-        except Diverged as error:
-            if loop.position.retries >= loop.recipe.train.retry:
-                raise
-            loop.go_back()
-            at, rate = loop.position, 0.5**loop.position.retries
-            if loop.team.first:
-                done = at.epoch * loop.plan.steps + at.step
-                cut(loop.run.steps, loop.run, lambda line: line.get("step", 0) <= done)
-            retries.append({"loss": error.loss, "epoch": error.epoch + 1, "step": error.step + 1, "rate": rate})
-            loop.display.say(
-                f"{error.what}: back to epoch {at.epoch + 1}, step {at.step + 1}, at {rate:g} of the learning rate", "yellow"
-            )
 
 
 def _summarise(display: Display, plan: Plan, run: Run) -> None:
