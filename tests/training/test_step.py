@@ -136,10 +136,11 @@ def test_scaled_losses_in_half_precision_give_the_gradients_of_float32(source: S
     (found, scaled), (expected, gradients) = (
         one_step(plan) for plan in (half(make_plan(recipe, source), 2.0**10), make_plan(recipe, source))
     )
-    # fp16 keeps 11 bits
+    # fp16 keeps 11 bits; a bias that cannot matter has a gradient of rounding alone, so all are held against the largest
+    largest = max(float(gradient.abs().max()) for gradient in gradients.values())
     torch.testing.assert_close(found.loss, expected.loss, rtol=1e-2, atol=0)
     for name, gradient in gradients.items():
-        torch.testing.assert_close(scaled[name], gradient, rtol=5e-2, atol=2e-3 * float(gradient.abs().max()))
+        torch.testing.assert_close(scaled[name], gradient, rtol=5e-2, atol=2e-3 * largest)
 
 
 def test_a_step_whose_gradients_overflow_is_left_out_and_the_scale_halved(source: Source, small_recipe: Make) -> None:
@@ -205,6 +206,6 @@ def test_a_new_head_begins_with_the_bias_that_is_asked_for(source: Source, small
 
 def test_binary_cross_entropy_learns_the_stripes(stripes: Path, tmp_path: Path, small_recipe: Make) -> None:
     more = {"train": {"objective": "bce", "threshold": 0.2, "epochs": 12}, "augment": {"cutmix": 1.0, "mix_prob": 0.5}}
-    recipe = small_recipe(hyper={"layer_scale": 1.0}, optim={"lr": 0.02}, **more)
+    recipe = small_recipe(hyper={"layer_scale": 1.0}, optim={"lr": 0.05}, **more)
     run: Run = allmlp.train(stripes, recipe=recipe, out=tmp_path / "a", quiet=True)
     assert read_json(run.state)["best"]["top1"] > 0.9
