@@ -11,6 +11,8 @@ best.safetensors     weights with the best validation accuracy, and best.json be
 best.json            architecture, hyper-parameters, classes, preprocessing
 last.safetensors     the same after the last epoch, with last.json
 checkpoints/         EPOCH-STEP: all that `--resume` needs, the last --train.keep of them
+diverged.safetensors images, labels and indices of the step whose loss left all bounds, if one did
+teacher-….safetensors what the teacher answered about the training images, where the recipe keeps that
 unreadable.jsonl     images that could not be decoded, with the reason
 evaluation/          SPLIT.json and pictures of the most confident mistakes
 report.html          the page for people
@@ -50,6 +52,7 @@ class Run:
     steps = property(lambda self: self.folder / "steps.jsonl")
     checkpoints = property(lambda self: self.folder / "checkpoints")
     unreadable = property(lambda self: self.folder / "unreadable.jsonl")
+    diverged = property(lambda self: self.folder / "diverged.safetensors")
     evaluation = property(lambda self: self.folder / "evaluation")
     report = property(lambda self: self.folder / "report.html")
 

@@ -1,46 +1,22 @@
 """An interrupted run, resumed, ends as if it had never stopped."""
 
-import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import load_file
 
 import allmlp
 from allmlp.errors import RunError
 from allmlp.recipe import Recipe
 from allmlp.run import Run, read_json, read_lines
 from allmlp.training import loop
-from allmlp.training.display import Display
+from helpers import interrupt_after, same_weights
 
 TIMES = {"seconds", "images_per_s"}
 
 
-def same_weights(a: Run, b: Run, which: str = "last") -> bool:
-    one, two = load_file(a.weights(which)), load_file(b.weights(which))
-    return one.keys() == two.keys() and all(torch.equal(one[k], two[k]) for k in one)
-
-
 def without_times(run: Run) -> list[dict[str, object]]:
     return [{k: v for k, v in record.items() if k not in TIMES} for record in read_lines(run.metrics)]
-
-
-def interrupt_after(monkeypatch: pytest.MonkeyPatch, steps: int, number: int = signal.SIGTERM) -> None:
-    """Send a real signal to this process when that many steps are done."""
-    plain = Display.step
-    count = 0
-
-    def step(self: Display, **shown: object) -> None:
-        nonlocal count
-        count += 1
-        if count == steps:
-            os.kill(os.getpid(), number)
-        plain(self, **shown)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Display, "step", step)
 
 
 RICH = {

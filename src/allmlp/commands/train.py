@@ -8,7 +8,7 @@ import tyro
 
 from allmlp.commands.words import pair, parse, print_json, say, split_hyper
 from allmlp.errors import RecipeError
-from allmlp.recipe import Augment, Data, Optim, Recipe, Train, load_recipe
+from allmlp.recipe import Augment, Data, Distill, Optim, Recipe, Train, load_recipe
 
 AUTO = "auto"
 
@@ -44,27 +44,32 @@ class Words:
     allmlp's own, or a released checkpoint by name."""
     img_size: Annotated[tuple[int, ...] | None, tyro.conf.arg(metavar="HEIGHT [WIDTH]")] = None
     """Height and width of the model's input in pixels, one number for both; short for --data.img_size."""
+    teacher: Annotated[str | None, tyro.conf.arg(metavar="NAME_OR_RUN")] = None
+    """Learn from this teacher's answers too: a name of timm's, or a run; short for --distill.teacher."""
     seed: int = Recipe.seed
     """Decides the split, the initial weights, and every random change."""
     data: Data = field(default_factory=Data)
     augment: Augment = field(default_factory=Augment)
     optim: Optim = field(default_factory=Optim)
     train: Train = field(default_factory=Train)
+    distill: Distill = field(default_factory=Distill)
 
 
 def main(words: list[str]) -> int:
     words, hyper = split_hyper([word.removeprefix("--data=") for word in words if word != "--data"])  # --data X is X
     source = _value_of(words, "--recipe")
     base = load_recipe(source) if source is not None else Recipe()
-    same = ("model", "init", "seed", "data", "augment", "optim", "train")
+    same = ("model", "init", "seed", "data", "augment", "optim", "train", "distill")
     default = Words(**{name: getattr(base, name) for name in same})
     given = parse(Words, words, command="train", default=default)
     data = given.data if given.img_size is None else replace(given.data, img_size=pair(given.img_size))
+    distill = given.distill if given.teacher is None else replace(given.distill, teacher=given.teacher)
     recipe = replace(
         base,
-        **{name: getattr(given, name) for name in same if name != "data"},
+        **{name: getattr(given, name) for name in same if name not in ("data", "distill")},
         hyper={**({} if given.model != base.model else base.hyper), **hyper},
         data=data,
+        distill=distill,
     )
     from allmlp.evaluation.classification import evaluate
     from allmlp.reporting.page import write_report

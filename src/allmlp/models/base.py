@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from allmlp.errors import ModelError
 from allmlp.models.arguments import choice, whole
+from allmlp.nn.recompute import recompute
 from allmlp.pixels.preprocess import Preprocessing
 
 
@@ -162,6 +163,15 @@ class ImageModel(nn.Module, ABC):
             "classes": list(self.classes or map(str, range(self.num_classes))),
             "preprocessing": self.preprocessing.to_dict(),
         }
+
+    def blocks_of(self) -> list[nn.Module]:
+        """Its residual blocks: what activations are kept between when `set_grad_checkpointing` is on."""
+        return [block for part in (self, *getattr(self, "stages", ())) for block in getattr(part, "blocks", ())]
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Training keeps only the blocks' inputs and computes the rest again for the gradients, as in timm."""
+        for block in self.blocks_of():
+            recompute(block, enable)
 
     def no_weight_decay(self) -> set[str]:
         """Names of parameters that must not decay though they are not vectors (those never decay)."""

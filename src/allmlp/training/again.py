@@ -8,7 +8,7 @@ from typing import Any
 from allmlp.errors import RunError
 from allmlp.recipe import Recipe, load_recipe
 from allmlp.run import Run, read_json, read_lines, whole_file
-from allmlp.training.checkpoint import newest_first
+from allmlp.training.checkpoint import Position, newest_first
 
 FILLED = ("model", "hyper.", "data.img_size", "data.in_chans")
 """Fields that a run with `init` writes out where the command had left them open."""
@@ -40,8 +40,14 @@ def begun(out: str | os.PathLike[str], asked: Recipe, spec: str | None) -> Run |
     return run
 
 
-def cut(file: Path, run: Run, keep: Callable[[dict[str, Any]], bool]) -> None:
-    """Drop the lines of what the checkpoint does not have, which will be written again."""
+def cut_back(run: Run, position: Position, steps: int) -> None:
+    """Drop the lines of what the checkpoint does not have, which will be written again. steps: in an epoch."""
+    done = position.epoch * steps + position.step
+    _cut(run, run.metrics, lambda line: line.get("epoch", 0) <= position.epoch)
+    _cut(run, run.steps, lambda line: line.get("step", 0) <= done)
+
+
+def _cut(run: Run, file: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
     if file.is_file():
         records = [record for record in read_lines(file) if keep(record)]
         with whole_file(file) as temporary:

@@ -61,6 +61,8 @@ class Position:
     """Training images of the epoch so far."""
     unreadable: int = 0
     """Images of the epoch so far that could not be decoded."""
+    retries: int = 0
+    """How often the run went back because its loss left all bounds."""
     best_epoch: int = 0
     best_top1: float = -1.0
     best_loss: float = float("inf")

@@ -56,12 +56,18 @@ class Display:
         line = (
             f"epoch {record['epoch']:>{len(str(epochs))}}/{epochs}"
             f"  loss {record['train_loss']:.3f}  val loss {record['val_loss']:.3f}  val top-1 {top1:.2%}"
-            f"  {record['images_per_s']:,.0f} images/s  left {clock(left)}"
+            f"{_agreement(record)}  {record['images_per_s']:,.0f} images/s  left {clock(left)}"
         )
         self.say(line + ("  *" if best else ""))
 
     def end(self) -> None:
         self.progress.stop()
+
+
+def _agreement(record: dict[str, Any]) -> str:
+    if "val_agreement" not in record:
+        return ""
+    return f"  agrees with teacher {record['val_agreement']:.1%} (its top-1 {record['val_teacher_top1']:.2%})"
 
 
 def clock(seconds: float) -> str:

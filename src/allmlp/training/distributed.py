@@ -7,7 +7,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal, TypeVar
@@ -62,6 +62,14 @@ class Team:
         found: list[Value] = [mine] * self.size
         dist.all_gather_object(found, mine)
         return found
+
+    def one_by_one(self, action: Callable[[], Value]) -> Value:
+        """Each process's own, the first's before the others': what it fetches lies ready for them. Its error is everyone's."""
+        if self.size == 1:
+            return action()
+        mine: list[Value] = []
+        self.by_first(lambda: mine.append(action()))
+        return mine[0] if mine else action()
 
     def by_first(self, action: Callable[[], Value]) -> Value:
         """What `action` gives in the first process, for all of them; or its error, in all of them."""
@@ -172,6 +180,13 @@ def spread(models: Sequence[ImageModel], how: str, device: torch.device, team: T
         for part in (*each.steps(), each):
             fully_shard(part, mesh=mesh)
     return model
+
+
+@contextmanager
+def synced(forward: Forward, now: bool) -> Iterator[None]:
+    """Gradients of a backward pass inside go to the other processes now, or are kept to go with later ones."""
+    with nullcontext() if now or not isinstance(forward, DistributedDataParallel) else forward.no_sync():
+        yield
 
 
 def with_shared_norms(model: ImageModel, device: torch.device, team: Team) -> ImageModel:

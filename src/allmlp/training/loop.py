@@ -1,32 +1,30 @@
 """The only training loop."""
 
-# axes: b batch, k classes
-
-import math
 import time
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
-from allmlp.data.keys import seed_everything
 from allmlp.data.loader import Batch, Order
 from allmlp.engine.cost import multiply_adds, parameters
-from allmlp.engine.device import autocast, placed
 from allmlp.errors import TrainingError
 from allmlp.run import Run, read_lines
 from allmlp.training import checkpoint
 from allmlp.training.checkpoint import Position
 from allmlp.training.display import Display
 from allmlp.training.distributed import gathered_weights, unsharded
+from allmlp.training.divergence import diverged
 from allmlp.training.interrupt import Interrupt
 from allmlp.training.journal import Journal
-from allmlp.training.objectives import cross_entropy
-from allmlp.training.setup import Plan
+from allmlp.training.setup import Plan, unchanged_training_batches
+from allmlp.training.step import update
+from allmlp.training.tally import Tally
 from allmlp.training.validation import Stopped, Verdict, validate
 
 LOOK_EVERY = 50
-"""Steps between looks at the loss on an accelerator, where each look waits for the device."""
+"""Steps between looks at the loss on an accelerator."""
 
 
 class Loop:
@@ -35,9 +33,7 @@ class Loop:
     def __init__(self, plan: Plan, run: Run, position: Position, display: Display, journal: Journal) -> None:
         self.plan, self.run, self.position, self.display, self.journal = plan, run, position, display, journal
         self.recipe, self.team = plan.recipe, plan.team
-        self.parts: dict[str, Any] = {"model": plan.model, "optimiser": plan.optimiser}
-        if plan.ema is not None:
-            self.parts["ema"] = plan.ema.module
+        self.tally = Tally(position, plan.team, every=1 if plan.device.type == "cpu" else LOOK_EVERY)
         self.interrupt = Interrupt()
         self.stopping = False
         """Whether a signal has reached any process of the team."""
@@ -49,9 +45,12 @@ class Loop:
         self.cost = {"parameters": parameters(plan.model), "macs": multiply_adds(plan.model)}
 
     def fit(self) -> bool:
-        """Train to the end; False when a signal stopped it. Raises TrainingError when the loss is not finite."""
+        """Train to the end; False when a signal stopped it. Raises Diverged when the loss leaves all bounds."""
         epochs = self.recipe.train.epochs
         position = self.position
+        self._ask_teacher()
+        if self.recipe.train.retry and not self.done:
+            self._save()
         with self.interrupt:
             self.display.begin(done=self.done, total=epochs * self.plan.steps)
             try:
@@ -81,8 +80,7 @@ class Loop:
         seen_before = position.seen
         mixing = position.epoch < self.recipe.train.epochs - self.recipe.augment.mix_off
         for batch in plan.train_batches if position.step < plan.steps else ():
-            loss = self._step(batch, mixing=mixing)
-            position.step += 1
+            self._step(batch, mixing=mixing)
             last, before = time.monotonic(), last
             position.seconds += last - before
             self.display.step(
@@ -96,70 +94,64 @@ class Loop:
             if self.journal.due(self.done):
                 norm = None if self.norm is None else float(unsharded(self.norm))
                 lr = plan.optimiser.param_groups[0]["lr"]
-                self.journal.step(self.done, {"epoch": position.epoch + 1, "loss": loss, "lr": lr, "grad_norm": norm})
+                self.journal.step(
+                    self.done, {"epoch": position.epoch + 1, "loss": self.tally.loss, "lr": lr, "grad_norm": norm}
+                )
             if self.stopping or (self.team.size == 1 and self.interrupt.caught):
                 raise Stopped
             if self.save_due:
                 self._save()
+        self._settle()
         self.rate = (position.seen - seen_before) / max(time.monotonic() - began, 1e-9)
 
-    def _step(self, batch: Batch, *, mixing: bool) -> float | None:
-        """One update. Returns the mean loss over all processes, where anyone looked."""
-        plan, team = self.plan, self.team
+    def _step(self, batch: Batch, *, mixing: bool) -> None:
+        """One update by all processes, if any of them has an image."""
+        position = self.position
         self._note_unreadable(batch)
-        count = len(batch.labels)
-        if not count and team.size == 1:
-            return self._count(batch, None, None)[1]
-        seed_everything(self.recipe.seed, "step", self.done * team.size + team.rank)
-        if plan.device.type == "cuda":
-            torch.cuda.manual_seed(torch.initial_seed())
-        images, labels = batch.images, batch.labels
-        if not count:  # the others wait for this process's gradient, which will weigh nothing
-            images, labels = torch.zeros(1, plan.model.in_chans, *plan.model.img_size), torch.zeros(1, dtype=torch.long)
-        images, labels = placed(images, plan.model, plan.device), labels.to(plan.device, non_blocking=True)
-        mixed, target = plan.mix(images, labels, mixing=mixing)
-        with autocast(plan.device, plan.precision):
-            logits = plan.forward(mixed)
-        loss = cross_entropy(logits, target)
-        look = plan.device.type == "cpu" or self.position.step % LOOK_EVERY == 0 or self.journal.due(self.done + 1)
-        hits = int((logits.detach().argmax(1) == labels).sum()) if look and mixed is images else None
-        weight, value = self._count(batch, float(loss.detach()) if look else None, hits)
-        if value is not None and not math.isfinite(value):
-            raise TrainingError(
-                f"the loss is {value} at step {self.done + 1} (epoch {self.position.epoch + 1})",
-                mend=f"use a lower --optim.lr or a longer --optim.warmup; the best epoch's weights are in {self.run.folder}",
-            )
-        plan.schedule.step_update(self.done)
-        plan.optimiser.zero_grad(set_to_none=True)
-        (loss * weight).backward()
-        if self.recipe.optim.clip:
-            self.norm = nn.utils.clip_grad_norm_(plan.model.parameters(), self.recipe.optim.clip)
-        plan.optimiser.step()
-        if plan.ema is not None:
-            plan.ema.update(plan.model, step=self.done)
-        return value
+        images, mine = self._agree(batch), len(batch.labels)
+        if images:
+            weight, slowdown = mine * self.team.size / images, 0.5**position.retries
+            outcome = update(self.plan, batch, self.done, mixing=mixing, weight=weight, slowdown=slowdown)
+            self.tally.add(position.step, outcome, mine)
+            self.norm = outcome.norm
+        position.step += 1
+        if self.tally.due or self.journal.due(self.done):
+            self._settle()
 
-    def _count(self, batch: Batch, loss: float | None, hits: int | None) -> tuple[float, float | None]:
-        """Add a step of all processes to the position, and let them agree on stopping and saving after it.
-
-        Returns (weight of this process's mean loss, so that every image counts the same; the mean loss of all).
-        """
+    def _agree(self, batch: Batch) -> int:
+        """Images of all processes together; and whether they will all stop or save after this step."""
         position, train = self.position, self.recipe.train
-        count = len(batch.labels)
-        looked, unmixed = (0 if value is None else count for value in (loss, hits))
         late = self.team.first and time.monotonic() - self.saved > train.save_seconds
-        mine = [count, looked, (loss or 0.0) * looked, unmixed, hits or 0, len(batch.unreadable), late, self.interrupt.caught]
-        images, weighed, loss_sum, judged, right, unreadable, due, caught = self.team.sum(mine)
+        mine = [len(batch.labels), len(batch.unreadable), late, self.interrupt.caught]
+        images, unreadable, due, caught = self.team.sum(mine)
         position.seen += int(images)
-        position.weighed += int(weighed)
-        position.loss_sum += loss_sum
-        position.judged += int(judged)
-        position.hits += int(right)
         position.unreadable += int(unreadable)
         self.journal.count(int(images))
         self.stopping = caught > 0
         self.save_due = due > 0 or bool(train.save_steps and (self.done + 1) % train.save_steps == 0)
-        return count * self.team.size / max(images, 1), loss_sum / weighed if weighed else None
+        return int(images)
+
+    def _settle(self) -> None:
+        """Look at the steps since the last look."""
+        bad = self.tally.settle()
+        if bad is not None:
+            step, loss = bad
+            raise diverged(self.plan, self.run, epoch=self.position.epoch, step=step, loss=loss)
+
+    def go_back(self) -> None:
+        """To the last checkpoint, from where the run goes on at half the rate. Raises RunError when there is none."""
+        retries = self.position.retries + 1
+        found = checkpoint.load(self.run, self.plan.parts, self.team, lambda text: self.display.say(text, "yellow"))
+        self.position = replace(found, retries=retries)
+        self.tally = Tally(self.position, self.team, every=self.tally.every)
+        self._save()
+
+    def _ask_teacher(self) -> None:
+        plan = self.plan
+        if plan.distiller is not None:
+            batches = unchanged_training_batches(plan)
+            quiet = self.display.console.quiet
+            plan.distiller.remember(plan.source.train, batches, self.run.folder, steps=len(batches), quiet=quiet)
 
     def _close_epoch(self) -> None:
         """Validate, record, keep the best, save."""
@@ -174,7 +166,7 @@ class Loop:
         }
         val = self._validate(plan.model)
         found = {"raw": val}
-        record |= {"val_loss": val.loss, "val_top1": val.top1, "val_top5": val.top5}
+        record |= {"val_loss": val.loss, "val_top1": val.top1, "val_top5": val.top5, **val.teacher}
         if plan.ema is not None:
             found["ema"] = self._validate(plan.ema.module)
             record |= {"ema_loss": found["ema"].loss, "ema_top1": found["ema"].top1}
@@ -216,8 +208,9 @@ class Loop:
         self.unlisted = []
 
     def _save(self) -> None:
+        self._settle()
         self._list_unreadable()
-        checkpoint.save(self.run, self.position, self.parts, self.team, keep=self.recipe.train.keep)
+        checkpoint.save(self.run, self.position, self.plan.parts, self.team, keep=self.recipe.train.keep)
         self.saved = time.monotonic()
 
     def _write(self, which: str, model: nn.Module, top1: float) -> None:

@@ -20,12 +20,14 @@ from allmlp.errors import RunError
 from allmlp.recipe import Recipe, load_recipe, recipe_from
 from allmlp.run import Run, read_json, whole_file, write_json
 from allmlp.training import checkpoint
-from allmlp.training.again import begun, cut, data_spec
+from allmlp.training.again import begun, cut_back, data_spec
 from allmlp.training.checkpoint import Position
 from allmlp.training.display import Display, counted, program
+from allmlp.training.distillation.open import located
 from allmlp.training.distributed import Team, joined, may_restart, restarts
 from allmlp.training.journal import Journal
 from allmlp.training.loop import Loop
+from allmlp.training.retry import fitted
 from allmlp.training.setup import Plan, make_plan
 from allmlp.training.start import start_from
 from allmlp.training.trackers import checked
@@ -54,6 +56,7 @@ def train(
     everything saved; see `resume`.
     """
     chosen, spec, services = merged(recipe, fields), data_spec(data), checked(log)
+    chosen = replace(chosen, distill=located(chosen.distill))
     if out is None and (resume == "auto" or may_restart()):
         raise RunError("a run that may be started again needs a folder of its own", mend="give --out RUN")
     with joined() as team:
@@ -110,7 +113,8 @@ def _begin(
     if team.first:
         with whole_file(run.recipe) as temporary:
             temporary.write_text(recipe.to_toml(), encoding="utf-8")
-        write_json(run.environment, environment(plan.device, plan.precision))
+        teacher = {} if plan.distiller is None else {"teacher_precision": plan.distiller.teacher.precision}
+        write_json(run.environment, environment(plan.device, plan.precision) | teacher)
         write_json(run.data, _describe(source))
         for path, reason in source.left_out:
             run.append(run.unreadable, {"path": path, "reason": reason})
@@ -124,23 +128,24 @@ def _go_on(run: Run, team: Team, *, quiet: bool) -> Run:
         display.say(f"{run.folder} is finished: nothing to go on with")
         return run
     team.by_first(run.check_writable)
-    recipe = load_recipe(run.recipe)
-    recipe = replace(recipe, train=replace(recipe.train, precision=read_json(run.environment)["precision"]))
+    recipe = _as_it_ran(load_recipe(run.recipe), read_json(run.environment))
     source = _source(record["data_spec"], recipe, team, quiet)
     before, now = read_json(run.data), _describe(source)
     if any(before[key] != now[key] for key in ("classes", "train", "val")):
         raise RunError(f"the images of {record['data']} are not those this run began with", mend="restore them, or train again")
     plan = make_plan(recipe, source, team=team)
-    parts: dict[str, Any] = {"model": plan.model, "optimiser": plan.optimiser}
-    if plan.ema is not None:
-        parts["ema"] = plan.ema.module
-    position = checkpoint.load(run, parts, team, lambda text: display.say(text, "yellow"))
-    done = position.epoch * plan.steps + position.step
+    position = checkpoint.load(run, plan.parts, team, lambda text: display.say(text, "yellow"))
     if team.first:
-        cut(run.metrics, run, lambda line: line.get("epoch", 0) <= position.epoch)
-        cut(run.steps, run, lambda line: line.get("step", 0) <= done)
+        cut_back(run, position, plan.steps)
     display.say(f"resuming {run.folder} at epoch {position.epoch + 1}, step {position.step + 1}")
     return _finish(plan, run, position, display, record)
+
+
+def _as_it_ran(recipe: Recipe, environment: Mapping[str, str]) -> Recipe:
+    """With the precisions that were chosen when the run began."""
+    train = replace(recipe.train, precision=environment["precision"])  # type: ignore[arg-type]
+    distill = replace(recipe.distill, precision=environment.get("teacher_precision", "auto"))  # type: ignore[arg-type]
+    return replace(recipe, train=train, distill=distill)
 
 
 def _display(run: Run, team: Team, quiet: bool) -> Display:
@@ -183,26 +188,29 @@ def _finish(plan: Plan, run: Run, position: Position, display: Display, record: 
         say=display.say,
     )
     loop = Loop(plan, run, position, display, journal)
+    retries: list[dict[str, Any]] = list(record.get("retries", []))
 
     def note(state: str, by: str | None = None) -> None:
-        best = {"epoch": position.best_epoch, "top1": position.best_top1, "weights": position.best_weights}
+        at = loop.position
+        best = {"epoch": at.best_epoch, "top1": at.best_top1, "weights": at.best_weights}
         write_json(
             run.state,
             {
                 **record,
                 "state": state,
                 "signal": by,
-                "epochs_done": position.epoch,
+                "epochs_done": at.epoch,
                 "epochs": plan.recipe.train.epochs,
-                "best": best if position.best_epoch else None,
-                "seconds": position.seconds,
+                "best": best if at.best_epoch else None,
+                "seconds": at.seconds,
+                "retries": retries,
             },
         )
 
     try:
         if team.first:
             note("running")
-        finished = loop.fit()
+        finished = fitted(loop, retries)
     except BaseException as error:
         with suppress(RunError):  # where no file can be written, what ended the run is the thing to say
             if team.first:
@@ -219,10 +227,9 @@ def _finish(plan: Plan, run: Run, position: Position, display: Display, record: 
     team.by_first(lambda: note("finished" if finished else "stopped", None if finished else name))
     if loop.listed:
         display.say(f"{counted(len(loop.listed), 'image')} could not be decoded; {run.unreadable} lists them", "yellow")
+    at = loop.position
     if finished:
-        display.say(
-            f"best validation top-1 {position.best_top1:.2%} at epoch {position.best_epoch} ({position.best_weights} weights)"
-        )
+        display.say(f"best validation top-1 {at.best_top1:.2%} at epoch {at.best_epoch} ({at.best_weights} weights)")
     else:
         display.say(f"{name}: saved after step {loop.done}; go on with\n  {program()} train --resume {run.folder}", "bold")
     return run
@@ -246,6 +253,11 @@ def _summarise(display: Display, plan: Plan, run: Run) -> None:
     size = "×".join(map(str, model.img_size))
     count = sum(p.numel() for p in model.parameters())
     display.say(f"model    {model.name} at {size}, {count / 1e6:.2f} M parameters, {plan.precision} on {plan.device.type}")
+    if plan.distiller is not None:
+        teacher = plan.distiller.teacher
+        seen = "×".join(map(str, teacher.preprocessing.img_size))
+        count = sum(p.numel() for p in teacher.net.parameters())
+        display.say(f"teacher  {teacher.opened.title} at {seen}, {count / 1e6:.2f} M parameters, {teacher.precision}")
     if plan.team.size > 1:
         display.say(
             f"team     {plan.team.size} processes, {plan.parallel}, {plan.recipe.train.batch // plan.team.size} images each"

@@ -27,6 +27,8 @@ class Verdict:
     top1: float
     top5: float
     unreadable: int
+    teacher: dict[str, float]
+    """With one: val_agreement, the share of the images it decides alike, and val_teacher_top1, its own accuracy."""
 
     @property
     def rank(self) -> tuple[float, float]:
@@ -42,6 +44,8 @@ def validate(plan: Plan, model: nn.Module, *, note: Callable[[Batch], None], sto
         nonlocal unreadable
         note(batch)
         unreadable += len(batch.unreadable)
+        if plan.distiller is not None:
+            plan.distiller.see(batch)
         if stop():
             raise Stopped
 
@@ -54,8 +58,10 @@ def validate(plan: Plan, model: nn.Module, *, note: Callable[[Batch], None], sto
             after=look,
         )
     mine = metrics.sums(out.logits, out.labels) if out is not None else (0, 0.0, 0, 0)
-    images, loss, first, five, bad, stopped = plan.team.sum([*mine, unreadable, out is None])
+    judged = (0, 0) if out is None or plan.distiller is None else plan.distiller.judge(out.logits, out.labels, out.indices)
+    images, loss, first, five, alike, right, bad, stopped = plan.team.sum([*mine, *judged, unreadable, out is None])
     if stopped:
         raise Stopped
     count = max(images, 1)
-    return Verdict(int(images), loss / count, first / count, five / count, int(bad))
+    teacher = {"val_agreement": alike / count, "val_teacher_top1": right / count} if plan.distiller is not None else {}
+    return Verdict(int(images), loss / count, first / count, five / count, int(bad), teacher)
