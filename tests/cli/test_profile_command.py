@@ -94,7 +94,7 @@ def test_ctrl_c_prints_what_there_is_so_far(monkeypatch: pytest.MonkeyPatch, cap
     def interrupted(*words: Any) -> None:
         turn(*words)
         if next(turns) == 3:
-            signal.raise_signal(signal.SIGINT)
+            signal.default_int_handler(signal.SIGINT, None)  # a shell in the background has SIGINT ignored
 
     monkeypatch.setattr(profiling, "_turn", interrupted)
     words = ["profile", "resmlp_xs", "mixer_xs", "--rounds", "5", "--seconds", "0", "--batch", "2", "--json"]
