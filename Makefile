@@ -1,5 +1,5 @@
 # make demo, make test, make check: each does all the set-up itself.
-.PHONY: demo test test-fast check lock clean
+.PHONY: demo test test-fast check table1 lock clean
 
 demo:
 	@scripts/setup.sh run
@@ -16,15 +16,20 @@ test-fast:
 
 check:
 	@scripts/setup.sh dev
-	.venv/bin/ruff format --check src tests scripts
-	.venv/bin/ruff check src tests scripts
+	.venv/bin/ruff format --check src tests scripts benchmarks
+	.venv/bin/ruff check src tests scripts benchmarks
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+
+# the ResMLP article's Table 1 on this machine, a quarter of an hour on 2 cores: docs/table1.md; MACHINE="an x86 laptop"
+table1:
+	@scripts/setup.sh run
+	@.venv/bin/python benchmarks/table1.py --page docs/table1.md $(if $(MACHINE),--machine "$(MACHINE)") $(ARGS)
 
 # new pinned versions; needs uv
 lock:
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade pyproject.toml -o locks/run.txt
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --all-extras -c locks/run.txt pyproject.toml -o locks/dev.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --extra test --extra check -c locks/run.txt pyproject.toml -o locks/dev.txt
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,6 +1,6 @@
 """How much accuracy a model keeps at another size, by each rule, without further training.
 
-    python benchmarks/resize.py RUN... --data FOLDER [--sizes 40 48 24x48] [--out resize.json]
+    python benchmarks/resize.py RUN... --data FOLDER [--sizes 40 48 24x48] [--limit 2500] [--out resize.json]
 
 Rules: "back" resizes the picture to the size that the model was trained for; the others resize the model. Beside
 allmlp's kernels stand naive ones: the nearest token, weights interpolated without keeping their sums, and the matrix
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 
 import allmlp
 from allmlp import metrics
+from allmlp.data.images import Images
 from allmlp.data.loader import Batch, plain_batches
 from allmlp.data.sources import open_labelled
 from allmlp.engine.device import best_device, prepared
@@ -66,6 +68,7 @@ def without_sums(model: ImageModel, size: tuple[int, int]) -> ImageModel:
 
 
 RULES: dict[str, Callable[[ImageModel, tuple[int, int]], ImageModel]] = {
+    "copy": with_kernel("copy"),
     "area": with_kernel("area"),
     "bilinear": with_kernel("bilinear"),
     "bicubic": with_kernel("bicubic"),
@@ -75,14 +78,12 @@ RULES: dict[str, Callable[[ImageModel, tuple[int, int]], ImageModel]] = {
 }
 
 
-def accuracy(model: ImageModel, data: Path, *, seen: tuple[int, int] | None = None) -> float:
-    """Top-1 on a folder; seen: the size to which pictures are resized before they are resized to the model's."""
-    assert model.classes is not None
-    images, _ = open_labelled(data, model.classes)
+def accuracy(model: ImageModel, images: Images, *, seen: tuple[int, int] | None = None) -> float:
+    """Top-1; seen: the size to which pictures are resized before they are resized to the model's."""
     device = best_device()
     prepared(model, device)
     spec = replace(model.preprocessing, img_size=seen or model.img_size)
-    batches = plain_batches(images, spec, in_chans=model.in_chans, batch=250)
+    batches = plain_batches(images, spec, in_chans=model.in_chans, batch=250, workers=0)
     out = gather(model, _back(batches, model.img_size) if seen else batches, device=device)
     return metrics.top_k(out.logits, out.labels, 1)
 
@@ -93,12 +94,20 @@ def _back(batches: Iterable[Batch], size: tuple[int, int]) -> Iterator[Batch]:
         yield replace(batch, images=small)
 
 
-def measure(run: Path, data: Path, sizes: list[tuple[int, int]]) -> dict[str, object]:
+def measure(run: Path, data: Path, sizes: list[tuple[int, int]], limit: int) -> dict[str, object]:
     model = allmlp.load(run)
+    assert model.classes is not None
+    images, _ = open_labelled(data, model.classes)
+    images = images.subset(np.random.default_rng(0).permutation(len(images))[:limit])
     model.preprocessing = replace(model.preprocessing, crop_mode="squash", crop_ratio=1.0)
-    found: dict[str, object] = {"model": model.name, "trained": list(model.img_size), "top1": accuracy(model, data)}
+    found: dict[str, object] = {
+        "model": model.name,
+        "trained": list(model.img_size),
+        "images": len(images),
+        "top1": accuracy(model, images),
+    }
     for size in sizes:
-        row = {"back": accuracy(model, data, seen=size)}
+        row = {"back": accuracy(model, images, seen=size)}
         for name, rule in RULES.items():
             try:
                 resized = rule(model, size)
@@ -106,7 +115,7 @@ def measure(run: Path, data: Path, sizes: list[tuple[int, int]]) -> dict[str, ob
                 print(f"{model.name} at {size}: {error.what}")
                 break
             resized.preprocessing = replace(resized.preprocessing, crop_mode="squash", crop_ratio=1.0)
-            row[name] = accuracy(resized, data)
+            row[name] = accuracy(resized, images)
         found["x".join(map(str, size))] = row
     return found
 
@@ -116,11 +125,12 @@ def main() -> None:
     words.add_argument("runs", nargs="+", type=Path)
     words.add_argument("--data", required=True, type=Path, help="folder of class folders")
     words.add_argument("--sizes", nargs="+", default=["40", "48", "24x48"])
+    words.add_argument("--limit", type=int, default=2500, help="at most so many images, drawn at random")
     words.add_argument("--out", type=Path, default=Path("resize.json"))
     given = words.parse_args()
     sizes = [tuple(int(v) for v in (s.split("x") * 2)[:2]) for s in given.sizes]
     resample.KERNELS["nearest"] = nearest
-    results = [measure(run, given.data, sizes) for run in given.runs]  # type: ignore[arg-type]
+    results = [measure(run, given.data, sizes, given.limit) for run in given.runs]  # type: ignore[arg-type]
     given.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     for result in results:
         table = Table("rule", *("×".join(map(str, size)) for size in sizes), box=None)

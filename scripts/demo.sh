@@ -4,10 +4,10 @@
 set -eu
 cd "$(dirname "$0")/.."
 run=${RUN:-runs/demo-$(date +%Y%m%d-%H%M%S)}
-PATH=$PWD/.venv/bin:$PATH
+allmlp=.venv/bin/allmlp
 step() { printf '\n> %s\n' "$*" >&2; "$@"; }
-step allmlp train --recipe demo --out "$run" "$@"
-step allmlp evaluate "$run"
-step allmlp predict "$run" examples
-step allmlp report "$run" >/dev/null
+step $allmlp train --recipe demo --out "$run" "$@"
+step $allmlp evaluate "$run"
+step $allmlp predict "$run" examples
+step $allmlp report "$run" >/dev/null
 printf '\nThe report: %s\n' "$PWD/$run/report.html"

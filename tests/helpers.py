@@ -1,11 +1,22 @@
 """What many tests share that is no fixture."""
 
+import os
+import signal
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor
+
+from allmlp.models import create_model
+from allmlp.run import Run
+from allmlp.training.display import Display
 
 PictureFolder = Callable[..., Path]
 
@@ -22,3 +33,30 @@ def attempt(kind: type[Exception], action: Callable[..., Any], *arguments: Any) 
         return action(*arguments), None
     except kind as error:
         return None, error
+
+
+@lru_cache(maxsize=128)
+def meta_state(name: str, **hyperparameters: Any) -> dict[str, Tensor]:
+    """Names and shapes of a variant's tensors, without numbers."""
+    with torch.device("meta"):
+        return create_model(name, **hyperparameters).state_dict()
+
+
+def same_weights(a: Run, b: Run, which: str = "last") -> bool:
+    one, two = load_file(a.weights(which)), load_file(b.weights(which))
+    return one.keys() == two.keys() and all(torch.equal(one[k], two[k]) for k in one)
+
+
+def interrupt_after(monkeypatch: pytest.MonkeyPatch, steps: int, number: int = signal.SIGTERM) -> None:
+    """Send a real signal to this process when that many steps are done."""
+    plain = Display.step
+    count = 0
+
+    def step(self: Display, **shown: object) -> None:
+        nonlocal count
+        count += 1
+        if count == steps:
+            os.kill(os.getpid(), number)
+        plain(self, **shown)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Display, "step", step)

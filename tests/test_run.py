@@ -21,7 +21,7 @@ def test_a_new_run_makes_its_folders(tmp_path: Path) -> None:
 
 def test_everything_lies_in_the_folder_under_its_name(tmp_path: Path) -> None:
     run = Run(tmp_path)
-    paths = (run.recipe, run.state, run.environment, run.data, run.metrics, run.log, run.checkpoint, run.unreadable)
+    paths = (run.recipe, run.state, run.environment, run.data, run.metrics, run.log, run.checkpoints, run.steps, run.unreadable)
     assert [p.name for p in paths] == [
         "recipe.toml",
         "run.json",
@@ -29,7 +29,8 @@ def test_everything_lies_in_the_folder_under_its_name(tmp_path: Path) -> None:
         "data.json",
         "metrics.jsonl",
         "log.txt",
-        "checkpoint.pt",
+        "checkpoints",
+        "steps.jsonl",
         "unreadable.jsonl",
     ]
     assert {p.parent for p in (*paths, run.report, run.evaluation, run.weights())} == {tmp_path}
@@ -59,6 +60,31 @@ def test_a_folder_that_takes_no_files_is_refused(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(Path, "touch", full)
     with pytest.raises(RunError, match="cannot be written: No space left on device"):
         Run.create(tmp_path / "run")
+
+
+def test_what_cannot_be_written_is_a_run_error_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    closed = Run(tmp_path / "file")  # a file where a folder should be refuses every user, root too
+    writes = {
+        "metrics.jsonl": lambda: closed.append(closed.metrics, {}),
+        "run.json": lambda: write_json(closed.state, {}),
+        "best.safetensors": lambda: closed.write_model("best", {"a": torch.zeros(1)}, {}),
+        "file": closed.check_writable,
+    }
+    for name, write in writes.items():
+        with pytest.raises(RunError, match=f"{name} cannot be written: ") as error:
+            write()
+        assert error.value.mend
+
+
+def test_lines_that_may_not_be_read_are_a_run_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(_path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "a.jsonl").touch()
+    monkeypatch.setattr(Path, "read_bytes", closed)
+    with pytest.raises(RunError, match=r"a\.jsonl cannot be read: Permission denied"):
+        read_lines(tmp_path / "a.jsonl")
 
 
 @pytest.mark.parametrize("make", [lambda p: None, Path.touch, Path.mkdir], ids=["nothing", "a file", "an empty folder"])
@@ -182,6 +208,6 @@ def test_a_description_is_never_there_without_its_weights(tmp_path: Path, monkey
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("allmlp.run.write_tensors", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(RunError, match=r"best\.safetensors cannot be written: No space left"):
         Run(tmp_path).write_model("best", {}, {})
     assert list(tmp_path.iterdir()) == []

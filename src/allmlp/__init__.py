@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from allmlp.evaluation.classification import evaluate
     from allmlp.models import create_model, list_models
     from allmlp.prediction.pictures import predict
+    from allmlp.profiling.main import profile
     from allmlp.recipe import Recipe, load_recipe
     from allmlp.reporting.page import write_report as report
     from allmlp.surgery.fold import fold
@@ -40,6 +41,7 @@ _HOMES = {
     "load_recipe": "allmlp.recipe:load_recipe",
     "load_weights": "allmlp.weights.load:load_weights",
     "predict": "allmlp.prediction.pictures:predict",
+    "profile": "allmlp.profiling.main:profile",
     "report": "allmlp.reporting.page:write_report",
     "resize": "allmlp.surgery.resize:resize",
     "resume": "allmlp.training.main:resume",
@@ -57,6 +59,7 @@ __all__ = [
     "load_recipe",
     "load_weights",
     "predict",
+    "profile",
     "report",
     "resize",
     "resume",

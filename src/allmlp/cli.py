@@ -1,5 +1,6 @@
 """Command → function. No logic, and no heavy import before it is known what is asked."""
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -10,10 +11,15 @@ COMMANDS = {
     "evaluate": "accuracy, confusion and calibration of a run",
     "predict": "classes of pictures",
     "pack": "write a data set into shards",
+    "convert": "checkpoints from and into the official releases' and timm's layouts",
     "report": "one self-contained page about a run",
     "models": "architectures: parameters, multiply-adds, published accuracy",
+    "profile": "what models cost: multiply-adds, memory, speed",
     "recipes": "the recipes that come with allmlp",
 }
+
+REFUSED = (errno.EACCES, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG)
+"""What a machine may refuse at any place: no fault of the program's."""
 
 PURPOSE = "all-MLP image classifiers: from a folder of images to a trained model"
 EPILOGUE = """\
@@ -44,7 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given[0] not in COMMANDS:
             raise AllmlpError(f"there is no command {given[0]!r}", mend=one_of(COMMANDS, given[0]))
         command: Callable[[list[str]], int] = import_module(f"allmlp.commands.{given[0]}").main
-        return command(given[1:])
+        status = command(given[1:])
+        sys.stdout.flush()  # here, where a full disk and a closed pipe are answered
+        return status
     except AllmlpError as error:
         print(f"allmlp: {error}", file=sys.stderr)
         return 2
@@ -54,6 +62,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output, such as head, has had enough
         sys.stderr.close()
         return 0
+    except OSError as error:
+        if error.errno not in REFUSED:
+            raise
+        print(f"allmlp: {error}\n  mend: check the path, its permissions, and the room on the disk", file=sys.stderr)
+        return 2
 
 
 def _overview() -> str:

@@ -4,7 +4,7 @@ import os
 import tomllib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -92,6 +92,12 @@ class Augment:
             _within(self, name, least=0)
         _within(self, "min_area", above=0, most=1)
 
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether every image is the same in every epoch."""
+        whole = self.crop == "none" or (self.crop == "pad" and not self.padding)
+        return whole and not (self.flip or self.color_jitter or self.auto or self.erase or self.mixup or self.cutmix)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Optim:
@@ -130,21 +136,78 @@ class Train:
     epochs: int = 50
     """Passes over the training images."""
     batch: int = 128
-    """Images per step."""
+    """Images per step, over all processes."""
     limit: int | None = None
     """At most this many training images, drawn evenly from the classes. None: all."""
+    accumulate: int = 1
+    """In how many parts each step's images pass through the model, one after the other: less memory, the same step."""
+    recompute: bool = False
+    """Keep only the blocks' inputs and compute the rest again for the gradients: less memory, a third more time."""
+    objective: Literal["ce", "bce", "bce_sum"] = "ce"
+    """Cross-entropy, or binary cross-entropy of each class, averaged or summed over the classes."""
+    threshold: float | None = None
+    """Share of a target above which a class counts as wholly there, in [0, 1): 0.2 with "bce" in ResNet strikes back."""
+    head_bias: float = 0.0
+    """Where the biases of a new head begin: -log(classes - 1), say, for "bce" to begin with equal probabilities."""
     smoothing: float = 0.1
     """Label smoothing, in [0, 1)."""
     ema: float = 0.0
     """Decay per step of the running mean of the weights, in [0, 1); 0 for none."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """"auto": bf16 where this processor multiplies it at least 1.5 times as fast and the model is wide."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """"auto": bf16 where this processor multiplies it at least 1.5 times as fast and the model is wide. "fp16" scales
+    the loss, and is for GPUs."""
+    retry: int = 0
+    """How often a run whose loss leaves all bounds goes back to its last checkpoint, each time at half the rate."""
+    parallel: Literal["auto", "ddp", "fsdp"] = "auto"
+    """With several processes: whole copies (DDP), or shards of weights and optimiser (FSDP2). "auto": shards from 100 M
+    parameters on."""
+    save_seconds: float = 300.0
+    """Seconds between checkpoints inside an epoch; each epoch ends with one."""
+    save_steps: int | None = None
+    """Steps between checkpoints, besides those. None: by time alone."""
+    keep: int = 2
+    """Checkpoints that are kept: should the last be damaged, training goes on from the one before."""
+    log_every: int = 50
+    """Steps between the lines of steps.jsonl and the points of trackers."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch", "limit"):
+        for name in ("epochs", "batch", "accumulate", "limit", "save_steps", "keep", "log_every"):
             _within(self, name, least=1)
-        for name in ("smoothing", "ema"):
+        for name in ("retry", "save_seconds"):
+            _within(self, name, least=0)
+        for name in ("smoothing", "threshold", "ema"):
             _within(self, name, least=0, below=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distill:
+    """A teacher, whose answers to the same changed images the model learns along with the labels."""
+
+    teacher: str | None = None
+    """A run folder or its .safetensors, a released checkpoint's name, a name of timm's, or one of cifar_resnet20 to 110.
+    None: labels alone."""
+    teacher_weights: str | None = None
+    """The file with the weights of an architecture that `teacher` names. None: those timm knows where to fetch."""
+    mode: Literal["hard", "soft"] = "hard"
+    """"hard": the teacher's decision as a second label (ResMLP, DeiT); "soft": its probabilities (Hinton et al.)."""
+    share: float = 0.5
+    """The teacher's share of the loss, in (0, 1]; the labels have the rest."""
+    temperature: float = 3.0
+    """Of "soft": by what both sides' logits are divided."""
+    img_size: tuple[int, int] | None = None
+    """Height and width of what the teacher sees, in pixels. None: as it was trained."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """In which the teacher computes; "auto" times what is faster here."""
+    cache: bool = False
+    """Ask the teacher once for each image and keep its answers in a file; for images that are never changed."""
+    cache_folder: str | None = None
+    """Where that file lies, for several runs to share. None: in the run folder."""
+
+    def __post_init__(self) -> None:
+        _within(self, "share", above=0, most=1)
+        _within(self, "temperature", above=0)
+        if self.teacher_weights is not None and self.teacher is None:
+            raise RecipeError("distill.teacher_weights has no teacher", mend="name its architecture as distill.teacher")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,9 +227,19 @@ class Recipe:
     augment: Augment = field(default_factory=Augment)
     optim: Optim = field(default_factory=Optim)
     train: Train = field(default_factory=Train)
+    distill: Distill = field(default_factory=Distill)
 
     def __post_init__(self) -> None:
         _within(self, "seed", least=0, most=2**63 - 1)
+        if self.distill.cache and not self.augment.changes_nothing:
+            raise RecipeError(
+                "distill.cache needs images that never change",
+                mend='leave it away, or use augment.crop = "none" and flip = 0 and no other change',
+            )
+
+    def flat(self) -> dict[str, Any]:
+        """Every value by its dotted name, lists where TOML has lists."""
+        return dict(_flat("", asdict(self)))
 
     def to_toml(self) -> str:
         """The text `load_recipe` reads; fields that are None are left out."""
@@ -204,11 +277,14 @@ def load_recipe(source: str | os.PathLike[str]) -> Recipe:
     if not path.is_file():
         path = known.get(str(source).removesuffix(".toml"), path)
     if not path.is_file():
-        raise RecipeError(f"{source} is neither a file nor a recipe of allmlp's", mend=one_of(known, str(source)))
+        mend = one_of(known, str(source)) if path.name == str(source) else "check the path"
+        raise RecipeError(f"{source} is neither a file nor a recipe of allmlp's", mend=mend)
     if path.stat().st_size > MOST_BYTES:
         raise RecipeError(f"{path} is larger than {MOST_BYTES:,} bytes", mend="give a recipe in TOML, a page of text")
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(f"{path} cannot be read: {error.strerror}", mend="make it readable") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RecipeError(f"{path} is not TOML: {error}", mend="see the recipes that come with allmlp for the form") from None
     try:
@@ -229,9 +305,18 @@ def _build(kind: type, table: Mapping[str, Any], where: str) -> Any:
     values = {}
     for key, value in table.items():
         if key not in known:
-            raise RecipeError(f"{where}{key} is not a field", mend=one_of([where + k for k in known], where + key))
+            elsewhere = [name for name in _dotted(Recipe) if name.endswith(f".{key.casefold()}")]
+            near = f"did you mean {' or '.join(elsewhere)}?" if elsewhere else one_of([where + k for k in known], where + key)
+            raise RecipeError(f"{where}{key} is not a field", mend=near)
         values[key] = _typed(hints[key], value, where + key)
     return kind(**values)
+
+
+def _dotted(kind: type, where: str = "") -> list[str]:
+    """Every field's name as the command line writes it, groups included."""
+    hints = typing.get_type_hints(kind)
+    names = [where + f.name for f in fields(kind)]
+    return names + [n for f in fields(kind) if is_dataclass(hints[f.name]) for n in _dotted(hints[f.name], f"{where}{f.name}.")]
 
 
 def _typed(hint: Any, value: Any, where: str) -> Any:
@@ -257,14 +342,22 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
         return dict(value)
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
-    if hint in (int, str) and type(value) is hint:
+    if hint in (bool, int, str) and type(value) is hint:
         return value
     raise RecipeError(f"{where} is {value!r}", mend=f"give {_name(hint)}")
 
 
 def _name(hint: Any) -> str:
-    names = {int: "a whole number", float: "a number", str: "text in quotes"}
+    names = {bool: "true or false", int: "a whole number", float: "a number", str: "text in quotes"}
     return names.get(hint, str(hint).replace("tuple[float, ...]", "a list of numbers").replace("tuple", "a list of "))
+
+
+def _flat(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _flat(f"{prefix}.{key}" if prefix else key, inner)
+    else:
+        yield prefix, list(value) if isinstance(value, tuple) else value
 
 
 def _without_none(value: Any) -> Any:

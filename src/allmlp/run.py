@@ -5,11 +5,14 @@ run.json             command, data, seed, state ("running", "stopped", "finished
 environment.json     versions, processor, threads, precision
 data.json            classes, counts, split, files that were left out and why
 metrics.jsonl        one line per epoch
+steps.jsonl          one line per --train.log-every steps; events.out.tfevents.*: the same for TensorBoard
 log.txt              what was said on the screen
 best.safetensors     weights with the best validation accuracy, and best.json beside them:
 best.json            architecture, hyper-parameters, classes, preprocessing
 last.safetensors     the same after the last epoch, with last.json
-checkpoint.pt        all that `--resume` needs
+checkpoints/         EPOCH-STEP: all that `--resume` needs, the last --train.keep of them
+diverged.safetensors images, labels and indices of the step whose loss left all bounds, if one did
+teacher-….safetensors what the teacher answered about the training images, where the recipe keeps that
 unreadable.jsonl     images that could not be decoded, with the reason
 evaluation/          SPLIT.json and pictures of the most confident mistakes
 report.html          the page for people
@@ -24,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from allmlp.errors import RunError
-from allmlp.files import whole_file
+from allmlp.files import whole_file, writing
 from allmlp.weights.files import write_tensors
 
 FORMAT = 1
@@ -43,8 +46,10 @@ class Run:
     data = property(lambda self: self.folder / "data.json")
     metrics = property(lambda self: self.folder / "metrics.jsonl")
     log = property(lambda self: self.folder / "log.txt")
-    checkpoint = property(lambda self: self.folder / "checkpoint.pt")
+    steps = property(lambda self: self.folder / "steps.jsonl")
+    checkpoints = property(lambda self: self.folder / "checkpoints")
     unreadable = property(lambda self: self.folder / "unreadable.jsonl")
+    diverged = property(lambda self: self.folder / "diverged.safetensors")
     evaluation = property(lambda self: self.folder / "evaluation")
     report = property(lambda self: self.folder / "report.html")
 
@@ -61,35 +66,53 @@ class Run:
         return cls(path)
 
     @classmethod
-    def create(cls, folder: str | os.PathLike[str]) -> "Run":
-        """A new run folder. Raises RunError when something is there already or it cannot be written."""
+    def create(cls, folder: str | os.PathLike[str], *, over: bool = False) -> "Run":
+        """A new run folder. Raises RunError when something is there already or it cannot be written.
+
+        over: a run may be there that came to nothing; its lines go.
+        """
         path = Path(folder)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            if any(path.iterdir()):
+            if over and (path / "recipe.toml").is_file():
+                for lines in path.glob("*.jsonl"):
+                    lines.unlink()
+            elif any(path.iterdir()):
                 raise RunError(
                     f"{folder} is not empty", mend=f"choose another --out, or continue it: allmlp train --resume {folder}"
                 )
-            probe = path / ".write-test"
-            probe.touch()
-            probe.unlink()
         except OSError as error:
             raise RunError(f"{folder} cannot be written: {error.strerror}", mend="choose another --out") from None
-        return cls(path)
+        run = cls(path)
+        run.check_writable()
+        return run
+
+    def check_writable(self) -> None:
+        """Raises RunError when no file can be made in the folder: better before the work than after it."""
+        probe = self.folder / ".write-test"
+        with writing(self.folder):
+            probe.touch()
+            probe.unlink()
 
     def append(self, file: Path, record: Mapping[str, Any]) -> None:
         """Add one JSON line, apart from a line before it that a crash cut short."""
         line = json.dumps(record, ensure_ascii=False, allow_nan=True) + "\n"
-        with file.open("ab+") as lines:
+        with writing(file), file.open("ab+") as lines:
             if lines.tell():
                 lines.seek(-1, os.SEEK_END)
                 line = line if lines.read(1) == b"\n" else "\n" + line
             lines.write(line.encode())
 
     def write_model(self, which: str, tensors: Mapping[str, Any], description: Mapping[str, Any]) -> None:
-        """Weights and the JSON that says what they are; the JSON comes last."""
-        write_tensors(self.weights(which), tensors, {"format": "pt"})
-        write_json(self.weights(which).with_suffix(".json"), {"format": FORMAT, **description})
+        """As the function of this name does, under the run's names."""
+        write_model(self.weights(which), tensors, description)
+
+
+def write_model(path: Path, tensors: Mapping[str, Any], description: Mapping[str, Any]) -> None:
+    """Weights (safetensors) and the JSON beside them that says what they are; the JSON comes last."""
+    with writing(path):
+        write_tensors(path, tensors, {"format": "pt"})
+    write_json(path.with_suffix(".json"), {"format": FORMAT, **description})
 
 
 def read_json(path: Path) -> Any:
@@ -109,7 +132,11 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     records = []
-    for line in path.read_bytes().split(b"\n"):
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}", mend="make it readable, or restore it") from None
+    for line in content.split(b"\n"):
         try:
             text, _ = codecs.utf_8_decode(line)  # as far as it goes: a letter cut at the end is no error
         except UnicodeDecodeError as error:
@@ -123,5 +150,5 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 def write_json(path: Path, value: Any) -> None:
     """Indented, whole or not at all."""
-    with whole_file(path) as temporary:
+    with writing(path), whole_file(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -24,6 +24,14 @@ def register() -> None:
             register_model(_entrypoint(name))
 
 
+def names_of_timm() -> list[str]:
+    """The names in timm's registry that are timm's own, sorted."""
+    from timm.models import list_models as registered
+    from timm.models import model_entrypoint
+
+    return sorted(name for name in registered() if model_entrypoint(name).__module__ != __name__)
+
+
 def _entrypoint(name: str) -> Callable[..., nn.Module]:
     def build(pretrained: bool = False, **values: Any) -> nn.Module:
         if pretrained:

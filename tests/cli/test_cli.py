@@ -94,6 +94,9 @@ def test_predict_table_json_and_csv_agree(run: Path, pictures: Path, capsys: pyt
     assert main(["predict", str(run), folder]) == 0
     out = capsys.readouterr().out
     assert all(row["path"] in out for row in rows)
+    first, *lines = out.splitlines()
+    starts = {line.index("unreadable: the file is empty") for line in lines if "unreadable" in line}
+    assert starts == {first.index("then")}  # a long reason makes no other column wide
 
 
 def test_predict_with_nothing_readable_fails(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -101,6 +104,35 @@ def test_predict_with_nothing_readable_fails(run: Path, tmp_path: Path, capsys: 
     broken.write_bytes(b"")
     assert main(["predict", str(run), str(broken)]) == 1
     assert "the file is empty" in capsys.readouterr().out
+
+
+def test_a_run_goes_to_the_release_and_back_bit_for_bit(run: Path, tmp_path: Path) -> None:
+    there, back = str(tmp_path / "there.pth"), tmp_path / "back.safetensors"
+    assert main(["convert", str(run), "--to", "official", "--out", there]) == 0
+    assert main(["convert", there, "--to", "allmlp", "--out", str(back), "--model", "resmlp_xs"]) == 2  # dim is not its
+    assert main(["convert", there, "--to", "allmlp", "--out", str(back), "--classes", str(_names(run, tmp_path))]) == 0
+    assert back.read_bytes() == (run / "best.safetensors").read_bytes()
+    ours, theirs = read_json(run / "best.json"), read_json(back.with_suffix(".json"))
+    assert (theirs["classes"], theirs["family"]) == (ours["classes"], "resmlp")
+
+
+def _names(run: Path, folder: Path) -> Path:
+    path = folder / "names.txt"
+    path.write_text("\n".join(read_json(run / "best.json")["classes"]), encoding="utf-8")
+    return path
+
+
+def test_released_checkpoints_are_listed_with_their_variants(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "smlpnet_s", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["released"] == ["smlpnet_s.spach_in1k"]
+    assert main(["models", "smlpnet_s"]) == 0
+    assert " .spach_in1k " in capsys.readouterr().out
+    assert main(["models", "--released", "resmlp_s12*", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in rows] == ["resmlp_s12.fb_dino", "resmlp_s12.fb_dist_in1k", "resmlp_s12.fb_in1k"]
+    assert rows[1]["published_top1"] == 77.8
+    assert main(["models", "--released", "vip_s7"]) == 0
+    assert "(by hand)" in capsys.readouterr().out
 
 
 def test_report_prints_where_it_is(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -162,7 +194,14 @@ MISTAKES = [
     (["train", "--hyper.dim"], "has no value"),
     (["train", "--resume", "/no/run", "--seed", "4"], "--seed would change it"),
     (["train", "--resume", "/no/run"], "is not a run folder"),
-    (["evaluate", "/no/run"], "is not a run folder"),
+    (["evaluate", "/no/run"], "neither a run folder nor"),
+    (["evaluate", "EMPTY"], "is not a run folder"),
+    (["convert", "/no/run", "--to", "timm", "--out", "x.pth"], "neither a run folder nor"),
+    (["convert", "RUN", "--to", "timm", "--out", "x.pth", "--model", "mixer"], "says itself what model it is"),
+    (["convert", "RUN", "--to", "official", "--out", "x.npz"], "deit is not written as x.npz"),
+    (["convert", "RUN", "--to", "allmlp", "--out", "x.safetensors", "--classes", "/no/file"], "cannot be read"),
+    (["predict", "resmlp_s12.fb_in2k", "x.png"], "did you mean resmlp_s12.fb_in1k"),
+    (["models", "--released", "zzz"], "no released checkpoint matches"),
     (["predict", "/no/run", "x.png"], "neither a run folder nor"),
     (["predict", "RUN", "/no/picture.png"], "does not exist"),
     (["predict", "RUN", "."], "there is no picture"),
@@ -170,8 +209,12 @@ MISTAKES = [
     (["predict", "RUN", "x", "--weights", "worst"], "best"),
     (["evaluate", "RUN", "EMPTY"], "no class folders"),
     (["evaluate", "RUN", "fashion-mnist-2"], "is neither a folder"),
+    (["evaluate", "RUN", "--batch", "0"], "batches of 0 images"),
+    (["predict", "RUN", "PICTURES", "--batch", "0"], "--top and --batch start at 1"),
+    (["predict", "RUN", "/no/picture.png", "--csv"], "does not exist"),
     (["report", "EMPTY"], "is not a run folder"),
     (["models", "zzz"], "no model matches"),
+    (["train", 300 * "x"], "File name too long"),
     (["recipes", "zzz"], "no recipe is named"),
     (["train", "EMPTY"], "no class folders"),
     (["train", "PICTURES/red things"], "no class folders"),
@@ -211,6 +254,23 @@ def test_ill_formed_words_are_explained_with_status_2(words: list[str], capsys: 
         main(words)
     assert left.value.code == 2
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a file that is always full")
+def test_output_to_a_full_disk_is_one_clear_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        words = [sys.executable, "-m", "allmlp", "recipes"]
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("allmlp: [Errno 28] No space left on device\n  mend: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_has_had_enough_is_no_error() -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m allmlp recipes | true", shell=True, stderr=subprocess.PIPE, text=True, check=False
+    )
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -255,4 +315,4 @@ def test_signal_saves_and_says_how_to_go_on(number: int, status: int, pictures: 
     assert "Traceback" not in said
     state = read_json(out / "run.json")
     assert state["state"] == "stopped"
-    assert (out / "checkpoint.pt").is_file()
+    assert any((out / "checkpoints").iterdir())

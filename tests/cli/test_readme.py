@@ -14,6 +14,7 @@ from allmlp.cli import main
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, re.S) for line in block.splitlines() if line.strip()]
+BRIEF = ["--rounds", "1", "--seconds", "0", "--batch", "1"]
 SHORT = ["--train.epochs", "1", "--train.limit", "40", "--data.workers", "0"]
 
 
@@ -22,7 +23,7 @@ def words_of(line: str) -> list[str]:
 
 
 def test_every_command_of_the_readme_runs_in_its_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`make` commands are for .ci/run, which is compared below; training is cut to one short epoch."""
+    """`make` commands are for .ci/run, which is compared below; training is cut to one short epoch, measuring to one round."""
     monkeypatch.chdir(tmp_path)
     generator = np.random.default_rng(0)
     for name in ("cat", "dog"):
@@ -37,6 +38,8 @@ def test_every_command_of_the_readme_runs_in_its_order(tmp_path: Path, monkeypat
     for command in ours:
         if command[1] == "train" and "--help" not in command:
             command += SHORT
+        if command[1] == "profile":
+            command += BRIEF
         assert main(command[1:]) == 0, command
 
 

@@ -1,5 +1,6 @@
 """Folders of class folders, in every layout and with every mistake that people make."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -241,3 +242,19 @@ def test_data_that_is_not_there_is_refused_with_a_mend(spec: str, mend: str) -> 
     with pytest.raises(DataError, match="neither a folder nor a data set") as error:
         open_source(spec, val_share=0.1, seed=0)
     assert mend in error.value.mend
+
+
+def test_a_folder_that_cannot_be_listed_is_refused_and_not_taken_for_empty(
+    picture_folder: PictureFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = picture_folder({"cat": 3, "dog": 3})
+    plain = os.scandir
+
+    def closed(path: Any) -> Any:
+        if str(path).endswith("dog"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return plain(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    with pytest.raises(DataError, match="dog cannot be listed: Permission denied"):
+        opened(root)

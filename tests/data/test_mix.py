@@ -82,3 +82,12 @@ def test_without_mixing_nothing_random_happens() -> None:
     images, target = Mix(Augment(), classes=4, smoothing=0.1)(flat_images(), LABELS, mixing=True)
     assert torch.equal(images, flat_images())
     assert torch.equal(target, smoothed(LABELS, 4, 0.1))
+
+
+def test_mixing_leaves_the_images_it_was_given_alone() -> None:
+    """So that it shows whether a batch was mixed: such a batch has no accuracy."""
+    images = torch.rand(4, 3, 8, 8)
+    before = images.clone()
+    mixed, _ = Mix(Augment(mixup=1.0), classes=2, smoothing=0.0)(images, torch.tensor([0, 1, 0, 1]), mixing=True)
+    assert torch.equal(images, before)
+    assert mixed is not images

@@ -160,7 +160,7 @@ def test_samples_without_picture_or_label_are_left_aside(tmp_path: Path) -> None
 
 def test_shards_without_a_part_for_training_are_judged_and_not_trained_on(tmp_path: Path) -> None:
     shard(tmp_path / "set" / "val-0.tar", samples(range(6)))
-    with pytest.raises(DataError, match="has no shards for training"):
+    with pytest.raises(DataError, match="has no images for training"):
         opened(tmp_path / "set")
     assert numbers(open_labelled(tmp_path / "set", ("0", "1"))[0]) == list(range(6))
 

@@ -135,7 +135,7 @@ def test_the_class_token_is_pooled_and_does_not_decay() -> None:
 @pytest.mark.parametrize(
     ("values", "what", "mend"),
     [
-        (dict(heads=3), "heads=3 do not divide dim=16", "use 2"),
+        (dict(heads=3), "heads=3 does not divide dim=16", "use heads=2"),
         (dict(patch_size=6), "patch_size=6 is not a multiple of 4", "use 4 or 8"),
         (dict(patch_size=2), "patch_size=2 is not a multiple of 4", "use 4"),
     ],

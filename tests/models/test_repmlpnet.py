@@ -118,7 +118,7 @@ def test_matrices_start_as_torchs_linear_maps_do() -> None:
         (dict(img_size=18), "not a multiple of the last stage's patch of 4 pixels, so the fully connected kernels", "16 or 20"),
         (dict(img_size=(16, 6)), "the fully connected kernels of a stage would not fit its grid", "4 or 8"),
         (dict(dim=3), "dim=3", "≥ 4"),
-        (dict(sharesets=(2, 5)), "sharesets[1]=5 does not divide the 16 channels of stage 2", "divisor of 16"),
+        (dict(sharesets=(2, 5)), "sharesets[1]=5 does not divide the 16 channels of stage 2", "use sharesets[1]=4"),
         (dict(sharesets=(2,)), "sharesets=(2,) does not fit 2 stages", "2 values"),
         (dict(kernels=(1, 2)), "kernels=(1, 2) are not different odd numbers", "kernels=(1, 3)"),
         (dict(kernels=(3, 3)), "kernels=(3, 3) are not different odd numbers", "kernels=(1, 3)"),

@@ -140,7 +140,7 @@ def test_the_three_mixes_have_no_bias_and_linear_maps_start_with_a_truncated_nor
 @pytest.mark.parametrize(
     ("values", "what", "mend"),
     [
-        (dict(segments=(4, 3, 2)), "segments[1]=3 do not divide dims[1]=16", "use 2"),
+        (dict(segments=(4, 3, 2)), "segments[1]=3 does not divide dims[1]=16", "use segments[1]=2"),
         (dict(dims=(8, 16)), "dims=(8, 16) does not fit 3 stages", "3 values"),
         (dict(expansions=3), "expansions=3 is not a list of numbers", "3 numbers"),
         (dict(expansions=(3, 0, 3)), "expansions[1]=0.0 leaves no hidden channel of 16", "at least 0.0625"),

@@ -54,6 +54,22 @@ def test_a_series_without_values_is_left_out_of_the_legend() -> None:
     assert {"validation", "validation, EMA", "best: 2"} <= set(texts(DRAWINGS["accuracy"]()))
 
 
+@pytest.mark.parametrize("best", [1, 3, 17, 19, 20])
+@pytest.mark.parametrize(
+    "shape", [lambda t: t, lambda t: 1 - t, lambda t: 0.5 + 0 * t, lambda t: np.sqrt(t)], ids=["up", "down", "level", "bent"]
+)
+def test_the_name_of_the_best_epoch_lies_on_no_curve(shape: Callable[[np.ndarray], np.ndarray], best: int) -> None:
+    figure = figures.learning_rate(range(1, 21), shape(np.linspace(0, 1, 20)).tolist(), best=best)
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    (name,) = (text for text in axes.texts if text.get_text().startswith("best"))
+    box = name.get_window_extent()
+    curve = axes.transData.transform(axes.lines[0].get_xydata())
+    along = np.linspace(box.x0, box.x1, 50)
+    heights = np.interp(along, curve[:, 0], curve[:, 1])
+    assert ((heights < box.y0) | (heights > box.y1)).all()
+
+
 def test_one_epoch_is_a_dot_above_its_whole_number() -> None:
     axes = DRAWINGS["rate"]().axes[0]
     assert [np.asarray(line.get_xydata()).tolist() for line in axes.get_lines() if line.get_marker() == "o"] == [[[1.0, 0.001]]]

@@ -39,7 +39,8 @@ def test_large_numbers_are_said_with_three_digits(number: float, said: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"), [(0.84, "0.8 s"), (41, "41 s"), (101.2, "1 min 41 s"), (119.7, "2 min 00 s"), (7500, "2 h 05 min")]
+    ("seconds", "said"),
+    [(0.84, "0.8 s"), (41, "41 s"), (101.2, "1 min 41 s"), (119.7, "2 min 00 s"), (1509, "25 min"), (7500, "2 h 05 min")],
 )
 def test_times_are_said_in_the_unit_that_fits(seconds: float, said: str) -> None:
     assert duration(seconds) == said

@@ -171,7 +171,7 @@ def test_a_deployed_release_is_read() -> None:
             tensor = tensor[..., None, None]
         theirs[f"head_{name}" if name.startswith("norm.") else name] = tensor
     twin = deployed.twin().eval()
-    assert load_weights(twin, theirs) == "repmlp"
+    assert load_weights(twin, theirs) == "repmlp, deployed"
     x = images(deployed).float()
     assert torch.equal(twin(x), deployed(x))
     with pytest.raises(WeightsError, match=r"unexpected.*fc3\.bias|missing"):

@@ -10,7 +10,7 @@ import allmlp
 from allmlp.errors import ModelError
 from allmlp.models.base import ImageModel
 from allmlp.surgery.fold import fold
-from allmlp.surgery.resample import KERNELS, Resample, overlap
+from allmlp.surgery.resample import KERNELS, Resample, copied, overlap
 from allmlp.surgery.resize import resize
 from contract import SMALL, awake, build, images
 
@@ -71,8 +71,9 @@ def test_a_constant_image_keeps_its_features(name: str, rows: int, columns: int)
     height, width = model.img_size
     color = torch.randn(2, model.in_chans, 1, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     small, large = (color.expand(-1, -1, h, w) for h, w in ((height, width), (rows * height, columns * width)))
-    resized = resize(model, (rows * height, columns * width))
-    torch.testing.assert_close(features(resized, large), features(model, small), rtol=1e-12, atol=1e-12)
+    for kernel in ("copy", "area"):
+        resized = resize(model, (rows * height, columns * width), kernel=kernel)
+        torch.testing.assert_close(features(resized, large), features(model, small), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ONE_GRID)
@@ -85,7 +86,7 @@ def test_an_image_of_repeated_patches_keeps_its_features(name: str, rows: int, c
     cells = image.unfold(2, patch, patch).unfold(3, patch, patch)  # b c y x h w
     cells = cells.repeat_interleave(rows, 2).repeat_interleave(columns, 3)
     large = cells.transpose(3, 4).flatten(2, 3).flatten(3)
-    resized = resize(model, (large.shape[2], large.shape[3]))
+    resized = resize(model, (large.shape[2], large.shape[3]), kernel="area")
     torch.testing.assert_close(features(resized, large), features(model, image), rtol=1e-12, atol=1e-12)
 
 
@@ -98,6 +99,20 @@ def test_block_diagonal_mixer_is_the_mean_of_its_tiles(rows: int, columns: int) 
     tiles = [image[:, :, 8 * i : 8 * i + 8, 16 * j : 16 * j + 16] for i in range(rows) for j in range(columns)]
     mean = torch.stack([features(model, tile) for tile in tiles]).mean(0)
     torch.testing.assert_close(features(resized, image), mean, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", [n for n in ONE_GRID if not n.startswith("vip")])
+def test_copies_compute_what_their_token_did_at_any_larger_grid(name: str) -> None:
+    """Also where some tokens have two copies and others one: 2 × 2 tokens on a grid of 3 × 5."""
+    model = precise(name, head="mean") if "head" in SMALL[name] else precise(name)
+    image = images(model).double()
+    rows, columns = (copied(2, wanted).argmax(1) for wanted in (3, 5))
+    cells = image.unfold(2, 4, 4).unfold(3, 4, 4)[:, :, rows][:, :, :, columns]  # b c y x h w
+    resized = resize(model, (12, 20), kernel="copy")
+    with torch.no_grad():
+        before = model.forward_features(image).unflatten(1, (2, 2))  # b y x c
+        after = resized.forward_features(cells.transpose(3, 4).flatten(2, 3).flatten(3)).unflatten(1, (3, 5))
+    torch.testing.assert_close(after, before[:, rows][:, :, columns], rtol=1e-12, atol=1e-12)
 
 
 def test_overlap_by_hand() -> None:
@@ -115,8 +130,9 @@ def test_rows_of_every_operator_sum_to_one(kernel: str, now: int, wanted: int) -
     torch.testing.assert_close(rows, torch.ones(wanted, dtype=torch.float64), rtol=0, atol=1e-6)
 
 
-def test_area_upwards_by_an_integer_is_undone_downwards() -> None:
-    maps = Resample.between((2, 3), (4, 9), "area")
+@pytest.mark.parametrize(("kernel", "new"), [("area", (4, 9)), ("copy", (4, 9)), ("copy", (3, 5))])
+def test_what_is_carried_up_comes_down_unchanged(kernel: str, new: tuple[int, int]) -> None:
+    maps = Resample.between((2, 3), new, kernel)
     torch.testing.assert_close(maps.down @ maps.up, torch.eye(6, dtype=torch.float64), rtol=0, atol=1e-15)
 
 

@@ -25,7 +25,7 @@ def stripes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small_recipe() -> Callable[..., Recipe]:
     """Seconds of training; keyword groups change it."""
 

@@ -1,46 +1,22 @@
 """An interrupted run, resumed, ends as if it had never stopped."""
 
-import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import load_file
 
 import allmlp
 from allmlp.errors import RunError
 from allmlp.recipe import Recipe
 from allmlp.run import Run, read_json, read_lines
 from allmlp.training import loop
-from allmlp.training.display import Display
+from helpers import interrupt_after, same_weights
 
 TIMES = {"seconds", "images_per_s"}
 
 
-def same_weights(a: Run, b: Run, which: str = "last") -> bool:
-    one, two = load_file(a.weights(which)), load_file(b.weights(which))
-    return one.keys() == two.keys() and all(torch.equal(one[k], two[k]) for k in one)
-
-
 def without_times(run: Run) -> list[dict[str, object]]:
     return [{k: v for k, v in record.items() if k not in TIMES} for record in read_lines(run.metrics)]
-
-
-def interrupt_after(monkeypatch: pytest.MonkeyPatch, steps: int, number: int = signal.SIGTERM) -> None:
-    """Send a real signal to this process when that many steps are done."""
-    plain = Display.step
-    count = 0
-
-    def step(self: Display, **shown: object) -> None:
-        nonlocal count
-        count += 1
-        if count == steps:
-            os.kill(os.getpid(), number)
-        plain(self, **shown)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Display, "step", step)
 
 
 RICH = {
@@ -75,7 +51,7 @@ def test_crash_between_checkpoint_and_metrics_leaves_no_double_lines(
     recipe = small_recipe()
     undisturbed = allmlp.train(stripes, recipe=recipe, out=tmp_path / "a", quiet=True)
 
-    def crash(*_: object) -> None:
+    def crash(*_: object, **__: object) -> None:
         raise MemoryError
 
     with monkeypatch.context() as patch:
@@ -131,17 +107,4 @@ def test_resuming_on_other_images_is_refused(
         run = allmlp.train(copy, recipe=small_recipe(), out=tmp_path / "a", quiet=True)
     (copy / "across" / "00.png").unlink()
     with pytest.raises(RunError, match="are not those this run began with"):
-        allmlp.resume(run.folder, quiet=True)
-
-
-@pytest.mark.parametrize("damage", [b"", b"not a checkpoint", None])
-def test_damaged_checkpoint_is_one_clear_error(
-    damage: bytes | None, stripes: Path, tmp_path: Path, small_recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patch:
-        interrupt_after(patch, 5)
-        run = allmlp.train(stripes, recipe=small_recipe(), out=tmp_path / "a", quiet=True)
-    whole = run.checkpoint.read_bytes()
-    run.checkpoint.write_bytes(whole[: len(whole) // 2] if damage is None else damage)
-    with pytest.raises(RunError, match="cannot be used"):
         allmlp.resume(run.folder, quiet=True)

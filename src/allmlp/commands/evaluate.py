@@ -12,15 +12,16 @@ MOST_CONFUSIONS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Words:
-    """Measure a run on labelled images.
+    """Measure a model on labelled images.
 
     DATA is what allmlp train takes; its classes are matched to the model's by name, and its test images are used,
-    else its validation images, else all. Without it the run's own test images are used if it has any, else its validation images.
+    else its validation images, else all. Without it the run's own test images are used if it has any, else its
+    validation images.
     """
 
-    run: Annotated[str, tyro.conf.Positional]
-    """The run folder."""
-    data: Annotated[str | None, tyro.conf.Positional] = None
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_MODEL")]
+    """The run folder, its .safetensors file, or the name of a released checkpoint (allmlp models --released)."""
+    data: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")] = None
     """Folder, or the name of a data set."""
     weights: Literal["best", "last"] = "best"
     """Which weights of the run."""
@@ -43,9 +44,10 @@ def main(words: list[str]) -> int:
     rows = [
         (row["class"], row["images"], _share(row["accuracy"]), _share(row["precision"]))
         for row in sorted(result["per_class"], key=lambda row: (row["accuracy"] is None, row["accuracy"]))
+        if row["images"]
     ]
     print_table(("class", "images", "accuracy", "precision"), rows, right=("images", "accuracy", "precision"))
-    five = f"   top-5 {result['top5']:.2%}" if len(rows) > 5 else ""
+    five = f"   top-5 {result['top5']:.2%}" if len(result["per_class"]) > 5 else ""
     print(f"\n{result['data']}: {result['images']:,} images")
     print(f"top-1 {result['top1']:.2%}{five}   loss {result['loss']:.4f}   calibration error {result['calibration_error']:.2%}")
     for count, images, label, predicted in _confusions(result)[:MOST_CONFUSIONS]:

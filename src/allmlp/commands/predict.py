@@ -16,8 +16,8 @@ from allmlp.errors import AllmlpError
 class Words:
     """Classify pictures with a trained run. Pictures that cannot be read are named, and the rest goes on."""
 
-    run: Annotated[str, tyro.conf.Positional]
-    """The run folder, or its .safetensors file."""
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_MODEL")]
+    """The run folder, its .safetensors file, or the name of a released checkpoint (allmlp models --released)."""
     pictures: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILES_OR_FOLDERS")]
     """Files, and folders that are searched for pictures."""
     top: int = 3
@@ -40,11 +40,15 @@ def main(words: list[str]) -> int:
         raise AllmlpError("--json and --csv together", mend="choose one")
     if given.top < 1 or given.batch < 1:
         raise AllmlpError("--top and --batch start at 1", mend="give 1 or more")
+    from allmlp.data.progress import watched
     from allmlp.engine.load import load
-    from allmlp.prediction.pictures import predict
+    from allmlp.prediction.pictures import list_pictures, predict
 
     model = load(given.run, which=given.weights, img_size=pair(given.img_size))
-    rows = predict(model, given.pictures, top=given.top, batch=given.batch)
+    pictures = list_pictures(given.pictures)
+    rows = predict(model, pictures, top=given.top, batch=given.batch)
+    if not given.json and not given.csv:
+        rows = watched(rows, total=len(pictures), what="classifying")
     good, bad = (_json if given.json else _csv if given.csv else _table)(rows, min(given.top, model.num_classes))
     if bad:
         say(f"allmlp: {bad} of {good + bad} pictures could not be read")
@@ -78,7 +82,7 @@ def _table(rows: Iterable[dict[str, Any]], top: int) -> tuple[int, int]:
     lines, good, bad = [], 0, 0
     for row in rows:
         if "error" in row:
-            lines.append((row["path"], f"unreadable: {row['error']}", "", ""))
+            lines.append((row["path"], "-", "-", f"unreadable: {row['error']}"))
             bad += 1
         else:
             first, *others = zip(row["classes"], row["probabilities"], strict=True)

@@ -14,7 +14,7 @@ from allmlp.recipe import packaged_recipes
 class Words:
     """List the recipes that come with allmlp, or print one."""
 
-    name: Annotated[str | None, tyro.conf.Positional] = None
+    name: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")] = None
     """Print this one, as a start for your own."""
 
 

@@ -12,7 +12,7 @@ from allmlp.commands.words import parse
 class Words:
     """Write report.html into a run folder: one page that needs nothing else."""
 
-    run: Annotated[str, tyro.conf.Positional]
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """The run folder."""
 
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -28,6 +29,34 @@ def pair(sides: tuple[int, ...] | None) -> tuple[int, int] | None:
     if len(sides) not in (1, 2):
         raise RecipeError(f"an image has height and width, not {len(sides)} numbers", mend="give --img-size 64, or 64 48")
     return sides[0], sides[-1]
+
+
+def split_hyper(words: list[str]) -> tuple[list[str], dict[str, Any]]:
+    """Take `--hyper.NAME VALUE` out: which names there are depends on the model, not on the recipe."""
+    rest, hyper = [], {}
+    position = 0
+    while position < len(words):
+        word = words[position]
+        position += 1
+        if not word.startswith("--hyper."):
+            rest.append(word)
+            continue
+        name, equals, value = word.removeprefix("--hyper.").partition("=")
+        if not equals:
+            if position == len(words):
+                raise RecipeError(f"{word} has no value", mend=f"write {word} 0.1, say")
+            value = words[position]
+            position += 1
+        hyper[name.replace("-", "_")] = _literal(value)
+    return rest, hyper
+
+
+def _literal(text: str) -> Any:
+    """A TOML value; what is none is text."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
 
 
 def print_json(value: Any) -> None:

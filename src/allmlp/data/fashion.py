@@ -81,7 +81,7 @@ def _downloaded() -> Path:
         FashionMNIST(str(root), train=True, download=True)
     except (OSError, RuntimeError) as error:
         raise DataError(
-            f"Fashion-MNIST could not be downloaded: {str(error).splitlines()[0]}",
+            f"Fashion-MNIST could not be downloaded: {str(error).splitlines()[0].rstrip(': ')}",
             mend="install Debian's package dataset-fashion-mnist, or leave DATA away for the embedded subset",
         ) from None
     return root / "FashionMNIST" / "raw"

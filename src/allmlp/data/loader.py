@@ -17,10 +17,13 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from allmlp.data.images import Images
 from allmlp.data.keys import generator, seed_everything
 from allmlp.data.transforms import Transform
+from allmlp.errors import DataError
 from allmlp.pixels.read import UnreadableImage
 
 Key = tuple[int, int]
 """(epoch, index)"""
+SIGNALS = tuple(name for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
+"""Those that end a training run in good order."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +55,16 @@ class Samples(Dataset[tuple[Tensor, int, int] | UnreadableImage]):
 
 
 class Order(Sampler[list[Key]]):
-    """The batches of one epoch, from batch `start` on."""
+    """The batches of one epoch, from batch `start` on; of each, the share of process `rank` out of `world`.
 
-    def __init__(self, count: int, batch: int, *, seed: int | None, drop_last: bool) -> None:
+    The batches themselves do not depend on how many processes share them. Raises DataError for batches of no image.
+    """
+
+    def __init__(self, count: int, batch: int, *, seed: int | None, drop_last: bool, rank: int = 0, world: int = 1) -> None:
+        if batch < 1:
+            raise DataError(f"batches of {batch} images", mend="give --batch 1 or more")
         self.count, self.batch, self.seed, self.drop_last = count, batch, seed, drop_last
+        self.rank, self.world = rank, world
         self.epoch, self.start = 0, 0
 
     @property
@@ -64,30 +73,36 @@ class Order(Sampler[list[Key]]):
         return self.count // self.batch if self.drop_last else -(-self.count // self.batch)
 
     def __len__(self) -> int:
-        return self.steps - self.start
+        last = self.count - (self.steps - 1) * self.batch  # images of the last batch, which may have none for this process
+        return self.steps - self.start - (self.rank >= last)
 
     def __iter__(self) -> Iterator[list[Key]]:
         order = np.arange(self.count)
         if self.seed is not None:
             order = generator(self.seed, "order", self.epoch).permutation(self.count)
-        for step in range(self.start, self.steps):
-            yield [(self.epoch, int(i)) for i in order[step * self.batch : (step + 1) * self.batch]]
+        for step in range(self.start, self.start + len(self)):
+            whole = order[step * self.batch : (step + 1) * self.batch]
+            yield [(self.epoch, int(i)) for i in whole[self.rank :: self.world]]
 
 
 def training_batches(
-    images: Images, transform: Transform, *, in_chans: int, batch: int, seed: int, workers: int
+    images: Images, transform: Transform, *, in_chans: int, batch: int, seed: int, workers: int, rank: int = 0, world: int = 1
 ) -> DataLoader[Batch]:
-    """Shuffled; images left over at the end of an epoch wait for the next unless there are fewer than a batch."""
+    """Shuffled; images left over at the end of an epoch wait for the next unless there are fewer than a batch.
+
+    batch: images of all `world` processes together; each gets its share.
+    """
     batch = min(batch, len(images))
-    order = Order(len(images), batch, seed=seed, drop_last=True)
+    order = Order(len(images), batch, seed=seed, drop_last=True, rank=rank, world=world)
     return batch_loader(Samples(images, transform, in_chans, seed), order, workers)
 
 
-def plain_batches(images: Images, transform: Transform, *, in_chans: int, batch: int, workers: int) -> DataLoader[Batch]:
-    """Every image once, in order."""
-    return batch_loader(
-        Samples(images, transform, in_chans, None), Order(len(images), batch, seed=None, drop_last=False), workers
-    )
+def plain_batches(
+    images: Images, transform: Transform, *, in_chans: int, batch: int, workers: int, rank: int = 0, world: int = 1
+) -> DataLoader[Batch]:
+    """Every image once, in order, by one of the processes."""
+    order = Order(len(images), batch, seed=None, drop_last=False, rank=rank, world=world)
+    return batch_loader(Samples(images, transform, in_chans, None), order, workers)
 
 
 def batch_loader(samples: Samples, order: Order, workers: int) -> DataLoader[Batch]:
@@ -103,10 +118,11 @@ def batch_loader(samples: Samples, order: Order, workers: int) -> DataLoader[Bat
 
 
 def _worker_manners(_worker: int) -> None:
-    """One thread each; Ctrl-C is the main process's to answer, and its handlers are not theirs."""
+    """One thread each. Ctrl-C and a scheduler's signals reach them too, and are the main process's to answer: it still
+    needs the next batch. They end when they are told to, and when the main process is gone."""
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for name in SIGNALS:
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def _collate(samples: Batch | list[tuple[Tensor, int, int] | UnreadableImage]) -> Batch:

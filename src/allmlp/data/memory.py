@@ -45,10 +45,17 @@ def batch_policy(augment: Augment, preprocessing: Preprocessing) -> Policy | Non
 
 
 def memory_batches(
-    images: ArrayImages, augment: Augment, preprocessing: Preprocessing, *, batch: int, seed: int | None
+    images: ArrayImages,
+    augment: Augment,
+    preprocessing: Preprocessing,
+    *,
+    batch: int,
+    seed: int | None,
+    rank: int = 0,
+    world: int = 1,
 ) -> DataLoader[Batch]:
     """As `training_batches`, or as `plain_batches` where the seed is None, for images that `fits_memory`."""
-    order = Order(len(images), min(batch, len(images)), seed=seed, drop_last=seed is not None)
+    order = Order(len(images), min(batch, len(images)), seed=seed, drop_last=seed is not None, rank=rank, world=world)
     return batch_loader(MemorySamples(images, augment, preprocessing, seed), order, 0)
 
 

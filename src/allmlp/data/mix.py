@@ -29,7 +29,7 @@ class Mix:
 
     def __call__(self, images: Tensor, labels: Tensor, *, mixing: bool) -> tuple[Tensor, Tensor]:  # b c h w, b → b c h w, b k
         if self.mixup is not None and mixing and len(images) % 2 == 0:  # timm pairs image i with image -i
-            mixed: tuple[Tensor, Tensor] = self.mixup(images, labels)
+            mixed: tuple[Tensor, Tensor] = self.mixup(images.clone(), labels)  # it mixes in place
             return mixed
         return images, smoothed(labels, self.classes, self.smoothing)
 

@@ -21,6 +21,9 @@ TRAIN, VAL, TEST = ("train", "training"), ("val", "valid", "validation"), ("test
 PROBED = 50_000
 """Up to this many headers are read before training; in larger sets damage shows when an image's turn comes."""
 
+WORDNET = re.compile(r"\((n\d{8})\)$")
+"""The id in the name of a class of ImageNet, "tench (n01440764)"; ImageNet's folders have the ids alone."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
@@ -141,14 +144,19 @@ def labelled(parts: Parts, classes: Sequence[str]) -> tuple[Images, list[Failure
 
 
 def matched(part: Part, classes: Sequence[str]) -> Images:
-    """The part's images under the numbers that `classes` gives its names. Raises DataError for unknown names."""
-    unknown = [name for name in part.classes if name not in classes]
+    """The part's images under the numbers that `classes` gives its names, or the WordNet ids that stand in them.
+
+    Raises DataError for unknown names.
+    """
+    number = {found[1]: i for i, name in enumerate(classes) if (found := WORDNET.search(name))}
+    number |= {name: i for i, name in enumerate(classes)}
+    unknown = [name for name in part.classes if name not in number]
     if unknown:
         raise DataError(
             f"{part.place} has classes that training has not: {few(unknown)}",
             mend=f"the classes are {few(classes)}; rename or remove the others",
         )
-    numbers = np.array([classes.index(name) for name in part.classes])
+    numbers = np.array([number[name] for name in part.classes])
     return part.images.relabelled(numbers[part.images.labels])
 
 

@@ -85,6 +85,11 @@ def located(spec: str) -> str:
     return f"{name}@{Path(folder).expanduser().resolve()}" if at and spec.startswith(vision.PREFIX) else spec
 
 
+def fetches(spec: str | None) -> bool:
+    """Whether opening it may copy, unpack or fetch something that then lies ready: several processes take turns."""
+    return spec is not None and not (Path(spec).expanduser().is_dir() and not has_parquet(Path(spec).expanduser()))
+
+
 def _mend(spec: str) -> str:
     hint = one_of(NAMED, spec)
     others = f"{', '.join(NAMED)}, torchvision:NAME, hf:NAME, or nothing"

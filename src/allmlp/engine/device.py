@@ -2,13 +2,15 @@
 
 import statistics
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from allmlp.errors import RecipeError
 from allmlp.models.base import ImageModel
 
 BF16_WIDTH = 256
@@ -16,19 +18,27 @@ BF16_WIDTH = 256
 BF16_GAIN = 1.5
 """How much faster bf16 products must be than float32 ones before they are used on a CPU."""
 
+FASTER, TIMED = 1.2, 5
+"""How much faster a whole network must be in bf16, and how often each is timed. Of answers alone: gradients cost more casts."""
+
 
 def best_device() -> torch.device:
     """The accelerator when there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def choose_precision(wanted: str, device: torch.device, model: ImageModel) -> str:
-    """ "fp32" or "bf16"; "auto" takes bf16 where it pays. Training records the answer, and resumes with it."""
+def choose_precision(wanted: str, device: torch.device, model: nn.Module) -> str:
+    """ "fp32", "bf16" or "fp16"; "auto" takes bf16 where it pays. Training records the answer, and resumes with it.
+
+    Raises RecipeError for fp16 on a CPU.
+    """
+    if wanted == "fp16" and device.type == "cpu":
+        raise RecipeError("fp16 is for GPUs, and there is none here", mend='use precision "auto", "fp32" or "bf16"')
     if wanted != "auto":
         return wanted
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
-    wide = model.num_features >= BF16_WIDTH
+    wide = getattr(model, "num_features", 0) >= BF16_WIDTH
     return "bf16" if wide and bf16_gain() >= BF16_GAIN else "fp32"
 
 
@@ -51,9 +61,26 @@ def bf16_gain() -> float:
     return statistics.median(times[0]) / statistics.median(times[1])
 
 
+def faster_precision(run: Callable[[], object], device: torch.device) -> str:
+    """ "bf16" where `run`, a pass through a network in autocast, is then clearly faster than in "fp32", timed here and now."""
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+    times: dict[str, list[float]] = {"fp32": [], "bf16": []}
+    for attempt in range(TIMED + 1):
+        for precision, spent in times.items():
+            started = time.perf_counter()
+            with torch.inference_mode(), autocast(device, precision):
+                run()
+            if attempt:  # the first one prepares
+                spent.append(time.perf_counter() - started)
+    medians = {precision: statistics.median(spent) for precision, spent in times.items()}
+    return "bf16" if medians["fp32"] / medians["bf16"] >= FASTER else "fp32"
+
+
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
     """The context in which the forward pass is computed."""
-    return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
+    kinds = {"bf16": torch.bfloat16, "fp16": torch.float16}
+    return torch.autocast(device.type, dtype=kinds[precision]) if precision in kinds else nullcontext()
 
 
 def placed(images: Tensor, model: ImageModel, device: torch.device) -> Tensor:  # b c h w, values kept

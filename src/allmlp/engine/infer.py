@@ -58,4 +58,10 @@ def gather(
         unreadable += batch.unreadable
         if after is not None:
             after(batch)
-    return Outputs(torch.cat(logits), torch.cat(labels), torch.cat(indices), unreadable)
+    none = torch.empty(0, dtype=torch.long)
+    return Outputs(
+        torch.cat([torch.empty(0, model.num_classes), *logits]),
+        torch.cat([none, *labels]),
+        torch.cat([none, *indices]),
+        unreadable,
+    )

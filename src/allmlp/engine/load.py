@@ -1,44 +1,74 @@
-"""A run folder, or its weights, as a model ready to use."""
+"""A run folder, its weights, or a released checkpoint's name, as a model ready to use."""
 
 import os
 from pathlib import Path
 from typing import Any
 
-from allmlp.errors import AllmlpError, RunError
+from allmlp.errors import AllmlpError, RunError, one_of
 from allmlp.models import create_model
 from allmlp.models.base import ImageModel
 from allmlp.pixels.preprocess import Preprocessing
+from allmlp.released.fetch import fetch
+from allmlp.released.table import released
 from allmlp.run import FORMAT, Run, read_json
 from allmlp.surgery.resize import resize
+from allmlp.weights.files import KINDS
 from allmlp.weights.load import load_weights
 
 
 def load(
     source: str | os.PathLike[str] | Run, *, which: str = "best", img_size: int | tuple[int, int] | None = None
 ) -> ImageModel:
-    """The trained model of a run folder or of a `.safetensors` file with its JSON, in evaluation mode.
+    """A trained model, in evaluation mode.
 
-    which: "best" (by validation accuracy) or "last". img_size: for images of another size than it was trained on, in
-    pixels (see `allmlp.resize`). The model knows its classes and preprocessing, so
-    `load(run).predict([picture])` works. Raises RunError or WeightsError for what is missing or damaged.
+    source: a run folder; a `.safetensors` file with its JSON; or the name of a released checkpoint, such as
+    "resmlp_s12.fb_in1k", which is fetched once. which: "best" (by validation accuracy) or "last", of a run.
+    img_size: for images of another size than it was trained on, in pixels (see `allmlp.resize`).
+    The model knows its classes and preprocessing, so `load(run).predict([picture])` works.
+    Raises RunError or WeightsError for what is missing, damaged, or cannot be fetched.
     """
+    weights, card = located(source, which)
+    model = build(card, weights)
+    load_weights(model, weights)
+    return (model if img_size is None else resize(model, img_size)).eval()
+
+
+def located(source: str | os.PathLike[str] | Run, which: str = "best") -> tuple[Path, dict[str, Any]]:
+    """(the file with the weights, the card that describes their model). Raises as `load` does."""
     folder = source.folder if isinstance(source, Run) else Path(source)
     if folder.is_dir():
         if which not in ("best", "last"):
             raise RunError(f"which={which!r}", mend='use "best" or "last"')
         weights = Run.open(folder).weights(which)
         if not weights.is_file():
-            raise RunError(f"{folder} has no {which} weights yet", mend=f"finish it: allmlp train --resume {folder}")
-    else:
-        weights = folder
-        if weights.suffix != ".safetensors" or not weights.is_file():
             raise RunError(
-                f"{source} is neither a run folder nor a .safetensors file", mend="give the folder that allmlp train wrote"
+                f"{folder} has no {which} weights yet",
+                mend=f"finish it: allmlp train --resume {folder}; or restore {weights.name}",
             )
-    card = read_card(weights.with_suffix(".json"))
-    model = build(card, weights)
-    load_weights(model, weights)
-    return (model if img_size is None else resize(model, img_size)).eval()
+        return weights, read_card(weights.with_suffix(".json"))
+    if not folder.is_file():
+        return _released(str(source))
+    card = folder.with_suffix(".json")
+    if folder.suffix != ".safetensors" or (not card.is_file() and not (folder.parent / "run.json").is_file()):
+        lacks = "no .safetensors file" if folder.suffix != ".safetensors" else f"its description {card.name} is not there"
+        mend = f"allmlp convert {folder} --to allmlp --out NEW.safetensors" if folder.suffix in KINDS else _MEND
+        raise RunError(f"{folder} is neither a run folder nor weights of allmlp's own: {lacks}", mend=mend)
+    return folder, read_card(card)
+
+
+_MEND = "give the folder that allmlp train wrote, or a name that allmlp models --released lists"
+
+
+def _released(name: str) -> tuple[Path, dict[str, Any]]:
+    """The same for a released checkpoint."""
+    if name not in released():
+        near = one_of(released(), name)
+        raise RunError(
+            f"{name} is neither a run folder nor a .safetensors file nor a released checkpoint",
+            mend=near if near.startswith("did") else _MEND,
+        )
+    entry = released()[name]
+    return fetch(entry), {"format": FORMAT, **entry.card()}
 
 
 def read_card(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`allmlp.evaluate`: accuracy, confusion and calibration of a run on labelled images."""
+"""`allmlp.evaluate`: accuracy, confusion and calibration of a model on labelled images."""
 
 import os
 import shutil
@@ -13,13 +13,14 @@ from PIL import Image
 from allmlp import metrics
 from allmlp.data.images import Images
 from allmlp.data.loader import plain_batches
+from allmlp.data.progress import watched
 from allmlp.data.sources import NAMED, open_labelled, open_source
 from allmlp.engine.device import best_device, choose_precision, prepared
 from allmlp.engine.infer import Outputs, gather
 from allmlp.engine.load import load
 from allmlp.errors import DataError
 from allmlp.models.base import ImageModel
-from allmlp.recipe import load_recipe
+from allmlp.recipe import Recipe, load_recipe
 from allmlp.run import Run, read_json, write_json
 
 MISTAKES = 24
@@ -36,48 +37,59 @@ def evaluate(
     img_size: int | tuple[int, int] | None = None,
     batch: int = 64,
     workers: int = 0,
+    quiet: bool = False,
 ) -> dict[str, Any]:
-    """Measure a run, and keep the result in its evaluation/ folder.
+    """Measure a run, and keep the result in its evaluation/ folder; or whatever else `allmlp.load` takes.
 
     data: as for `train`, matched to the model's classes by name; None: the run's own test images if it has any, else its
-    validation images. which: "best" or "last" weights. img_size: resize the model to it first.
+    validation images. which: "best" or "last" weights. img_size: resize the model to it first. quiet: no bar.
     Returns shares in [0, 1] (top1, top5, loss in nats, calibration_error, per_class, confusion, calibration)
     and the most confident mistakes.
     Raises AllmlpError for a run or data that cannot be used.
     """
-    run = run if isinstance(run, Run) else Run.open(run)
+    folder = run if isinstance(run, Run) else Run.open(run) if Path(run).is_dir() else None
+    if folder is not None:
+        folder.check_writable()
     model = load(run, which=which, img_size=img_size)
-    images, split, title, left_out = _images(run, model, data)
+    images, split, title, left_out = _images(folder, model, data, quiet)
     if img_size is not None:
         split += "-{}x{}".format(*model.img_size)
     device = best_device()
     prepared(model, device)
     started = time.monotonic()
     batches = plain_batches(images, model.preprocessing, in_chans=model.in_chans, batch=batch, workers=workers)
-    out = gather(model, batches, device=device, precision=choose_precision("auto", device, model))
+    shown = watched(batches, total=len(batches), what="evaluating", quiet=quiet)
+    out = gather(model, shown, device=device, precision=choose_precision("auto", device, model))
     if not len(out.labels):
         raise DataError(
             f"none of the {len(images)} images of {title} could be read", mend="check the files with another program"
         )
     assert model.classes is not None
-    result: dict[str, Any] = {"data": title, "split": split, "weights": which}
+    result: dict[str, Any] = {"data": title, "split": split, "weights": which if folder else str(run)}
     result |= metrics.summary(out.logits, out.labels, model.classes)
-    result["mistakes"] = _keep_mistakes(run, split, images, out, model)
+    result["mistakes"] = _mistakes(folder, split, images, out, model)
     result["unreadable"] = len(left_out) + len(out.unreadable)
     result["unreadable_files"] = [{"path": p, "reason": r} for p, r in [*left_out, *out.unreadable][:1000]]
     result["seconds"] = time.monotonic() - started
     result["evaluated"] = datetime.now(UTC).isoformat(timespec="seconds")
-    write_json(run.evaluation / f"{split}.json", result)
+    if folder is not None:
+        write_json(folder.evaluation / f"{split}.json", result)
     return result
 
 
-def _images(run: Run, model: ImageModel, data: str | os.PathLike[str] | None) -> tuple[Images, str, str, list[tuple[str, str]]]:
+def _images(
+    run: Run | None, model: ImageModel, data: str | os.PathLike[str] | None, quiet: bool
+) -> tuple[Images, str, str, list[tuple[str, str]]]:
     """(images, name of the split, title, left out)."""
-    record, recipe = read_json(run.state), load_recipe(run.recipe)
+    if run is None and data is None:
+        raise DataError(
+            "weights without a run folder have no images of their own", mend="give a folder of class folders as DATA"
+        )
     classes = model.classes or ()
     if data is None or (os.fspath(data) in NAMED and not Path(data).is_dir()):
-        spec = record["data_spec"] if data is None else os.fspath(data)
-        source = open_source(spec, val_share=recipe.data.val_share, seed=recipe.seed)
+        recipe = Recipe() if run is None else load_recipe(run.recipe)
+        spec = read_json(run.state)["data_spec"] if run is not None and data is None else os.fspath(data or "")
+        source = open_source(spec, val_share=recipe.data.val_share, seed=recipe.seed, quiet=quiet)
         if source.classes != classes:
             raise DataError(
                 f"{source.title} has other classes than the model", mend="give the folder the run was trained on, as DATA"
@@ -85,28 +97,32 @@ def _images(run: Run, model: ImageModel, data: str | os.PathLike[str] | None) ->
         if source.test is not None:
             return source.test, "test", f"{source.title}, test images", []
         return source.val, "val", f"{source.title}, validation images", []
-    images, left_out = open_labelled(data, classes)
+    images, left_out = open_labelled(data, classes, quiet=quiet)
     name = Path(data).expanduser().resolve().name
     return images, "".join(c if c.isalnum() or c in "-_" else "-" for c in name) or "data", os.fspath(data), left_out
 
 
-def _keep_mistakes(run: Run, split: str, images: Images, out: Outputs, model: ImageModel) -> list[dict[str, Any]]:
-    """Save small pictures of the images that were wrong with the highest confidence, and list them."""
-    folder = run.evaluation / f"mistakes-{split}"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+def _mistakes(run: Run | None, split: str, images: Images, out: Outputs, model: ImageModel) -> list[dict[str, Any]]:
+    """The images that were wrong with the highest confidence; in a run folder, with small pictures of them."""
+    folder = None if run is None else run.evaluation / f"mistakes-{split}"
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
     confidence, predicted = (t.numpy() for t in out.logits.softmax(1).max(1))
     wrong = np.flatnonzero(predicted != out.labels.numpy())
     classes = model.classes or ()
     kept = []
     for place, i in enumerate(wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]):
         index = int(out.indices[i])
-        picture = images.open(index, model.in_chans)
-        picture.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
-        picture.save(folder / f"{place:02}.png")
+        shown = {}
+        if folder is not None:
+            picture = images.open(index, model.in_chans)
+            picture.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+            picture.save(folder / f"{place:02}.png")
+            shown = {"picture": f"{folder.name}/{place:02}.png"}
         kept.append(
             {
-                "picture": f"{folder.name}/{place:02}.png",
+                **shown,
                 "path": images.name(index),
                 "label": classes[int(out.labels[i])],
                 "predicted": classes[int(predicted[i])],

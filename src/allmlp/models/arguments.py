@@ -66,6 +66,14 @@ def hidden_width(dim: int, expansion: object, *, name: str = "expansion") -> int
     return width
 
 
+def check_divides(name: str, parts: int, total: int, what: str) -> None:
+    """That `total`, which is `what` in words, can be cut into so many equal parts."""
+    if total % parts:
+        fits = [n for n in range(1, total + 1) if total % n == 0]
+        near = min(fits, key=lambda n: abs(n - parts))
+        raise ModelError(f"{name}={parts} does not divide {what}", mend=f"use {name}={near}")
+
+
 def choice(name: str, value: object, known: Sequence[str]) -> str:
     """`value`, one of `known`."""
     if not isinstance(value, str) or value not in known:

@@ -5,13 +5,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from timm.layers import trunc_normal_
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from allmlp.errors import ModelError
 from allmlp.models.arguments import hidden_width, image_size, number, whole, wholes
-from allmlp.models.pyramid import Pyramid
+from allmlp.models.initial import truncated
+from allmlp.models.pyramid import Pyramid, Stage
 from allmlp.nn.mixing import linear_rates, stochastic_depth
 from allmlp.nn.mlp import GridMlp
 from allmlp.nn.shift import shift_columns, shift_rows
@@ -93,18 +93,6 @@ class PatchMerging(nn.Module):
         return self.reduction(self.norm(squares.permute(0, 5, 3, 1, 2, 4).flatten(1, 3)))
 
 
-class Stage(nn.Module):
-    """An embedding that shrinks the grid, then blocks."""
-
-    def __init__(self, *, embed: nn.Module, blocks: list[ASMLPBlock]) -> None:
-        super().__init__()
-        self.embed = embed
-        self.blocks = nn.Sequential(*blocks)
-
-    def forward(self, x: Tensor) -> Tensor:  # b c y x → b c′ y′ x′
-        return self.blocks(self.embed(x))
-
-
 @register("asmlp", variants=VARIANTS, published=PUBLISHED, licences=LICENCES, paper="arXiv:2107.08391")
 class ASMLP(Pyramid):
     """dim: channels of the first stage; each further stage doubles them and halves the grid.
@@ -144,10 +132,5 @@ class ASMLP(Pyramid):
         self.norm = whole_norm(width)
         self.head = self.new_head(num_classes)
 
-    def new_head(self, num_classes: int) -> nn.Module:
-        """The release's rule; all else keeps torch's default, because it is made of convolutions there."""
-        head = super().new_head(num_classes)
-        if isinstance(head, nn.Linear):
-            trunc_normal_(head.weight, std=0.02)
-            nn.init.zeros_(head.bias)
-        return head
+    def start_head(self, head: nn.Linear) -> None:
+        truncated(head)  # all else keeps torch's default, because it is made of convolutions in the release

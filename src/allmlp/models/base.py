@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from allmlp.errors import ModelError
 from allmlp.models.arguments import choice, whole
+from allmlp.nn.recompute import recompute
 from allmlp.pixels.preprocess import Preprocessing
 
 
@@ -82,9 +83,16 @@ class ImageModel(nn.Module, ABC):
     def normed(self, x: Tensor) -> Tensor:  # the steps' own layout, kept
         """The final norm on an intermediate; intermediates of other widths are left as they are."""
 
-    @abstractmethod
     def new_head(self, num_classes: int) -> nn.Module:
-        """A fresh classifier with the paper's initialisation; nothing for 0 classes."""
+        """A fresh classifier, which starts as `start_head` says; nothing for 0 classes."""
+        if not num_classes:
+            return nn.Identity()
+        head = nn.Linear(self.num_features, num_classes)
+        self.start_head(head)
+        return head
+
+    def start_head(self, head: nn.Linear) -> None:
+        """The release's initial weights of a classifier; torch's own unless a family has others."""
 
     head: nn.Module
 
@@ -145,6 +153,25 @@ class ImageModel(nn.Module, ABC):
     def twin(self) -> "ImageModel":
         """The same architecture with fresh weights, on the default device of the moment."""
         return type(self)(**self.hyperparameters)
+
+    def card(self) -> dict[str, Any]:
+        """What the JSON beside its weights says: all that is needed to build and use it again."""
+        return {
+            "name": self.name,
+            "family": self.family,
+            "hyperparameters": self.hyperparameters,
+            "classes": list(self.classes or map(str, range(self.num_classes))),
+            "preprocessing": self.preprocessing.to_dict(),
+        }
+
+    def blocks_of(self) -> list[nn.Module]:
+        """Its residual blocks: what activations are kept between when `set_grad_checkpointing` is on."""
+        return [block for part in (self, *getattr(self, "stages", ())) for block in getattr(part, "blocks", ())]
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Training keeps only the blocks' inputs and computes the rest again for the gradients, as in timm."""
+        for block in self.blocks_of():
+            recompute(block, enable)
 
     def no_weight_decay(self) -> set[str]:
         """Names of parameters that must not decay though they are not vectors (those never decay)."""

@@ -5,12 +5,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from timm.layers import trunc_normal_
 from torch import Tensor, nn
 
 from allmlp.errors import ModelError
 from allmlp.models.arguments import hidden_width, image_size, number, numbers, whole, wholes
-from allmlp.models.pyramid import Pyramid
+from allmlp.models.initial import truncated
+from allmlp.models.pyramid import ChannelsLastStage, Pyramid
 from allmlp.nn.mixing import linear_rates, stochastic_depth
 from allmlp.nn.mlp import Mlp
 from allmlp.nn.norm import GridLayerNorm
@@ -83,18 +83,6 @@ class ConvMLPBlock(nn.Module):
         return x + self.drop_path(self.mlp2(self.norm2(x)))
 
 
-class Stage(nn.Module):
-    """A convolution that halves the grid, then blocks."""
-
-    def __init__(self, *, chans: int, dim: int, blocks: list[ConvMLPBlock]) -> None:
-        super().__init__()
-        self.embed = nn.Conv2d(chans, dim, 3, stride=2, padding=1)
-        self.blocks = nn.Sequential(*blocks)
-
-    def forward(self, x: Tensor) -> Tensor:  # b c y x → b c′ y/2 x/2
-        return self.blocks(self.embed(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-
-
 @register("convmlp", variants=VARIANTS, published=PUBLISHED, paper="arXiv:2109.04454")
 class ConvMLP(Pyramid):
     """channels: of the stem, an even number. dims, depths, expansions: one for each stage after it.
@@ -130,7 +118,8 @@ class ConvMLP(Pyramid):
         for s, (dim, depth, expansion) in enumerate(zip(dims, depths, expansions, strict=True)):
             hidden = hidden_width(dim, expansion, name=f"expansions[{s}]")
             mixing = [ConvMLPBlock(dim=dim, hidden=hidden, drop_path=r) for r in linear_rates(rate, depth)]
-            self.stages.append(Stage(chans=chans, dim=dim, blocks=mixing))
+            embed = nn.Conv2d(chans, dim, 3, stride=2, padding=1)
+            self.stages.append(ChannelsLastStage(embed=embed, blocks=mixing))
             chans = dim
         self.norm = GridLayerNorm(dims[-1])
         self.apply(_initial)
@@ -139,17 +128,12 @@ class ConvMLP(Pyramid):
     def steps(self) -> Sequence[nn.Module]:
         return [self.stem, *self.stages]
 
-    def new_head(self, num_classes: int) -> nn.Module:
-        """As every linear layer of the release."""
-        head = super().new_head(num_classes)
-        _initial(head)
-        return head
+    def start_head(self, head: nn.Linear) -> None:
+        truncated(head)
 
 
 def _initial(module: nn.Module) -> None:
     """The release's rule."""
-    if isinstance(module, nn.Linear):
-        trunc_normal_(module.weight, std=0.02)
-        nn.init.zeros_(module.bias)
-    elif isinstance(module, nn.Conv2d):
+    truncated(module)
+    if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

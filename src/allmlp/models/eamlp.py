@@ -3,12 +3,12 @@
 # axes: b batch, c channels, h w pixels, n patches, t = 1 + n tokens, y x rows and columns of a grid
 
 import torch
-from timm.layers import trunc_normal_
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from allmlp.errors import ModelError
-from allmlp.models.arguments import hidden_width, number, whole
+from allmlp.models.arguments import check_divides, hidden_width, number, whole
+from allmlp.models.initial import truncated
 from allmlp.models.tokens import ClassTokenModel
 from allmlp.nn.external import ExternalAttention, Memory
 from allmlp.nn.mixing import linear_rates, stochastic_depth
@@ -124,10 +124,7 @@ class EAMLP(ClassTokenModel):
                 mend=f"use {patch_size - patch_size % 4 or 4} or {patch_size - patch_size % 4 + 4}",
             )
         super().__init__(img_size=img_size, in_chans=in_chans, num_classes=num_classes, patch_size=patch_size, dim=dim)
-        if dim % whole("heads", heads):
-            fits = [n for n in range(1, dim + 1) if dim % n == 0]
-            near = min(fits, key=lambda n: abs(n - heads))
-            raise ModelError(f"heads={heads} do not divide dim={dim}", mend=f"use {near}")
+        check_divides("heads", whole("heads", heads), dim, f"dim={dim}")
         self.register_buffer("position", sinusoids(1 + self.tokens, dim))
         hidden = hidden_width(dim, expansion)
         rates = linear_rates(number("drop_path", drop_path, below=1), whole("depth", depth))
@@ -139,12 +136,8 @@ class EAMLP(ClassTokenModel):
     def begin(self, image: Tensor) -> Tensor:  # b c h w → b t c
         return super().begin(image) + self.position
 
-    def new_head(self, num_classes: int) -> nn.Module:
-        if not num_classes:
-            return nn.Identity()
-        head = nn.Linear(self.num_features, num_classes)
-        _initialise(head)
-        return head
+    def start_head(self, head: nn.Linear) -> None:
+        truncated(head)
 
 
 def sinusoids(tokens: int, dim: int) -> Tensor:  # → 1 t c
@@ -156,10 +149,7 @@ def sinusoids(tokens: int, dim: int) -> Tensor:  # → 1 t c
 
 def _initialise(module: nn.Module) -> None:
     """The release's rule; between the soft splits, the memory's values start as its keys transposed."""
-    if isinstance(module, nn.Linear):
-        trunc_normal_(module.weight, std=0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
-    elif isinstance(module, ReducingBlock):
+    truncated(module)
+    if isinstance(module, ReducingBlock):
         with torch.no_grad():
             module.memory.values.weight.copy_(module.memory.keys.weight.T)

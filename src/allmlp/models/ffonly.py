@@ -7,6 +7,7 @@ from timm.layers import trunc_normal_
 from torch import Tensor, nn
 
 from allmlp.models.arguments import hidden_width, number, whole
+from allmlp.models.initial import truncated
 from allmlp.models.tokens import ClassTokenModel
 from allmlp.nn.mixing import linear_rates, stochastic_depth
 from allmlp.nn.mlp import Mlp
@@ -75,7 +76,7 @@ class FFOnly(ClassTokenModel):
             for rate in linear_rates(number("drop_path", drop_path, below=1), whole("depth", depth))
         )
         self.norm = nn.LayerNorm(dim, eps=1e-6)
-        self.apply(_trunc_normal)
+        self.apply(truncated)
         for position in (self.class_position, self.grid_position):
             trunc_normal_(position, std=0.02)
         self.head = self.new_head(num_classes)
@@ -86,16 +87,5 @@ class FFOnly(ClassTokenModel):
     def no_weight_decay(self) -> set[str]:
         return {"class_token", "class_position", "grid_position"}
 
-    def new_head(self, num_classes: int) -> nn.Module:
-        if not num_classes:
-            return nn.Identity()
-        head = nn.Linear(self.num_features, num_classes)
-        _trunc_normal(head)
-        return head
-
-
-def _trunc_normal(module: nn.Module) -> None:
-    """The release's rule for linear layers; its patch convolution keeps torch's default."""
-    if isinstance(module, nn.Linear):
-        trunc_normal_(module.weight, std=0.02)
-        nn.init.zeros_(module.bias)
+    def start_head(self, head: nn.Linear) -> None:
+        truncated(head)

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from allmlp.errors import ModelError
 from allmlp.models.arguments import hidden_width, number, whole
+from allmlp.models.initial import zero
 from allmlp.models.tokens import TokenModel
 from allmlp.nn.gate import SpatialGate
 from allmlp.nn.mixing import stochastic_depth
@@ -71,14 +72,8 @@ class GMLP(TokenModel):
         self.apply(_initialise)
         self.head = self.new_head(num_classes)
 
-    def new_head(self, num_classes: int) -> nn.Module:
-        """Zero weights, as timm's: training starts from equal probabilities."""
-        if not num_classes:
-            return nn.Identity()
-        head = nn.Linear(self.num_features, num_classes)
-        nn.init.zeros_(head.weight)
-        nn.init.zeros_(head.bias)
-        return head
+    def start_head(self, head: nn.Linear) -> None:
+        zero(head)
 
 
 def _initialise(module: nn.Module) -> None:

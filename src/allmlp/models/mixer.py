@@ -6,6 +6,7 @@ from timm.layers import lecun_normal_
 from torch import Tensor, nn
 
 from allmlp.models.arguments import activation, number, whole
+from allmlp.models.initial import zero
 from allmlp.models.tokens import TokenModel
 from allmlp.nn.mixing import linear_rates, stochastic_depth
 from allmlp.nn.mlp import Mlp, TokenMlp
@@ -83,14 +84,8 @@ class Mixer(TokenModel):
         self.apply(_lecun_normal)
         self.head = self.new_head(num_classes)
 
-    def new_head(self, num_classes: int) -> nn.Module:
-        """Zero weights: the release starts from equal probabilities."""
-        if not num_classes:
-            return nn.Identity()
-        head = nn.Linear(self.num_features, num_classes)
-        nn.init.zeros_(head.weight)
-        nn.init.zeros_(head.bias)
-        return head
+    def start_head(self, head: nn.Linear) -> None:
+        zero(head)
 
 
 def _lecun_normal(module: nn.Module) -> None:

@@ -1,6 +1,6 @@
 """Architectures whose grid shrinks from stage to stage."""
 
-# axes: b batch, c channels, h w pixels, y x rows and columns of the grid, n = y · x tokens, k classes
+# axes: b batch, c channels, h w pixels, y x rows and columns of the grid, n = y · x tokens
 
 from collections.abc import Sequence
 
@@ -36,9 +36,24 @@ class Pyramid(ImageModel):
     def grid_view(self, x: Tensor) -> Tensor:  # b c y x → b c y x
         return x
 
-    def new_head(self, num_classes: int) -> nn.Module:
-        """torch's own initialisation."""
-        return nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
+
+class Stage(nn.Module):
+    """An embedding that shrinks the grid, then blocks."""
+
+    def __init__(self, *, embed: nn.Module, blocks: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.embed = embed
+        self.blocks = nn.Sequential(*blocks)
+
+    def forward(self, x: Tensor) -> Tensor:  # b c y x → b c′ y′ x′
+        return self.blocks(self.embed(x))
+
+
+class ChannelsLastStage(Stage):
+    """The same where the blocks work on b × y × x × c."""
+
+    def forward(self, x: Tensor) -> Tensor:  # b c y x → b c′ y′ x′
+        return self.blocks(self.embed(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 def grids(img_size: tuple[int, int], strides: Sequence[int]) -> list[tuple[int, int]]:

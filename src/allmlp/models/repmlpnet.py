@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from allmlp.errors import ModelError
-from allmlp.models.arguments import choice, hidden_width, image_size, number, whole, wholes
+from allmlp.models.arguments import check_divides, choice, hidden_width, image_size, number, whole, wholes
 from allmlp.models.pyramid import Pyramid, grids
 from allmlp.nn.mixing import linear_rates, stochastic_depth
 from allmlp.registry import register
@@ -178,11 +178,7 @@ class RepMLPNet(Pyramid):
         chans, stride = in_chans, patch_size
         for s, grid in enumerate(grids(size, [patch_size] + [2] * (len(depths) - 1))):
             wide, sets = dim * 2**s, sharesets[s]
-            if wide % sets:
-                raise ModelError(
-                    f"sharesets[{s}]={sets} does not divide the {wide} channels of stage {s + 1}",
-                    mend=f"use a divisor of {wide}",
-                )
+            check_divides(f"sharesets[{s}]", sets, wide, f"the {wide} channels of stage {s + 1}")
             blocks = []
             for _ in range(depths[s]):
                 mix = (

@@ -12,6 +12,7 @@ from timm.layers import trunc_normal_
 from torch import Tensor, nn
 
 from allmlp.models.arguments import choice, hidden_width, number, whole
+from allmlp.models.initial import truncated
 from allmlp.models.tokens import TokenModel
 from allmlp.nn.affine import Affine, LayerScale
 from allmlp.nn.mixing import AlongTokens, stochastic_depth
@@ -167,7 +168,7 @@ class ResMLP(TokenModel):
             self.class_blocks = nn.ModuleList(ClassMLPBlock(**block) for _ in range(CLASS_LAYERS))
             trunc_normal_(self.class_token, std=0.02)
         self.norm = NORMS[norm](dim)
-        self.apply(_trunc_normal)
+        self.apply(truncated)
         self.head = self.new_head(num_classes)
 
     def end(self, x: Tensor) -> Tensor:  # b n c → b n c, or b (1 + n) c with the class token first
@@ -184,17 +185,5 @@ class ResMLP(TokenModel):
     def no_weight_decay(self) -> set[str]:
         return {"class_token"} if self.pooling == "class_mlp" else set()
 
-    def new_head(self, num_classes: int) -> nn.Module:
-        if not num_classes:
-            return nn.Identity()
-        head = nn.Linear(self.num_features, num_classes)
-        _trunc_normal(head)
-        return head
-
-
-def _trunc_normal(module: nn.Module) -> None:
-    """The release's rule for linear layers; its patch convolution keeps torch's default."""
-    if isinstance(module, nn.Linear):
-        trunc_normal_(module.weight, std=0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
+    def start_head(self, head: nn.Linear) -> None:
+        truncated(head)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from allmlp.errors import ModelError
 from allmlp.models.arguments import choice, hidden_width, image_size, number, whole, wholes
-from allmlp.models.pyramid import Pyramid, grids
+from allmlp.models.pyramid import Pyramid, Stage, grids
 from allmlp.nn.fusion import SplitAttention
 from allmlp.nn.mixing import AlongColumns, AlongRows, linear_rates, stochastic_depth
 from allmlp.nn.mlp import Mlp
@@ -88,18 +88,6 @@ class SparseMLPBlock(nn.Module):
         return x + self.drop_path(channels_last.permute(0, 3, 1, 2))
 
 
-class Stage(nn.Module):
-    """A strided convolution without bias or norm that shrinks the grid, then blocks."""
-
-    def __init__(self, *, chans: int, dim: int, stride: int, blocks: list[SparseMLPBlock]) -> None:
-        super().__init__()
-        self.embed = nn.Conv2d(chans, dim, stride, stride=stride, bias=False)
-        self.blocks = nn.Sequential(*blocks)
-
-    def forward(self, x: Tensor) -> Tensor:  # b c y x → b c′ y′ x′
-        return self.blocks(self.embed(x))
-
-
 @register("smlpnet", variants=VARIANTS, published=PUBLISHED, licences=LICENCES, paper="arXiv:2109.05422")
 class SMLPNet(Pyramid):
     """dim: channels of the first stage; each further stage doubles them and halves the grid (an odd
@@ -141,7 +129,8 @@ class SMLPNet(Pyramid):
         for s, (depth, grid) in enumerate(zip(depths, sizes, strict=True)):
             block |= dict(dim=dim * 2**s, grid=grid, hidden=hidden_width(dim * 2**s, expansion))
             blocks = [SparseMLPBlock(**block, drop_path=next(rates)) for _ in range(depth)]
-            self.stages.append(Stage(chans=chans, dim=dim * 2**s, stride=stride, blocks=blocks))
+            embed = nn.Conv2d(chans, dim * 2**s, stride, stride=stride, bias=False)
+            self.stages.append(Stage(embed=embed, blocks=blocks))
             chans, stride = dim * 2**s, 2
         self.norm = nn.BatchNorm2d(width)
         self.head = self.new_head(num_classes)

@@ -5,12 +5,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from timm.layers import trunc_normal_
 from torch import Tensor, nn
 
 from allmlp.errors import ModelError
-from allmlp.models.arguments import hidden_width, image_size, number, numbers, switches, whole, wholes
-from allmlp.models.pyramid import Pyramid, grids
+from allmlp.models.arguments import check_divides, hidden_width, image_size, number, numbers, switches, whole, wholes
+from allmlp.models.initial import truncated
+from allmlp.models.pyramid import ChannelsLastStage, Pyramid, grids
 from allmlp.nn.fusion import SplitAttention
 from allmlp.nn.mixing import linear_rates, stochastic_depth
 from allmlp.nn.mlp import Mlp
@@ -69,18 +69,6 @@ class PermutatorBlock(nn.Module):
         return x + self.drop_path(self.channel_mlp(self.channel_norm(x)))
 
 
-class Stage(nn.Module):
-    """A strided convolution where the grid or the width changes, then blocks."""
-
-    def __init__(self, *, embed: nn.Module, blocks: list[PermutatorBlock]) -> None:
-        super().__init__()
-        self.embed = embed
-        self.blocks = nn.Sequential(*blocks)
-
-    def forward(self, x: Tensor) -> Tensor:  # b c y x → b c′ y′ x′
-        return self.blocks(self.embed(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-
-
 @register("vip", variants=VARIANTS, published=PUBLISHED, licences=LICENCES, paper="arXiv:2106.12368")
 class ViP(Pyramid):
     """dims, depths, segments, expansions: of each stage; segments: into how many parts the channels are cut
@@ -122,38 +110,23 @@ class ViP(Pyramid):
             ]
             changes = s == 0 or stride > 1 or dim != chans
             embed = nn.Conv2d(chans, dim, stride, stride=stride) if changes else nn.Identity()
-            self.stages.append(Stage(embed=embed, blocks=blocks))
+            self.stages.append(ChannelsLastStage(embed=embed, blocks=blocks))
             chans = dim
         self.norm = nn.LayerNorm(dims[-1])
-        self.apply(_trunc_normal)
+        self.apply(truncated)
         self.head = self.new_head(num_classes)
 
     def normed(self, x: Tensor) -> Tensor:  # b c y x → b c y x
         return self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2) if x.shape[1] == self.num_features else x
 
-    def new_head(self, num_classes: int) -> nn.Module:
-        if not num_classes:
-            return nn.Identity()
-        head = nn.Linear(self.num_features, num_classes)
-        _trunc_normal(head)
-        return head
+    def start_head(self, head: nn.Linear) -> None:
+        truncated(head)
 
 
 def _check_stage(s: int, dim: int, segments: int, grid: tuple[int, int], img_size: object) -> None:
-    if dim % segments:
-        fits = [n for n in range(1, dim + 1) if dim % n == 0]
-        near = min(fits, key=lambda n: abs(n - segments))
-        raise ModelError(f"segments[{s}]={segments} do not divide dims[{s}]={dim}", mend=f"use {near}")
+    check_divides(f"segments[{s}]", segments, dim, f"dims[{s}]={dim}")
     if min(grid) < 1:
         raise ModelError(
             f"img_size={img_size!r} leaves nothing for stage {s + 1}",
             mend="use a larger img_size, a smaller patch_size, or fewer transitions",
         )
-
-
-def _trunc_normal(module: nn.Module) -> None:
-    """The release's rule for linear layers; its convolutions keep torch's default."""
-    if isinstance(module, nn.Linear):
-        trunc_normal_(module.weight, std=0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)

@@ -57,9 +57,8 @@ def accuracy_curves(epochs: Sequence[int], training: Numbers, validation: Number
 @styled
 def learning_rate(epochs: Sequence[int], rates: Sequence[float], *, best: int | None) -> Figure:
     """The learning rate at the end of each epoch."""
-    figure, axes = _curves(epochs, best, ("learning rate", INK, rates))
+    figure, axes = _curves(epochs, best, ("learning rate", INK, rates), floor=0)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:.3g}"))
-    axes.set_ylim(bottom=0)
     return figure
 
 
@@ -76,7 +75,7 @@ def confusion_map(counts: NDArray[np.int64], names: Sequence[str], *, numbers: b
     font = 9.5 if numbers else 8.5
     margin = 22 + max(columns(label) for label in labels) * font * 0.58
     below = margin * (0.85 if numbers else 1)
-    figure, axes = _sheet(width=margin + k * cell + 4, height=k * cell + below + 4, left=margin, bottom=below, right=4, top=4)
+    figure, axes = sheet(width=margin + k * cell + 4, height=k * cell + below + 4, left=margin, bottom=below, right=4, top=4)
     shares = counts / counts.sum(1, keepdims=True).clip(1)
     strength = np.sqrt(shares)
     rows, places = np.nonzero(counts)
@@ -104,14 +103,14 @@ def reliability(
 
     On the dashed line a model is right as often as it says; below it, it is too sure of itself.
     """
-    figure, axes = _sheet(height=330, top=8, right=20, bottom=112)
+    figure, axes = sheet(height=330, top=8, right=20, bottom=112)
     low, high = np.array(edges).reshape(-1, 2).T
     interval = np.array([wilson_interval(a, n) for a, n in zip(accuracy, images, strict=True)]).reshape(-1, 2).T
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, dashes=(3, 3))
     fill, edge = to_rgba(ACCENT, 0.16), to_rgba(ACCENT, 0.5)
     axes.bar(low, accuracy, high - low, align="edge", color=fill, edgecolor=edge, linewidth=0.6)
     axes.vlines(confidence, *interval, color=ACCENT, linewidth=1.2)
-    axes.plot(confidence, accuracy, "o", color=ACCENT, markersize=4.5)
+    axes.plot(confidence, accuracy, "o", color=ACCENT, markersize=4.5, clip_on=False)
     axes.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy")
     axes.grid(axis="y")
     many = figure.add_axes((axes.get_position().x0, 40 / 330, axes.get_position().width, 52 / 330), sharex=axes)
@@ -124,7 +123,7 @@ def reliability(
     return figure
 
 
-def _sheet(
+def sheet(
     *, width: float = WIDTH, height: float = HEIGHT, left: float = 50, right: float = 12, top: float = 26, bottom: float = 40
 ) -> tuple[Figure, Axes]:
     """An empty figure with axes that leave the given margins, all in pixels."""
@@ -133,9 +132,14 @@ def _sheet(
     return figure, axes
 
 
-def _curves(epochs: Sequence[int], best: int | None, *series: tuple[str, str, Numbers]) -> tuple[Figure, Axes]:
-    """Lines by epoch, each (label, colour, values), with a mark at the best epoch. A series without values is left out."""
-    figure, axes = _sheet()
+def _curves(
+    epochs: Sequence[int], best: int | None, *series: tuple[str, str, Numbers], floor: float | None = None
+) -> tuple[Figure, Axes]:
+    """Lines by epoch, each (label, colour, values), with a mark at the best epoch. A series without values is left out.
+
+    floor: where the vertical axis begins; below the values unless given.
+    """
+    figure, axes = sheet()
     first, last = min(epochs), max(epochs)
     marked = np.array([epoch == best or first == last for epoch in epochs])
     for label, colour, values in series:
@@ -148,6 +152,7 @@ def _curves(epochs: Sequence[int], best: int | None, *series: tuple[str, str, Nu
     axes.set_xlim(first - 0.5 * (first == last), last + 0.5 * (first == last))
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
     axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.set_ylim(bottom=floor)
     axes.grid(axis="y")
     if len(series) > 1:
         axes.legend(
@@ -159,14 +164,32 @@ def _curves(epochs: Sequence[int], best: int | None, *series: tuple[str, str, Nu
 
 
 def _mark(axes: Axes, best: int, *, late: bool) -> None:
-    """A dotted line at an epoch, named on its emptier side."""
+    """A dotted line at an epoch, named on its emptier side, where no curve runs."""
+    left, right = axes.get_xlim()
+    reach = (right - left) / 4  # of the name and some air
+    height = _emptiest(axes, best - reach if late else best, best if late else best + reach)
     axes.axvline(best, color=MUTED, linewidth=1, dashes=(1, 2))
     axes.annotate(
         f"best: {best}",
-        (best, 0.5),
+        (best, height),
         (-5 if late else 5, 0),
         xycoords=("data", "axes fraction"),
         textcoords="offset pixels",
         ha="right" if late else "left",
+        va="center",
         color=MUTED,
     )
+
+
+def _emptiest(axes: Axes, low: float, high: float) -> float:
+    """The height, as a share of the axes, that is farthest from every curve between two epochs."""
+    bottom, top = axes.get_ylim()
+    taken = [np.empty(0)]
+    for line in axes.lines:
+        x, y = np.asarray(line.get_xydata(), dtype=float).T
+        known = np.isfinite(y)
+        if known.any():
+            taken.append((np.interp(np.linspace(low, high, 40), x[known], y[known]) - bottom) / (top - bottom))
+    heights = np.linspace(0.06, 0.94, 45)
+    gaps = np.abs(heights[:, None] - np.append(np.concatenate(taken), [-1.0, 2.0])).min(1)
+    return float(heights[gaps.argmax()])

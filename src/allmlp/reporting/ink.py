@@ -1,13 +1,17 @@
-"""Colours by role, and figures as SVG that takes its colours and its font from the page around it."""
+"""Colours by role, figures as SVG that takes its colours and its font from the page around it, and figures as files."""
 
 import re
 import warnings
+from importlib.resources import files
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import matplotlib
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
+
+from allmlp.files import whole_file, writing
 
 INK, MUTED, RULE = "#0000a1", "#0000a2", "#0000a3"
 ACCENT, CONTRAST, ON_ACCENT = "#0000a4", "#0000a5", "#0000a6"
@@ -43,6 +47,13 @@ STYLE: Any = {
 }
 """matplotlib's settings while a figure is built and written."""
 
+STYLESHEET = files("allmlp.reporting").joinpath("page.css").read_text(encoding="utf-8")
+LIGHT = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", STYLESHEET.partition("@media")[0]))
+"""Role → the page's colour on a light background, for figures that stand alone."""
+ALONE: Any = {key: LIGHT[ROLES[value]] if isinstance(value, str) and value in ROLES else value for key, value in STYLE.items()}
+"""matplotlib's settings for a figure that stands alone: light, and in SVG with letters as shapes, for any machine's fonts."""
+ALONE |= {"svg.fonttype": "path", "figure.facecolor": LIGHT["page"]}
+
 _NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 
@@ -61,6 +72,13 @@ def inline_svg(figure: Figure, name: str, description: str) -> Markup:
     size = f'viewBox="0 0 {width} {height}" width="{width}" style="min-width:{0.8 * width:.0f}px"'
     opening = f'<svg {size} role="img" aria-label="{escape(description)}">'
     return Markup(opening + re.sub(r">\s+<", "><", content).strip())  # matplotlib has escaped the texts
+
+
+def write_figure(figure: Figure, path: Path) -> None:
+    """A .png, at two dots per pixel, or an .svg; whole or not at all. The figure was drawn with `ALONE`."""
+    svg = path.suffix.lower() == ".svg"
+    with matplotlib.rc_context(ALONE), writing(path), whole_file(path) as temporary:
+        figure.savefig(temporary, format="svg" if svg else "png", dpi=2 * PIXELS, metadata=_NO_METADATA if svg else None)
 
 
 def _rewritten(tag: str, name: str) -> str:

@@ -12,8 +12,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from allmlp.errors import RunError
-from allmlp.files import whole_file
+from allmlp.files import whole_file, writing
 from allmlp.reporting import figures, words
 from allmlp.reporting.ink import inline_svg
 from allmlp.reporting.records import ClassResult, Counts, Epoch, Evaluation, Mistake, Records, read_records
@@ -70,11 +69,8 @@ def write_report(run: Run) -> Path:
     """
     html = _render(run, read_records(run))
     path: Path = run.report
-    try:
-        with whole_file(path) as temporary:
-            temporary.write_text(html, encoding="utf-8", errors="replace", newline="\n")
-    except OSError as error:
-        raise RunError(f"{path} cannot be written: {error.strerror}", mend="make room, or make the folder writable") from None
+    with writing(path), whole_file(path) as temporary:
+        temporary.write_text(html, encoding="utf-8", errors="replace", newline="\n")
     return path
 
 
@@ -130,7 +126,7 @@ def _cards(records: Records, shown: Evaluation | None) -> list[Card]:
     if model := records.model:
         size = "×".join(map(str, model.preprocessing.img_size))
         cards.append(Card("Parameters", words.compact(model.parameters), f"{model.parameters:,}"))
-        cards.append(Card("GMACs", f"{model.macs / 1e9:.3g}", f"per image of {size} pixels"))
+        cards.append(Card("Multiply-adds", words.compact(model.macs), f"per image of {size} pixels"))
     state = records.state
     cards.append(Card("Training time", words.duration(state.seconds), f"{state.epochs_done} of {state.epochs} epochs"))
     if records.epochs:

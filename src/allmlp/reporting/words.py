@@ -38,14 +38,14 @@ def compact(number: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """101.2 → "1 min 41 s"."""
+    """101.2 → "1 min 41 s", 1509 → "25 min"."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02} min"
-    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+    if minutes < 10:
+        return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min"
 
 
 def moment(when: datetime) -> str:

@@ -25,6 +25,16 @@ def overlap(now: int, wanted: int) -> Tensor:  # → p o
     return (right - left).clamp(min=0) * wanted
 
 
+def copied(now: int, wanted: int) -> Tensor:  # → p o
+    """Where cells become more, each is a copy of the one under its centre; where fewer, the mean of those that would be
+    its copies. Fewer after more is the identity, at any two sizes."""
+    if wanted < now:
+        copies = copied(wanted, now).T
+        return (copies / copies.sum(1, keepdim=True)).contiguous()
+    chosen = ((torch.arange(wanted, dtype=torch.float64) + 0.5) * now / wanted).long().clamp(max=now - 1)
+    return torch.eye(now, dtype=torch.float64)[chosen]
+
+
 def _torch_operator(mode: str) -> Operator:
     """torch's own image resizing of one row, low-passed where cells become fewer."""
 
@@ -36,6 +46,7 @@ def _torch_operator(mode: str) -> Operator:
 
 
 KERNELS: dict[str, Operator] = {
+    "copy": copied,
     "area": overlap,
     "bilinear": _torch_operator("bilinear"),
     "bicubic": _torch_operator("bicubic"),

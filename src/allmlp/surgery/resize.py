@@ -18,6 +18,7 @@ from allmlp.errors import ModelError
 from allmlp.models import eamlp, ffonly, mixer, raftmlp, repmlpnet, resmlp
 from allmlp.models.arguments import choice
 from allmlp.models.base import ImageModel
+from allmlp.models.pyramid import Pyramid
 from allmlp.nn.mixing import AlongColumns, AlongRows, AlongTokens
 from allmlp.nn.mlp import Mlp, TokenMlp
 from allmlp.nn.segments import SegmentsAlongColumns, SegmentsAlongRows
@@ -46,18 +47,21 @@ Rule = Callable[[Any, Any, Change], dict[str, Tensor]]
 
 
 def resize(
-    model: ImageModel, img_size: int | tuple[int, int], method: str = "interpolate", *, kernel: str = "area"
+    model: ImageModel, img_size: int | tuple[int, int], method: str = "interpolate", *, kernel: str | None = None
 ) -> ImageModel:
     """A copy of a model for images of `img_size`: (height, width) in pixels, or one number for both sides.
 
     method: "interpolate" for any grid, or "block_diagonal" for a Mixer at integer multiples of its size: each tile of
-    the image is then mixed as a whole image was (MLP-Mixer, appendix C). kernel: how values go from grid to grid,
-    "area", "bilinear" or "bicubic". The size the model has gives an equal copy; at integer factors upwards "area" keeps
-    what a model without padding makes of a constant image. Classes and preprocessing are kept. Raises ModelError for
-    a size that the family cannot have, and for folded models.
+    the image is then mixed as a whole image was (MLP-Mixer, appendix C). kernel: how values go from grid to grid, "copy",
+    "area", "bilinear" or "bicubic"; the one that lost least unless given (docs/decisions/0005): "copy", or "bicubic" where
+    the grid shrinks from stage to stage. The size the model has gives an equal copy. At integer factors upwards "copy" and
+    "area" keep what a model without padding makes of a constant image. Classes and preprocessing are kept. Raises
+    ModelError for a size that the family cannot have, and for folded models.
     """
     choice("method", method, METHODS)
-    choice("kernel", kernel, list(KERNELS))
+    kernel = (
+        ("bicubic" if isinstance(model, Pyramid) else "copy") if kernel is None else choice("kernel", kernel, list(KERNELS))
+    )
     if method == "interpolate":
         rules, widths = INTERPOLATE, _hidden_widths(model)
     else:

@@ -1,15 +1,43 @@
-"""Everything a run needs to go on as if it had never stopped."""
+"""Everything a run needs to go on as if it had never stopped.
 
-import os
-import pickle
+checkpoints/EPOCH-STEP/
+    shard-*.safetensors   tensors; one file a process where the model is sharded, by torch.distributed.checkpoint
+    state.json            the position, and all that is not a tensor
+    manifest.json         size and SHA-256 of each file above
+
+No pickle, hence nothing that a file could execute; and any number of processes can read what any other number wrote.
+"""
+
+import hashlib
+import json
+import shutil
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+from torch.distributed.checkpoint.state_dict_loader import load as read_shards
+from torch.distributed.checkpoint.state_dict_saver import save as write_shards
+from torch.distributed.tensor import DTensor
 
 from allmlp.errors import RunError
-from allmlp.files import whole_file
-from allmlp.run import Run
+from allmlp.files import fsync
+from allmlp.run import Run, read_json, write_json
+from allmlp.training.distributed import Team
+from allmlp.training.state import Parts, places, put_back, taken_apart
+
+ALONE = "shard-00001-model-00001-of-00001.safetensors"
+"""What torch.distributed.checkpoint calls the file of a process that is alone."""
+SPARE = 16_000_000
+"""Bytes that must stay free beside a checkpoint."""
 
 
 @dataclass
@@ -23,15 +51,19 @@ class Position:
     seconds: float = 0.0
     """Time spent so far."""
     loss_sum: float = 0.0
-    """Over the images of the epoch so far."""
+    """Over `weighed` images."""
     hits: int = 0
     """Unmixed training images of the epoch so far that were right."""
     judged: int = 0
     """Training images of the epoch so far that `hits` is out of."""
+    weighed: int = 0
+    """Training images of the epoch so far that `loss_sum` is over."""
     seen: int = 0
     """Training images of the epoch so far."""
     unreadable: int = 0
     """Images of the epoch so far that could not be decoded."""
+    retries: int = 0
+    """How often the run went back because its loss left all bounds."""
     best_epoch: int = 0
     best_top1: float = -1.0
     best_loss: float = float("inf")
@@ -40,33 +72,161 @@ class Position:
 
     def begin_epoch(self) -> None:
         self.epoch += 1
-        self.step = self.hits = self.judged = self.seen = self.unreadable = 0
+        self.step = self.hits = self.judged = self.weighed = self.seen = self.unreadable = 0
         self.loss_sum = 0.0
 
-
-def save(run: Run, position: Position, parts: dict[str, Any]) -> None:
-    """Write the checkpoint, whole or not at all. Raises RunError when the disk is full or read-only."""
-    try:
-        with whole_file(run.checkpoint) as temporary:
-            torch.save({"position": asdict(position), **{k: v.state_dict() for k, v in parts.items()}}, temporary)
-    except (OSError, RuntimeError) as error:
-        raise RunError(
-            f"the checkpoint could not be written to {run.folder}: {str(error).splitlines()[0]}",
-            mend=f"make room on the disk, then allmlp train --resume {run.folder}; the checkpoint before is intact",
-        ) from None
+    @property
+    def name(self) -> str:
+        """Sorts as positions do."""
+        return f"{self.epoch:05d}-{self.step:08d}"
 
 
-def load(run: Run, parts: dict[str, Any]) -> Position:
-    """Put a checkpoint back into the parts it was saved from. Raises RunError when it is missing or damaged."""
-    if not run.checkpoint.is_file():
+def save(run: Run, position: Position, parts: Parts, team: Team, *, keep: int) -> None:
+    """Write a checkpoint, whole or not at all, and remove all but the `keep` newest. Called by every process.
+
+    Raises RunError when the disk is full or read-only; the checkpoints before are then intact.
+    """
+    tensors, values = taken_apart(parts)
+    if not any(isinstance(tensor, DTensor) for tensor in tensors.values()):
+        if not team.first:
+            return  # every process has the same: one writes it
+        team = Team()
+    half = run.checkpoints / f".{position.name}"
+    with _explained(run):
+        _check_room(run, tensors, team)
+        team.by_first(lambda: _fresh(half, run))
+        if team.size > 1:
+            write_shards(dict(tensors), storage_writer=HuggingFaceStorageWriter(str(half), save_distributed=True))
+        else:  # the same, ten times as fast (8.1 s and 0.8 s for 474 MB)
+            save_file(tensors, half / ALONE)
+            fsync(half / ALONE)
+        files = {path.name: _digest(path) for path in half.glob(f"shard-{team.rank + 1:05d}-*")}
+        files = {name: digest for part in team.gathered(files) for name, digest in part.items()}
+        if team.first:
+            write_json(half / "state.json", {"position": asdict(position), **values})
+            write_json(half / "manifest.json", {**files, "state.json": _digest(half / "state.json")})
+            _publish(half, run.checkpoints / position.name)
+            _rotate(run, position.name, keep)
+
+
+def newest_first(run: Run) -> list[Path]:
+    """The run's checkpoints, damaged ones among them."""
+    if not run.checkpoints.is_dir():
+        return []
+    return sorted((path for path in run.checkpoints.iterdir() if path.name[0] != "." and path.is_dir()), reverse=True)
+
+
+def load(run: Run, parts: Parts, team: Team, say: Callable[[str], None]) -> Position:
+    """Put the newest checkpoint that is whole back into the parts it was saved from. Called by every process.
+
+    say: told of each that is damaged. Raises RunError when there is none left.
+    """
+    found = team.by_first(lambda: newest_first(run))
+    if not found:
         raise RunError(f"{run.folder} has no checkpoint", mend="it stopped before its first; train again into another folder")
+    damages = []
+    for folder in found:
+        damage = team.by_first(lambda folder=folder: _damage(folder))  # type: ignore[misc]
+        if damage is None:
+            try:
+                return _read(folder, parts, team)
+            except (CheckpointException, OSError, RuntimeError, LookupError, TypeError, ValueError) as error:
+                damage = _first_line(error)
+        damages.append(f"{folder} cannot be used: {damage}")
+        if folder != found[-1]:
+            say(f"{damages[-1]}\n  going on from the one before")
+    raise RunError(
+        damages[0], mend="the weights in best.safetensors and last.safetensors still load; train again from the recipe to go on"
+    )
+
+
+def _read(folder: Path, parts: Parts, team: Team) -> Position:
+    values: dict[str, Any] = read_json(folder / "state.json")
+    position = Position(**values.pop("position"))
+    reader = HuggingFaceStorageReader(str(folder))
+    stored = reader.read_metadata().state_dict_metadata
+    tensors = places(parts, {name: t.size for name, t in stored.items() if isinstance(t, TensorStorageMetadata)})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is disabled")  # which one process alone is told
+        read_shards(dict(tensors), storage_reader=reader, no_dist=team.size == 1)
+    put_back(parts, tensors, values)
+    return position
+
+
+def _damage(folder: Path) -> str | None:
+    """What is wrong with a checkpoint's files, if anything."""
     try:
-        content = torch.load(run.checkpoint, map_location="cpu", weights_only=True)
-        for name, part in parts.items():
-            part.load_state_dict(content[name])
-        return Position(**content["position"])
-    except (OSError, RuntimeError, KeyError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        raise RunError(
-            f"{os.fspath(run.checkpoint)} cannot be used: {(str(error).splitlines() or ['damaged'])[0][:200]}",
-            mend="the weights in best.safetensors and last.safetensors still load; train again from the recipe to go on",
-        ) from None
+        manifest = json.loads((folder / "manifest.json").read_bytes())
+        strays = {path.name for path in folder.iterdir()} - {"manifest.json", *manifest}
+        if strays:
+            return f"{sorted(strays)[0]} does not belong to it"
+        for name, digest in manifest.items():
+            if _digest(folder / Path(name).name) != digest:
+                return f"{name} is not as it was written"
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        return _first_line(error)
+    return None if manifest else "it is empty"
+
+
+def _digest(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def _check_room(run: Run, tensors: Mapping[str, Tensor], team: Team) -> None:
+    """Raises RunError before anything is written, where the disk would be full in the middle."""
+    local = (t.to_local() if isinstance(t, DTensor) else t for t in tensors.values())
+    (needed,) = team.sum([sum(t.nbytes for t in local)])
+    free = shutil.disk_usage(run.folder).free
+    if needed + SPARE > free:
+        raise _unwritten(run, f"it needs {needed / 1e6:,.0f} MB and the disk has {free / 1e6:,.0f} MB left")
+
+
+def _fresh(half: Path, run: Run) -> None:
+    """An empty folder to write into; what a crash left half written goes."""
+    with _explained(run):
+        for old in run.checkpoints.glob(".*"):
+            shutil.rmtree(old)
+        half.mkdir(parents=True)
+
+
+def _publish(half: Path, final: Path) -> None:
+    """From now on the checkpoint exists."""
+    fsync(half)
+    if final.exists():  # damaged, or the same: the run came here again from an earlier one
+        final.rename(half.with_name(f"{half.name}.old"))
+    half.rename(final)
+    fsync(final.parent)
+
+
+def _rotate(run: Run, newest: str, keep: int) -> None:
+    """Remove the oldest, and those ahead of the run: they were found damaged, and it went back."""
+    names = [path.name for path in newest_first(run) if path.name <= newest]
+    kept = names[:keep]
+    for path in run.checkpoints.iterdir():
+        if path.name not in kept:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def _explained(run: Run) -> Iterator[None]:
+    try:
+        yield
+    except RunError:
+        raise
+    except (CheckpointException, SafetensorError, OSError, RuntimeError) as error:
+        raise _unwritten(run, _first_line(error)) from None
+
+
+def _unwritten(run: Run, why: str) -> RunError:
+    return RunError(
+        f"the checkpoint could not be written to {run.folder}: {why}",
+        mend=f"make room on the disk, then allmlp train --resume {run.folder}; the checkpoint before is intact",
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    """The cause, where torch has wrapped it."""
+    if isinstance(error, CheckpointException) and error.failures:
+        error = next(iter(error.failures.values()))[0]
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

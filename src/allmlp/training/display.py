@@ -1,5 +1,6 @@
 """What a person sees while training: a summary, a live line, one line per epoch, and what to do next."""
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from allmlp.files import writing
 from allmlp.run import Run
 
 
@@ -34,7 +36,7 @@ class Display:
         """One line on the screen and in the log."""
         self.console.print(text, style=style, markup=False, soft_wrap=True)
         if self.log is not None:
-            with self.log.open("a", encoding="utf-8") as log:
+            with writing(self.log), self.log.open("a", encoding="utf-8") as log:
                 log.write(text + "\n")
 
     def begin(self, *, done: int, total: int) -> None:
@@ -55,12 +57,18 @@ class Display:
         line = (
             f"epoch {record['epoch']:>{len(str(epochs))}}/{epochs}"
             f"  loss {record['train_loss']:.3f}  val loss {record['val_loss']:.3f}  val top-1 {top1:.2%}"
-            f"  {record['images_per_s']:,.0f} images/s  left {clock(left)}"
+            f"{_agreement(record)}  {record['images_per_s']:,.0f} images/s  left {clock(left)}"
         )
         self.say(line + ("  *" if best else ""))
 
     def end(self) -> None:
         self.progress.stop()
+
+
+def _agreement(record: dict[str, Any]) -> str:
+    if "val_agreement" not in record:
+        return ""
+    return f"  agrees with teacher {record['val_agreement']:.1%} (its top-1 {record['val_teacher_top1']:.2%})"
 
 
 def clock(seconds: float) -> str:
@@ -70,11 +78,22 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def counted(number: int, what: str) -> str:
+    """1, "step" → "1 step"; 2 → "2 steps"."""
+    return f"{number:,} {what}{'s' * (number != 1)}"
+
+
+def program() -> str:
+    """How to call allmlp from here: by its name where the shell finds it, else by the path it was called by."""
+    called = Path(sys.argv[0])
+    return str(called) if called.name == "allmlp" and shutil.which("allmlp") is None else "allmlp"
+
+
 def next_commands(run: Run) -> list[str]:
     """What one does with a finished run."""
     commands = {
-        f"allmlp predict {run.folder} PICTURE": "classify pictures",
-        f"allmlp evaluate {run.folder} DATA": "measure it on other images",
+        f"{program()} predict {run.folder} PICTURE": "classify pictures",
+        f"{program()} evaluate {run.folder} DATA": "measure it on other images",
         f"open {run.report}": "read the report",
     }
     width = max(map(len, commands))

@@ -1,59 +1,59 @@
 """The only training loop."""
 
-# axes: b batch, k classes
-
-import math
 import time
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
-from allmlp import metrics
 from allmlp.data.damage import refuse_too_many
-from allmlp.data.keys import seed_everything
 from allmlp.data.loader import Batch, Order
 from allmlp.engine.cost import multiply_adds, parameters
-from allmlp.engine.device import autocast, placed
-from allmlp.engine.infer import gather
 from allmlp.errors import TrainingError
 from allmlp.run import Run, read_lines
 from allmlp.training import checkpoint
 from allmlp.training.checkpoint import Position
 from allmlp.training.display import Display
+from allmlp.training.distributed import gathered_weights, unsharded
+from allmlp.training.divergence import diverged
 from allmlp.training.interrupt import Interrupt
-from allmlp.training.objectives import cross_entropy
-from allmlp.training.setup import Plan
+from allmlp.training.journal import Journal
+from allmlp.training.setup import Plan, unchanged_training_batches
+from allmlp.training.step import update
+from allmlp.training.tally import Tally
+from allmlp.training.validation import Stopped, Verdict, validate
 
-SAVE_EVERY = 300.0
-"""Seconds between checkpoints inside an epoch."""
 LOOK_EVERY = 50
-"""Steps between looks at the loss on an accelerator, where each look waits for the device."""
-
-
-class Stopped(Exception):
-    """A signal arrived; everything is saved."""
+"""Steps between looks at the loss on an accelerator."""
 
 
 class Loop:
     """One run from a position to its end, or to a signal."""
 
-    def __init__(self, plan: Plan, run: Run, position: Position, display: Display) -> None:
-        self.plan, self.run, self.position, self.display = plan, run, position, display
-        self.recipe = plan.recipe
-        self.parts: dict[str, Any] = {"model": plan.model, "optimiser": plan.optimiser}
-        if plan.ema is not None:
-            self.parts["ema"] = plan.ema.module
+    def __init__(self, plan: Plan, run: Run, position: Position, display: Display, journal: Journal) -> None:
+        self.plan, self.run, self.position, self.display, self.journal = plan, run, position, display, journal
+        self.recipe, self.team = plan.recipe, plan.team
+        self.tally = Tally(position, plan.team, every=1 if plan.device.type == "cpu" else LOOK_EVERY)
         self.interrupt = Interrupt()
+        self.stopping = False
+        """Whether a signal has reached any process of the team."""
+        self.saved, self.save_due = time.monotonic(), False
+        self.norm: torch.Tensor | None = None
+        """Of the last gradient, before it was clipped."""
+        self.unlisted: list[tuple[str, str]] = []
         left_out = {path for path, _ in plan.source.left_out}
         listed = [(record["path"], record["reason"]) for record in read_lines(run.unreadable)]
         self.broken = {path: reason for path, reason in listed if path not in left_out}
         self.cost = {"parameters": parameters(plan.model), "macs": multiply_adds(plan.model)}
 
     def fit(self) -> bool:
-        """Train to the end; False when a signal stopped it. Raises TrainingError when the loss is not finite."""
+        """Train to the end; False when a signal stopped it. Raises Diverged when the loss leaves all bounds."""
         epochs = self.recipe.train.epochs
         position = self.position
+        self._ask_teacher()
+        if self.recipe.train.retry and not self.done:
+            self._save()
         with self.interrupt:
             self.display.begin(done=self.done, total=epochs * self.plan.steps)
             try:
@@ -79,66 +79,84 @@ class Loop:
         assert isinstance(order, Order)
         order.epoch, order.start = position.epoch, position.step
         plan.model.train()
-        started = saved = time.monotonic()
+        began = last = time.monotonic()
         seen_before = position.seen
         mixing = position.epoch < self.recipe.train.epochs - self.recipe.augment.mix_off
         for batch in plan.train_batches if position.step < plan.steps else ():
-            loss, hits = self._step(batch, mixing=mixing)
-            position.step += 1
-            position.seen += len(batch.labels)
-            position.loss_sum += loss * len(batch.labels)
-            position.hits += hits or 0
-            position.judged += len(batch.labels) if hits is not None else 0
-            now = time.monotonic()
+            self._step(batch, mixing=mixing)
+            last, before = time.monotonic(), last
+            position.seconds += last - before
             self.display.step(
                 epoch=position.epoch + 1,
                 epochs=self.recipe.train.epochs,
                 done=self.done,
-                loss=position.loss_sum / max(position.seen, 1),
+                loss=position.loss_sum / max(position.weighed, 1),
                 accuracy=position.hits / position.judged if position.judged else None,
-                rate=(position.seen - seen_before) / (now - started),
+                rate=(position.seen - seen_before) / (last - began),
             )
-            if self.interrupt.signal is not None:
-                position.seconds += now - started
+            if self.journal.due(self.done):
+                norm = None if self.norm is None else float(unsharded(self.norm))
+                lr = plan.optimiser.param_groups[0]["lr"]
+                self.journal.step(
+                    self.done, {"epoch": position.epoch + 1, "loss": self.tally.loss, "lr": lr, "grad_norm": norm}
+                )
+            if self.stopping or (self.team.size == 1 and self.interrupt.caught):
                 raise Stopped
-            if now - saved > SAVE_EVERY:
-                position.seconds, started_before = position.seconds + now - started, started
+            if self.save_due:
                 self._save()
-                position.seconds -= now - started_before
-                saved = time.monotonic()
-        position.seconds += time.monotonic() - started
-        self.rate = (position.seen - seen_before) / max(time.monotonic() - started, 1e-9)
+        self._settle()
+        self.rate = (position.seen - seen_before) / max(time.monotonic() - began, 1e-9)
 
-    def _step(self, batch: Batch, *, mixing: bool) -> tuple[float, int | None]:
-        """One update. Returns (loss, right answers; None where images were mixed)."""
-        plan = self.plan
+    def _step(self, batch: Batch, *, mixing: bool) -> None:
+        """One update by all processes, if any of them has an image."""
+        position = self.position
         self._note_unreadable(batch)
-        if not len(batch.labels):
-            return 0.0, None
-        seed_everything(self.recipe.seed, "step", self.done)
-        if plan.device.type == "cuda":
-            torch.cuda.manual_seed(torch.initial_seed())
-        images, labels = placed(batch.images, plan.model, plan.device), batch.labels.to(plan.device, non_blocking=True)
-        mixed, target = plan.mix(images, labels, mixing=mixing)
-        with autocast(plan.device, plan.precision):
-            logits = plan.model(mixed)
-        loss = cross_entropy(logits, target)
-        value = float(loss.detach()) if plan.device.type == "cpu" or self.done % LOOK_EVERY == 0 else 0.0
-        if not math.isfinite(value):
-            raise TrainingError(
-                f"the loss is {value} at step {self.done + 1} (epoch {self.position.epoch + 1})",
-                mend=f"use a lower --optim.lr or a longer --optim.warmup; the best epoch's weights are in {self.run.folder}",
-            )
-        plan.schedule.step_update(self.done)
-        plan.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        if self.recipe.optim.clip:
-            nn.utils.clip_grad_norm_(plan.model.parameters(), self.recipe.optim.clip)
-        plan.optimiser.step()
-        if plan.ema is not None:
-            plan.ema.update(plan.model, step=self.done)
-        hits = None if mixed is not images else int((logits.detach().argmax(1) == labels).sum())
-        return value, hits
+        images, mine = self._agree(batch), len(batch.labels)
+        if images:
+            weight, slowdown = mine * self.team.size / images, 0.5**position.retries
+            outcome = update(self.plan, batch, self.done, mixing=mixing, weight=weight, slowdown=slowdown)
+            self.tally.add(position.step, outcome, mine)
+            self.norm = outcome.norm
+        position.step += 1
+        if self.tally.due or self.journal.due(self.done):
+            self._settle()
+
+    def _agree(self, batch: Batch) -> int:
+        """Images of all processes together; and whether they will all stop or save after this step."""
+        position, train = self.position, self.recipe.train
+        late = self.team.first and time.monotonic() - self.saved > train.save_seconds
+        mine = [len(batch.labels), len(batch.unreadable), len(self.unlisted), late, self.interrupt.caught]
+        images, unreadable, unlisted, due, caught = self.team.sum(mine)
+        position.seen += int(images)
+        position.unreadable += int(unreadable)
+        if unlisted:
+            self._list_unreadable()
+        self.journal.count(int(images))
+        self.stopping = caught > 0
+        self.save_due = due > 0 or bool(train.save_steps and (self.done + 1) % train.save_steps == 0)
+        return int(images)
+
+    def _settle(self) -> None:
+        """Look at the steps since the last look."""
+        bad = self.tally.settle()
+        if bad is not None:
+            step, loss = bad
+            raise diverged(self.plan, self.run, epoch=self.position.epoch, step=step, loss=loss)
+
+    def go_back(self) -> None:
+        """To the last checkpoint, from where the run goes on at half the rate. Raises RunError when there is none."""
+        retries = self.position.retries + 1
+        found = checkpoint.load(self.run, self.plan.parts, self.team, lambda text: self.display.say(text, "yellow"))
+        self.position = replace(found, retries=retries)
+        self.tally = Tally(self.position, self.team, every=self.tally.every)
+        self._save()
+
+    def _ask_teacher(self) -> None:
+        plan = self.plan
+        if plan.distiller is not None:
+            batches = unchanged_training_batches(plan)
+            quiet = self.display.console.quiet
+            plan.distiller.remember(plan.source.train, batches, self.run.folder, steps=len(batches), quiet=quiet)
 
     def _close_epoch(self) -> None:
         """Validate, record, keep the best, save."""
@@ -148,82 +166,75 @@ class Loop:
             "epoch": position.epoch + 1,
             "step": self.done,
             "lr": plan.optimiser.param_groups[0]["lr"],
-            "train_loss": position.loss_sum / max(position.seen, 1),
+            "train_loss": position.loss_sum / max(position.weighed, 1),
             "train_top1": position.hits / position.judged if position.judged else None,
         }
-        found = {"val": self._validate(plan.model)}
-        record |= {f"val_{k}": v for k, v in found["val"].items()}
+        val = self._validate(plan.model)
+        found = {"raw": val}
+        record |= {"val_loss": val.loss, "val_top1": val.top1, "val_top5": val.top5, **val.teacher}
         if plan.ema is not None:
             found["ema"] = self._validate(plan.ema.module)
-            record |= {"ema_loss": found["ema"]["loss"], "ema_top1": found["ema"]["top1"]}
+            record |= {"ema_loss": found["ema"].loss, "ema_top1": found["ema"].top1}
+        position.unreadable += val.unreadable
         position.seconds += time.monotonic() - started
         record |= {"images_per_s": self.rate, "seconds": position.seconds, "unreadable": position.unreadable}
-        winner = max(found, key=lambda name: (found[name]["top1"], -found[name]["loss"]))
-        better = (found[winner]["top1"], -found[winner]["loss"]) > (position.best_top1, -position.best_loss)
+        winner = max(found, key=lambda name: found[name].rank)
+        better = found[winner].rank > (position.best_top1, -position.best_loss)
         position.begin_epoch()
         if better:
-            position.best_epoch, position.best_weights = position.epoch, "ema" if winner == "ema" else "raw"
-            position.best_top1, position.best_loss = found[winner]["top1"], found[winner]["loss"]
-            self._write("best", plan.ema.module if winner == "ema" and plan.ema else plan.model, found[winner]["top1"])
-        self.run.append(self.run.metrics, record)
+            position.best_epoch, position.best_weights = position.epoch, winner
+            position.best_top1, position.best_loss = found[winner].top1, found[winner].loss
+            self._write("best", plan.ema.module if winner == "ema" and plan.ema else plan.model, found[winner].top1)
+        if position.epoch == self.recipe.train.epochs:
+            self._write("last", plan.model, val.top1)
+        if self.team.first:
+            self.run.append(self.run.metrics, record)
+        self.journal.epoch(record)
         self._save()
         left = position.seconds / position.epoch * (self.recipe.train.epochs - position.epoch)
         self.display.epoch(record, epochs=self.recipe.train.epochs, left=left, best=better)
-        if position.epoch == self.recipe.train.epochs:
-            self._write("last", plan.model, found["val"]["top1"])
 
-    def _validate(self, model: nn.Module) -> dict[str, float]:
-        """Loss, top-1 and top-5 on the validation images. Raises Stopped when a signal arrives."""
-
-        def look(batch: Batch) -> None:
-            if model is self.plan.model:
-                self._note_unreadable(batch)
-            if self.interrupt.signal is not None:
-                raise Stopped
-
-        out = gather(
-            model,  # type: ignore[arg-type]
-            self.plan.val_batches,
-            device=self.plan.device,
-            precision=self.plan.precision,
-            after=look,
-        )
-        if not len(out.labels):
+    def _validate(self, model: nn.Module) -> Verdict:
+        found = validate(self.plan, model, note=self._note_unreadable, stop=lambda: self.interrupt.caught)
+        self._list_unreadable()
+        if not found.images:
             raise TrainingError("no validation image could be read", mend=f"see {self.run.unreadable} and replace the files")
-        return {
-            "loss": metrics.cross_entropy(out.logits, out.labels),
-            "top1": metrics.top_k(out.logits, out.labels, 1),
-            "top5": metrics.top_k(out.logits, out.labels, 5),
-        }
+        return found
 
     def _note_unreadable(self, batch: Batch) -> None:
-        """Count each failure, and list each file once. Raises TrainingError when they are too many."""
-        self.position.unreadable += len(batch.unreadable)
-        for path, reason in batch.unreadable:
-            if path not in self.broken:
-                self.broken[path] = reason
+        self.unlisted += [(path, reason) for path, reason in batch.unreadable if path not in self.broken]
+
+    def _list_unreadable(self) -> None:
+        """Write what any process has met, each file once. Raises TrainingError, in all of them, when they are too many."""
+        before = len(self.broken)
+        for path, reason in (item for found in self.team.gathered(self.unlisted) for item in found):
+            if path not in self.broken and self.team.first:
                 self.run.append(self.run.unreadable, {"path": path, "reason": reason})
-        if batch.unreadable:
+            self.broken.setdefault(path, reason)
+        self.unlisted = []
+        if len(self.broken) > before:
             source, most = self.plan.source, self.recipe.data.max_bad_share
             failures = [*source.left_out, *self.broken.items()]
             share = source.bad_share_with(len(self.broken))
             refuse_too_many(failures, share, most, kind=TrainingError, where=f"the files in {self.run.unreadable}")
 
     def _save(self) -> None:
-        checkpoint.save(self.run, self.position, self.parts)
+        self._settle()
+        self._list_unreadable()
+        checkpoint.save(self.run, self.position, self.plan.parts, self.team, keep=self.recipe.train.keep)
+        self.saved = time.monotonic()
 
     def _write(self, which: str, model: nn.Module, top1: float) -> None:
         """Weights with all that is needed to use them."""
-        plain = self.plan.model
+        plain, tensors = self.plan.model, gathered_weights(model)
+        if not self.team.first:
+            return
         self.run.write_model(
             which,
-            model.state_dict(),
+            tensors,
             {
-                "name": plain.name,
-                "family": plain.family,
-                "hyperparameters": plain.hyperparameters,
+                **plain.card(),
                 "classes": list(self.plan.source.classes),
-                "preprocessing": plain.preprocessing.to_dict(),
                 **self.cost,
                 "epoch": self.position.epoch,
                 "top1": top1,

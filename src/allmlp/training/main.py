@@ -1,33 +1,38 @@
 """`allmlp.train`: open the data, prepare the run folder, run the loop."""
 
 import os
-import platform
 import shlex
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import Any, Literal
 
 from allmlp.data.damage import by_reason, in_words, refuse_too_many
 from allmlp.data.hold import held
 from allmlp.data.images import Source
-from allmlp.data.sources import located, open_source
+from allmlp.data.sources import fetches, open_source
+from allmlp.engine.environment import environment
 from allmlp.errors import RunError
-from allmlp.files import whole_file
+from allmlp.files import whole_file, writing
 from allmlp.recipe import Recipe, load_recipe, recipe_from
-from allmlp.run import Run, read_json, read_lines, write_json
+from allmlp.run import Run, read_json, write_json
 from allmlp.training import checkpoint
+from allmlp.training.again import begun, cut_back, data_spec
 from allmlp.training.checkpoint import Position
-from allmlp.training.display import Display
+from allmlp.training.display import Display, counted, program
+from allmlp.training.distillation.open import located
+from allmlp.training.distributed import Team, joined, may_restart, restarts
+from allmlp.training.journal import Journal
 from allmlp.training.loop import Loop
+from allmlp.training.retry import fitted
 from allmlp.training.setup import Plan, make_plan
 from allmlp.training.start import start_from
+from allmlp.training.trackers import checked
 
 
 def train(
@@ -35,6 +40,8 @@ def train(
     *,
     recipe: Recipe | str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
+    resume: Literal["never", "auto"] = "never",
+    log: Sequence[str] = (),
     quiet: bool = False,
     **fields: Any,
 ) -> Run:
@@ -42,38 +49,26 @@ def train(
 
     data: a folder of class folders, a .tar of one, shards, parquet files, a data set's name (see the README), or None
     for the images that come with allmlp.
-    recipe: a Recipe, a packaged recipe's name, or a TOML file. out: the run folder, which must be new.
+    recipe: a Recipe, a packaged recipe's name, or a TOML file. out: the run folder, which must be new unless
+    resume is "auto": then a run that is there goes on, and a finished one is returned as it is.
+    log: trackers besides the event files, such as "wandb".
     fields: values that win over the recipe's, as in model="resmlp_s12", seed=1, train={"epochs": 3}, or with
     dots as on the command line: **{"data.img_size": (64, 64), "train.epochs": 3}.
+    In each of several processes (torchrun) it is called alike; the first one writes.
     Raises AllmlpError for data, recipes and folders that cannot be used. A signal ends it early with
     everything saved; see `resume`.
     """
-    chosen = merged(recipe, fields)
-    spec = None if data is None else os.fspath(data)
-    source = _source(spec, chosen, quiet)
-    start = None
-    if chosen.init is not None:
-        chosen, start = start_from(chosen, source)
-    plan = make_plan(chosen, source, start)
-    run = Run.create(out if out is not None else _fresh_folder(chosen, source))
-    display = Display(run.log, quiet=quiet)
-    run.recipe.write_text(chosen.to_toml(), encoding="utf-8")
-    write_json(run.environment, _environment(plan))
-    write_json(run.data, _describe(source))
-    for path, reason in source.left_out:
-        run.append(run.unreadable, {"path": path, "reason": reason})
-    record = {
-        "data": source.title,
-        "data_spec": spec if spec is None else located(spec),
-        "command": shlex.join(["allmlp", *sys.argv[1:]])
-        if Path(sys.argv[0]).stem in ("allmlp", "__main__")
-        else "allmlp.train(…)",
-        "seed": chosen.seed,
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "allmlp": version("allmlp"),
-    }
-    _summarise(display, plan, run)
-    return _finish(plan, run, Position(), display, record)
+    chosen, spec, services = merged(recipe, fields), data_spec(data), checked(log)
+    chosen = replace(chosen, distill=located(chosen.distill))
+    if out is None and (resume == "auto" or may_restart()):
+        raise RunError("a run that may be started again needs a folder of its own", mend="give --out RUN")
+    with joined() as team:
+        again = out is not None and (resume == "auto" or restarts() > 0)
+        if out is not None and again:
+            there = team.by_first(lambda: begun(out, chosen, spec))
+            if there is not None:
+                return _go_on(there, team, quiet=quiet)
+        return _begin(chosen, spec, team, out=out, over=again, services=services, quiet=quiet)
 
 
 def resume(folder: str | os.PathLike[str], *, quiet: bool = False) -> Run:
@@ -82,30 +77,93 @@ def resume(folder: str | os.PathLike[str], *, quiet: bool = False) -> Run:
     Raises RunError when the run is finished, has no checkpoint, or its data has changed.
     """
     run = Run.open(folder)
-    record = read_json(run.state)
+    if read_json(run.state).get("state") == "finished":
+        raise RunError(
+            f"{folder} is finished", mend=f"train again into another folder, with --recipe {run.recipe} and more --train.epochs"
+        )
+    with joined() as team:
+        return _go_on(run, team, quiet=quiet)
+
+
+def _begin(
+    recipe: Recipe,
+    spec: str | None,
+    team: Team,
+    *,
+    out: str | os.PathLike[str] | None,
+    over: bool,
+    services: Sequence[str],
+    quiet: bool,
+) -> Run:
+    source = _source(spec, recipe, team, quiet)
+    start = None
+    if recipe.init is not None:
+        recipe, start = start_from(recipe, source)
+    plan = make_plan(recipe, source, start, team)
+    run = team.by_first(lambda: Run.create(out if out is not None else _fresh_folder(recipe, source), over=over))
+    display = _display(run, team, quiet)
+    record = {
+        "data": source.title,
+        "data_spec": spec,
+        "command": shlex.join(["allmlp", *sys.argv[1:]])
+        if Path(sys.argv[0]).stem in ("allmlp", "__main__")
+        else "allmlp.train(…)",
+        "seed": recipe.seed,
+        "log": list(services),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "allmlp": version("allmlp"),
+    }
+    if team.first:
+        with writing(run.recipe), whole_file(run.recipe) as temporary:
+            temporary.write_text(recipe.to_toml(), encoding="utf-8")
+        teacher = {} if plan.distiller is None else {"teacher_precision": plan.distiller.teacher.precision}
+        write_json(run.environment, environment(plan.device, plan.precision) | teacher)
+        write_json(run.data, _describe(source))
+        for path, reason in source.left_out:
+            run.append(run.unreadable, {"path": path, "reason": reason})
+    _summarise(display, plan, run)
+    return _finish(plan, run, Position(), display, record)
+
+
+def _go_on(run: Run, team: Team, *, quiet: bool) -> Run:
+    display, record = _display(run, team, quiet), read_json(run.state)
     if record.get("state") == "finished":
-        raise RunError(f"{folder} is finished", mend="train again into another folder, with --recipe and more --train.epochs")
-    recipe = load_recipe(run.recipe)
-    recipe = replace(recipe, train=replace(recipe.train, precision=read_json(run.environment)["precision"]))
-    source = _source(record["data_spec"], recipe, quiet)
+        display.say(f"{run.folder} is finished: nothing to go on with")
+        return run
+    team.by_first(run.check_writable)
+    recipe = _as_it_ran(load_recipe(run.recipe), read_json(run.environment))
+    source = _source(record["data_spec"], recipe, team, quiet)
     before, now = read_json(run.data), _describe(source)
     if any(before[key] != now[key] for key in ("classes", "train", "val")):
         raise RunError(f"the images of {record['data']} are not those this run began with", mend="restore them, or train again")
-    plan = make_plan(recipe, source)
-    parts: dict[str, Any] = {"model": plan.model, "optimiser": plan.optimiser}
-    if plan.ema is not None:
-        parts["ema"] = plan.ema.module
-    position = checkpoint.load(run, parts)
-    _cut_metrics(run, position.epoch)
-    display = Display(run.log, quiet=quiet)
+    plan = make_plan(recipe, source, team=team)
+    position = checkpoint.load(run, plan.parts, team, lambda text: display.say(text, "yellow"))
+    if team.first:
+        cut_back(run, position, plan.steps)
     display.say(f"resuming {run.folder} at epoch {position.epoch + 1}, step {position.step + 1}")
     return _finish(plan, run, position, display, record)
 
 
-def _source(spec: str | None, recipe: Recipe, quiet: bool) -> Source:
+def _as_it_ran(recipe: Recipe, environment: Mapping[str, str]) -> Recipe:
+    """With the precisions that were chosen when the run began."""
+    train = replace(recipe.train, precision=environment["precision"])  # type: ignore[arg-type]
+    distill = replace(recipe.distill, precision=environment.get("teacher_precision", "auto"))  # type: ignore[arg-type]
+    return replace(recipe, train=train, distill=distill)
+
+
+def _display(run: Run, team: Team, quiet: bool) -> Display:
+    """The first process speaks for all."""
+    return Display(run.log, quiet=quiet) if team.first else Display(None, quiet=True)
+
+
+def _source(spec: str | None, recipe: Recipe, team: Team, quiet: bool) -> Source:
     """The recipe's images, in memory where they are small. Raises DataError when too many cannot be read."""
-    source = open_source(spec, val_share=recipe.data.val_share, seed=recipe.seed, limit=recipe.train.limit, quiet=quiet)
-    source = held(source, recipe.data.in_chans, quiet=quiet)
+    quiet = quiet or not team.first
+
+    def opened() -> Source:
+        return open_source(spec, val_share=recipe.data.val_share, seed=recipe.seed, limit=recipe.train.limit, quiet=quiet)
+
+    source = held(team.one_by_one(opened) if fetches(spec) else opened(), recipe.data.in_chans, quiet=quiet)
     refuse_too_many(source.left_out, source.bad_share, recipe.data.max_bad_share)
     return source
 
@@ -124,37 +182,60 @@ def merged(recipe: Recipe | str | os.PathLike[str] | None, fields: Mapping[str, 
 
 def _finish(plan: Plan, run: Run, position: Position, display: Display, record: dict[str, Any]) -> Run:
     """Run the loop and keep run.json true, whatever happens."""
-    loop = Loop(plan, run, position, display)
+    team = plan.team
+    journal = Journal(
+        run if team.first else None,
+        every=plan.recipe.train.log_every,
+        services=record.get("log", ()),
+        step=position.epoch * plan.steps + position.step,
+        config=plan.recipe.flat(),
+        say=display.say,
+    )
+    loop = Loop(plan, run, position, display, journal)
+    retries: list[dict[str, Any]] = list(record.get("retries", []))
 
     def note(state: str, by: str | None = None) -> None:
-        best = {"epoch": position.best_epoch, "top1": position.best_top1, "weights": position.best_weights}
+        at = loop.position
+        best = {"epoch": at.best_epoch, "top1": at.best_top1, "weights": at.best_weights}
         write_json(
             run.state,
             {
                 **record,
                 "state": state,
                 "signal": by,
-                "epochs_done": position.epoch,
+                "epochs_done": at.epoch,
                 "epochs": plan.recipe.train.epochs,
-                "best": best if position.best_epoch else None,
-                "seconds": position.seconds,
+                "best": best if at.best_epoch else None,
+                "seconds": at.seconds,
+                "retries": retries,
             },
         )
 
-    note("running")
     try:
-        finished = loop.fit()
-    except BaseException:
-        note("stopped")
+        if team.first:
+            note("running")
+        finished = fitted(loop, retries)
+    except BaseException as error:
+        with suppress(RunError):  # where no file can be written, what ended the run is the thing to say
+            if team.first:
+                note("stopped")
+        if isinstance(error, OSError):
+            raise RunError(
+                f"{run.folder} can no longer be written: {error.strerror or error}",
+                mend=f"make room on the disk or make it writable, then allmlp train --resume {run.folder}",
+            ) from None
         raise
-    name = loop.interrupt.signal.name if loop.interrupt.signal else None
-    note("finished" if finished else "stopped", None if finished else name)
+    finally:
+        journal.close()
+    name = next((by for by in team.gathered(loop.interrupt.signal and loop.interrupt.signal.name) if by), None)
+    team.by_first(lambda: note("finished" if finished else "stopped", None if finished else name))
+    if bad := [*plan.source.left_out, *loop.broken.items()]:
+        display.say(f"{counted(len(bad), 'image')} could not be decoded; {run.unreadable} lists them", "yellow")
+    at = loop.position
     if finished:
-        display.say(
-            f"best validation top-1 {position.best_top1:.2%} at epoch {position.best_epoch} ({position.best_weights} weights)"
-        )
+        display.say(f"best validation top-1 {at.best_top1:.2%} at epoch {at.best_epoch} ({at.best_weights} weights)")
     else:
-        display.say(f"{name}: saved after step {loop.done}; go on with\n  allmlp train --resume {run.folder}", "bold")
+        display.say(f"{name}: saved after step {loop.done}; go on with\n  {program()} train --resume {run.folder}", "bold")
     return run
 
 
@@ -167,13 +248,24 @@ def _summarise(display: Display, plan: Plan, run: Run) -> None:
     )
     display.say(f"classes  {len(source.classes)}: {shown}")
     if source.left_out:
-        display.say(f"         {len(source.left_out)} unreadable images left out: {in_words(source.left_out)}", "yellow")
+        bad = counted(len(source.left_out), "unreadable image")
+        display.say(f"         {bad} left out: {in_words(source.left_out)}", "yellow")
     if source.ignored:
-        display.say(f"         {source.ignored} files of other kinds ignored")
+        display.say(f"         {counted(source.ignored, 'file')} of other kinds ignored")
     size = "×".join(map(str, model.img_size))
     count = sum(p.numel() for p in model.parameters())
     display.say(f"model    {model.name} at {size}, {count / 1e6:.2f} M parameters, {plan.precision} on {plan.device.type}")
-    display.say(f"run      {run.folder}   seed {plan.recipe.seed}, {plan.recipe.train.epochs} epochs of {plan.steps} steps")
+    if plan.distiller is not None:
+        teacher = plan.distiller.teacher
+        seen = "×".join(map(str, teacher.preprocessing.img_size))
+        count = sum(p.numel() for p in teacher.net.parameters())
+        display.say(f"teacher  {teacher.opened.title} at {seen}, {count / 1e6:.2f} M parameters, {teacher.precision}")
+    if plan.team.size > 1:
+        display.say(
+            f"team     {plan.team.size} processes, {plan.parallel}, {plan.recipe.train.batch // plan.team.size} images each"
+        )
+    length = f"{counted(plan.recipe.train.epochs, 'epoch')} of {counted(plan.steps, 'step')}"
+    display.say(f"run      {run.folder}   seed {plan.recipe.seed}, {length}")
 
 
 def _describe(source: Source) -> dict[str, Any]:
@@ -190,34 +282,6 @@ def _describe(source: Source) -> dict[str, Any]:
         "left_out_reasons": by_reason(source.left_out),
         "ignored_files": source.ignored,
     }
-
-
-def _environment(plan: Plan) -> dict[str, Any]:
-    return {
-        "python": platform.python_version(),
-        **{name: version(name) for name in ("allmlp", "torch", "torchvision", "timm", "pillow", "numpy")},
-        "platform": platform.platform(),
-        "processor": _processor(),
-        "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name() if plan.device.type == "cuda" else "cpu",
-        "precision": plan.precision,
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
-def _cut_metrics(run: Run, epochs: int) -> None:
-    """Drop the lines of epochs that the checkpoint does not have, which will be written again."""
-    records = [r for r in read_lines(run.metrics) if r.get("epoch", 0) <= epochs]
-    with whole_file(run.metrics) as temporary:
-        for record in records:
-            run.append(temporary, record)
 
 
 def _fresh_folder(recipe: Recipe, source: Source) -> Path:

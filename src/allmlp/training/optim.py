@@ -5,19 +5,22 @@ from typing import Any
 import torch
 from timm.optim import create_optimizer_v2
 from timm.scheduler import CosineLRScheduler
+from torch import nn
 
-from allmlp.models.base import ImageModel
 from allmlp.recipe import Optim
 
 
-def optimiser(model: ImageModel, optim: Optim, batch: int) -> torch.optim.Optimizer:
+def optimiser(model: nn.Module, optim: Optim, batch: int) -> torch.optim.Optimizer:
     """Parameters of one axis and those of `no_weight_decay` do not decay.
 
     The peak rate is `lr` times batch / lr_batch. Affine, LayerScale, norms and biases are vectors here.
+    LAMB moves what does not decay as Adam does, without a trust ratio (as NVIDIA's, with which ResMLP was trained).
     """
     extra: dict[str, Any] = {"momentum": optim.betas[0], "nesterov": True} if optim.name == "sgd" else {"betas": optim.betas}
     if optim.name == "adamw":
         extra["fused"] = True  # one pass over the weights, on CPUs too
+    if optim.name == "lamb":
+        extra["max_grad_norm"] = None  # the step clips, by `clip`; timm's would clip at 1 besides
     made: torch.optim.Optimizer = create_optimizer_v2(
         model, opt=optim.name, lr=optim.lr * batch / optim.lr_batch, weight_decay=optim.weight_decay, **extra
     )
@@ -29,7 +32,7 @@ def schedule(made: torch.optim.Optimizer, optim: Optim, *, batch: int, steps: in
     total = steps * epochs
     return CosineLRScheduler(
         made,
-        t_initial=total,
+        t_initial=max(total, 2),  # of a single step timm would say that there is nothing to schedule
         lr_min=optim.min_lr * batch / optim.lr_batch,
         warmup_t=min(round(optim.warmup * steps), total - 1),
         warmup_lr_init=optim.min_lr * batch / optim.lr_batch,

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from timm.scheduler import CosineLRScheduler
 from timm.utils import ModelEmaV3
+from torch import Tensor, nn
+from torch.amp import GradScaler
 from torch.utils.data import DataLoader
 
 from allmlp.data.images import ArrayImages, Source
@@ -21,6 +23,11 @@ from allmlp.models import create_model
 from allmlp.models.base import ImageModel
 from allmlp.pixels.preprocess import Preprocessing
 from allmlp.recipe import Data, Recipe
+from allmlp.training.distillation.distiller import Distiller
+from allmlp.training.distillation.open import Opened, open_teacher
+from allmlp.training.distillation.teacher import Teacher
+from allmlp.training.distributed import Forward, Team, chosen, local_size, spread, with_shared_norms
+from allmlp.training.objectives import Objective, objective
 from allmlp.training.optim import optimiser, schedule
 
 VAL_BATCH = 256
@@ -34,61 +41,135 @@ class Plan:
 
     recipe: Recipe
     source: Source
+    team: Team
     model: ImageModel
+    forward: Forward
+    """The model, with whatever lets several processes train it."""
+    parallel: str
+    """ "none", "ddp" or "fsdp"."""
     ema: ModelEmaV3 | None
     train_batches: DataLoader[Batch]
     val_batches: DataLoader[Batch]
     mix: Mix
+    objective: Objective
+    distiller: Distiller | None
     optimiser: torch.optim.Optimizer
+    scaler: GradScaler
     schedule: CosineLRScheduler
     device: torch.device
     precision: str
     steps: int
     """Steps in an epoch."""
 
+    @property
+    def parts(self) -> dict[str, Any]:
+        """What a checkpoint holds besides the position, by name."""
+        parts: dict[str, Any] = {"model": self.model, "optimiser": self.optimiser}
+        if self.ema is not None:
+            parts["ema"] = self.ema.module
+        if self.scaler.is_enabled():
+            parts["scaler"] = self.scaler
+        return parts
 
-def make_plan(recipe: Recipe, source: Source, start: ImageModel | None = None) -> Plan:
-    """start: the model whose weights training begins with; a fresh one unless given.
+
+def make_plan(recipe: Recipe, source: Source, start: ImageModel | None = None, team: Team | None = None) -> Plan:
+    """start: the model whose weights training begins with; a fresh one unless given. team: one process unless given.
 
     Raises RecipeError, ModelError or DataError for what does not fit together.
     """
+    team = team or Team()
     seed_everything(recipe.seed, "weights")
     model = build_model(recipe, source, start)
+    opened = None if recipe.distill.teacher is None else team.one_by_one(lambda: open_teacher(recipe.distill))
+    return plan_for(model, recipe, source, opened, team)
+
+
+def plan_for(model: ImageModel, recipe: Recipe, source: Source, opened: Opened | None, team: Team) -> Plan:
+    """Everything around a model that is ready. opened: the teacher. Raises as `make_plan` does."""
     device = best_device()
-    prepared(model, device)
-    batch = min(recipe.train.batch, len(source.train))
+    prepared(with_shared_norms(model, device, team), device)
+    model.set_grad_checkpointing(recipe.train.recompute)
+    batch = _shared_batch(recipe, source, team)
     workers = _workers(recipe.data, source)
-    train_batches = _training_batches(recipe, source, model, batch, workers)
-    val_batches = _validation_batches(source, model, min(VAL_BATCH, 2 * batch), workers)
+    train_batches = _training_batches(recipe, source, model, batch, workers, team)
+    val_batches = _validation_batches(source, model, min(VAL_BATCH * team.size, 2 * batch), workers, team)
     steps = len(source.train) // batch
+    parallel = chosen(recipe.train.parallel, model, team)
+    together = parallel != "fsdp"  # buffers stay whole there, and one operation cannot take both kinds
+    ema = ModelEmaV3(model, decay=recipe.train.ema, use_warmup=True, foreach=together) if recipe.train.ema else None
+    precision = team.by_first(lambda: choose_precision(recipe.train.precision, device, model))
+    if (parallel, precision) == ("fsdp", "fp16"):
+        raise RecipeError("sharded models are not trained in fp16", mend='use precision "bf16", or parallel "ddp"')
+    forward = spread([model] if ema is None else [model, ema.module], parallel, device, team)
     made = optimiser(model, recipe.optim, batch)
     return Plan(
         recipe=recipe,
         source=source,
+        team=team,
         model=model,
-        ema=ModelEmaV3(model, decay=recipe.train.ema, use_warmup=True, foreach=True) if recipe.train.ema else None,
+        forward=forward,
+        parallel=parallel,
+        ema=ema,
         train_batches=train_batches,
         val_batches=val_batches,
         mix=Mix(recipe.augment, classes=len(source.classes), smoothing=recipe.train.smoothing),
+        objective=objective(recipe.train),
+        distiller=None if opened is None else _distiller(recipe, source, model, opened, device, team),
         optimiser=made,
+        scaler=GradScaler(device.type, enabled=precision == "fp16"),
         schedule=schedule(made, recipe.optim, batch=batch, steps=steps, epochs=recipe.train.epochs),
         device=device,
-        precision=choose_precision(recipe.train.precision, device, model),
+        precision=precision,
         steps=steps,
     )
 
 
-def _training_batches(recipe: Recipe, source: Source, model: ImageModel, batch: int, workers: int) -> DataLoader[Batch]:
+def _distiller(
+    recipe: Recipe, source: Source, model: ImageModel, opened: Opened, device: torch.device, team: Team
+) -> Distiller:
+    teacher = Teacher(opened, model.preprocessing, source.classes, device, recipe.distill.precision)
+    teacher.precision = team.by_first(lambda: teacher.precision)  # timed in each, and the same in all
+    return Distiller(recipe.distill, teacher, model.preprocessing, validation=len(source.val), team=team)
+
+
+def _shared_batch(recipe: Recipe, source: Source, team: Team) -> int:
+    """Images per step of all processes together, equally many for each."""
+    if recipe.train.batch % team.size:
+        raise RecipeError(
+            f"train.batch is {recipe.train.batch}, which {team.size} processes cannot share equally",
+            mend=f"use --train.batch {-(-recipe.train.batch // team.size) * team.size}: it counts the images of all of them",
+        )
+    batch = min(recipe.train.batch, len(source.train) // team.size * team.size)
+    if not batch:
+        raise DataError(f"{len(source.train)} images are fewer than {team.size} processes", mend="use fewer processes")
+    return batch
+
+
+def _training_batches(
+    recipe: Recipe, source: Source, model: ImageModel, batch: int, workers: int, team: Team
+) -> DataLoader[Batch]:
+    share: dict[str, Any] = {"batch": batch, "seed": recipe.seed, "rank": team.rank, "world": team.size}
     if fits_memory(source.train, recipe.augment, model.preprocessing):
-        return memory_batches(source.train, recipe.augment, model.preprocessing, batch=batch, seed=recipe.seed)
+        return memory_batches(source.train, recipe.augment, model.preprocessing, **share)
     transform = training_transform(recipe.augment, model.preprocessing)
-    return training_batches(source.train, transform, in_chans=model.in_chans, batch=batch, seed=recipe.seed, workers=workers)
+    return training_batches(source.train, transform, in_chans=model.in_chans, workers=workers, **share)
 
 
-def _validation_batches(source: Source, model: ImageModel, batch: int, workers: int) -> DataLoader[Batch]:
+def unchanged_training_batches(plan: Plan) -> DataLoader[Batch]:
+    """Every training image once, in order, prepared as for training by a recipe that changes nothing."""
+    images, spec, workers = plan.source.train, plan.model.preprocessing, _workers(plan.recipe.data, plan.source)
+    batch = min(VAL_BATCH, 2 * plan.recipe.train.batch)
+    if fits_memory(images, UNCHANGED, spec):
+        return memory_batches(images, UNCHANGED, spec, batch=batch, seed=None)
+    transform = training_transform(plan.recipe.augment, spec)
+    return plain_batches(images, transform, in_chans=plan.model.in_chans, batch=batch, workers=workers)
+
+
+def _validation_batches(source: Source, model: ImageModel, batch: int, workers: int, team: Team) -> DataLoader[Batch]:
+    share: dict[str, Any] = {"batch": batch, "rank": team.rank, "world": team.size}
     if fits_memory(source.val, UNCHANGED, model.preprocessing):
-        return memory_batches(source.val, UNCHANGED, model.preprocessing, batch=batch, seed=None)
-    return plain_batches(source.val, model.preprocessing, in_chans=model.in_chans, batch=batch, workers=workers)
+        return memory_batches(source.val, UNCHANGED, model.preprocessing, seed=None, **share)
+    return plain_batches(source.val, model.preprocessing, in_chans=model.in_chans, workers=workers, **share)
 
 
 def build_model(recipe: Recipe, source: Source, start: ImageModel | None = None) -> ImageModel:
@@ -105,9 +186,18 @@ def build_model(recipe: Recipe, source: Source, start: ImageModel | None = None)
     model = start or _sized(recipe.model, hyper, source)
     if len(source.classes) < 2:
         raise DataError("there is one class: nothing to tell apart", mend="add images of another class")
+    if start is None and recipe.train.head_bias:
+        _begin_biases(model, recipe.train.head_bias)
     model.classes = source.classes
     model.preprocessing = preprocessing(recipe.data, model, source)
     return model
+
+
+def _begin_biases(model: ImageModel, value: float) -> None:
+    head = model.get_classifier()
+    if not isinstance(getattr(head, "bias", None), Tensor):
+        raise RecipeError(f"the head of {model.name} has no biases", mend="leave train.head_bias away")
+    nn.init.constant_(head.bias, value)  # type: ignore[arg-type]
 
 
 def _sized(name: str, hyper: dict[str, Any], source: Source) -> ImageModel:
@@ -149,4 +239,5 @@ def _workers(data: Data, source: Source) -> int:
         return data.workers
     if isinstance(source.train, ArrayImages) and len(source.train) <= FEW:
         return 0
-    return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 8)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(max(cores // local_size(), 1), 8)

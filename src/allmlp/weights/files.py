@@ -2,6 +2,7 @@
 
 import os
 import pickle
+from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from torch import Tensor
 from allmlp.errors import WeightsError
 from allmlp.files import whole_file
 
+KINDS = (".safetensors", ".pth", ".pt", ".bin", ".th", ".npz")
+"""Suffixes of the files that can be read."""
 _WRAPPERS = ("state_dict", "model", "model_ema", "net")
 """Keys under which training scripts keep the model's tensors."""
 
@@ -32,7 +35,8 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
             with np.load(path, allow_pickle=False) as arrays:
                 return {name: torch.from_numpy(np.ascontiguousarray(arrays[name])) for name in arrays.files}
         if path.suffix in {".pth", ".pt", ".bin", ".th"}:
-            return unwrap(torch.load(path, map_location="cpu", weights_only=True))
+            with torch.serialization.safe_globals([Namespace]):  # training scripts keep their options in one: plain values
+                return unwrap(torch.load(path, map_location="cpu", weights_only=True))
     except pickle.UnpicklingError:
         raise WeightsError(
             f"{path} holds more than tensors, and loading it would run code from the file",
@@ -42,7 +46,7 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         raise
     except Exception as error:  # readers of damaged files raise whatever they stumble over
         raise WeightsError(f"{path} cannot be read: {_first_line(error)}", mend="fetch or copy the file again") from None
-    raise WeightsError(f"{path.name} is of no known kind", mend="use .safetensors, .pth, .pt, .bin, .th or .npz")
+    raise WeightsError(f"{path.name} is of no known kind", mend=f"use {', '.join(KINDS)}")
 
 
 def unwrap(content: object) -> dict[str, Tensor]:
@@ -67,9 +71,30 @@ def unwrap(content: object) -> dict[str, Tensor]:
 def write_tensors(
     path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write a safetensors file, whole or not at all."""
-    with whole_file(Path(path)) as temporary:
-        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, dict(metadata or {}))
+    """Write a file, whole or not at all: safetensors, or what a suffix `.pth` or `.npz` says.
+
+    metadata: words beside the tensors, which only safetensors can keep. Raises WeightsError for a suffix of another kind.
+    """
+    path = Path(path)
+    plain = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+    with whole_file(path) as temporary:
+        if path.suffix == ".safetensors":
+            save_file(plain, temporary, dict(metadata or {}))
+        elif path.suffix == ".pth":
+            torch.save(plain, temporary)
+        elif path.suffix == ".npz":
+            _write_arrays(temporary, plain)
+        else:
+            raise WeightsError(f"{path.name} is of no kind that is written", mend="use .safetensors, .pth or .npz")
+
+
+def _write_arrays(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    try:
+        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    except TypeError as error:
+        raise WeightsError(f"an .npz file cannot keep these tensors: {error}", mend="use .safetensors") from None
+    with path.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # a tensor's name is no option of savez
 
 
 def _first_line(error: BaseException) -> str:

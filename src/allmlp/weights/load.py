@@ -11,6 +11,8 @@ from allmlp.weights.files import read_tensors, unwrap
 from allmlp.weights.layouts import recognise
 
 Source = Mapping[str, Tensor] | str | os.PathLike[str]
+COUNTER = "num_batches_tracked"
+"""End of the names of BatchNorm's counters, which releases leave out and inference ignores."""
 
 
 def load_weights(model: nn.Module, source: Source) -> str:
@@ -21,16 +23,28 @@ def load_weights(model: nn.Module, source: Source) -> str:
     unexpected and misshaped tensor; the model is then left as it was.
     """
     given = unwrap(source) if isinstance(source, Mapping) else read_tensors(source)
-    layout = recognise(list(given))
     wanted = model.state_dict()
-    depths = tuple(len(stage.blocks) for stage in getattr(model, "stages", ()))
+    found, layout = fitted(given, wanted, to=getattr(model, "name", "") or type(model).__name__)
+    with torch.no_grad():
+        for ours, tensor in found.items():
+            wanted[ours].copy_(tensor)
+    return layout
+
+
+def fitted(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], *, to: str) -> tuple[dict[str, Tensor], str]:
+    """(a checkpoint's tensors in our names and axes, name of its layout), when it fits what a model wants.
+
+    wanted: a state dict, of which only names and shapes count. to: the model's name, for the error.
+    Raises WeightsError that lists every missing, unexpected and misshaped tensor.
+    """
+    layout = recognise(list(given))
+    names = layout.names_of(wanted) if layout else {name: name for name in wanted}
     found: dict[str, Tensor] = {}
     missing, misshaped, used = [], [], set()
-    names = layout.names_of(wanted, depths) if layout else {name: name for name in wanted}
     for ours, target in wanted.items():
         theirs = names[ours]
         if theirs is None or theirs not in given:
-            if not ours.endswith("num_batches_tracked"):  # a counter that releases leave out and inference ignores
+            if not ours.endswith(COUNTER):
                 missing.append(theirs or ours)
             continue
         used.add(theirs)
@@ -38,23 +52,20 @@ def load_weights(model: nn.Module, source: Source) -> str:
         if tensor.shape != target.shape:
             misshaped.append(f"{theirs} is {_size(tensor)}, the model has {_size(target)}")
         found[ours] = tensor
-    unexpected = [n for n in given if n not in used and not n.endswith("num_batches_tracked")]
+    unexpected = [n for n in given if n not in used and not n.endswith(COUNTER)]
     if missing or misshaped or unexpected:
         raise WeightsError(
-            _report(model, layout.source if layout else "own", missing, misshaped, unexpected), mend=_mend(misshaped)
+            _report(to, layout.source if layout else "own", missing, misshaped, unexpected), mend=_mend(misshaped)
         )
-    with torch.no_grad():
-        for ours, tensor in found.items():
-            wanted[ours].copy_(tensor)
-    return layout.source if layout else "allmlp"
+    return found, layout.source if layout else "allmlp"
 
 
 def _size(tensor: Tensor) -> str:
     return "×".join(map(str, tensor.shape)) or "a number"
 
 
-def _report(model: nn.Module, source: str, missing: list[str], misshaped: list[str], unexpected: list[str]) -> str:
-    lines = [f"the checkpoint (layout: {source}) does not fit {getattr(model, 'name', '') or type(model).__name__}"]
+def _report(model: str, source: str, missing: list[str], misshaped: list[str], unexpected: list[str]) -> str:
+    lines = [f"the checkpoint (layout: {source}) does not fit {model}"]
     for word, names in (("missing", missing), ("misshaped", misshaped), ("unexpected", unexpected)):
         if names:
             lines.append(f"  {word} ({len(names)}): {', '.join(names[:8])}" + (" …" if len(names) > 8 else ""))

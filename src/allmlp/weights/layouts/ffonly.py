@@ -1,22 +1,28 @@
 """FF-only: the release of "Do You Even Need Attention?"."""
 
-from allmlp.weights.layouts.table import BLOCK, LAST, Layout
+from allmlp.weights.layouts.table import Layout, inside
 
 FFONLY_RELEASE = Layout(
     source="ff-only",
     family="ffonly",
     mark="pos_encoding.",
     renames=[
-        (rf"patches\.proj\.{LAST}", "patch_embed.proj.{p}"),
-        (r"class_token", "cls_token"),
-        (r"class_position", "pos_encoding.cls_pos_embed"),
-        (r"grid_position", "pos_encoding.pos_embed"),
-        (rf"{BLOCK}channel_norm\.{LAST}", "blocks.{i}.norm1.{p}"),
-        (rf"{BLOCK}channel_mlp\.(?P<f>fc[12])\.{LAST}", "blocks.{i}.mlp1.{f}.{p}"),
-        (rf"{BLOCK}token_norm\.{LAST}", "blocks.{i}.norm2.{p}"),
-        (rf"{BLOCK}token_mlp\.(?P<f>fc[12])\.{LAST}", "blocks.{i}.mlp2.{f}.{p}"),
-        (rf"norm\.{LAST}", "norm.{p}"),
-        (rf"head\.{LAST}", "head.{p}"),
+        ("patches.proj.{p}", "patch_embed.proj.{p}"),
+        ("class_token", "cls_token"),
+        ("class_position", "pos_encoding.cls_pos_embed"),
+        ("grid_position", "pos_encoding.pos_embed"),
+        *inside(
+            "blocks.{i}.",
+            "blocks.{i}.",
+            [
+                ("channel_norm.{p}", "norm1.{p}"),
+                ("channel_mlp.{f}.{p}", "mlp1.{f}.{p}"),
+                ("token_norm.{p}", "norm2.{p}"),
+                ("token_mlp.{f}.{p}", "mlp2.{f}.{p}"),
+            ],
+        ),
+        ("norm.{p}", "norm.{p}"),
+        ("head.{p}", "head.{p}"),
     ],
 )
 LAYOUTS = (FFONLY_RELEASE,)

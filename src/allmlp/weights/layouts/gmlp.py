@@ -1,19 +1,26 @@
-"""gMLP: timm's."""
+"""gMLP: timm's; its authors released none."""
 
-from allmlp.weights.layouts.table import BLOCK, LAST, Layout
+from allmlp.weights.layouts.table import Layout, inside
 
 GMLP_TIMM = Layout(
     source="timm",
     family="gmlp",
     mark="blocks.0.mlp_channels.gate.",
     renames=[
-        (rf"patches\.proj\.{LAST}", "stem.proj.{p}"),
-        (rf"{BLOCK}norm\.{LAST}", "blocks.{i}.norm.{p}"),
-        (rf"{BLOCK}(?P<f>fc[12])\.{LAST}", "blocks.{i}.mlp_channels.{f}.{p}"),
-        (rf"{BLOCK}gate\.norm\.{LAST}", "blocks.{i}.mlp_channels.gate.norm.{p}"),
-        (rf"{BLOCK}gate\.token_mix\.{LAST}", "blocks.{i}.mlp_channels.gate.proj.{p}"),
-        (rf"norm\.{LAST}", "norm.{p}"),
-        (rf"head\.{LAST}", "head.{p}"),
+        ("patches.proj.{p}", "stem.proj.{p}"),
+        *inside(
+            "blocks.{i}.",
+            "blocks.{i}.",
+            [
+                ("norm.{p}", "norm.{p}"),
+                ("fc1.{p}", "mlp_channels.fc1.{p}"),
+                ("gate.norm.{p}", "mlp_channels.gate.norm.{p}"),
+                ("gate.token_mix.{p}", "mlp_channels.gate.proj.{p}"),
+                ("fc2.{p}", "mlp_channels.fc2.{p}"),
+            ],
+        ),
+        ("norm.{p}", "norm.{p}"),
+        ("head.{p}", "head.{p}"),
     ],
 )
 LAYOUTS = (GMLP_TIMM,)

@@ -1,45 +1,59 @@
 """RepMLPNet: the release, in training and in deployed form."""
 
-from torch import Tensor
+from allmlp.weights.layouts.table import POINTWISE, Axes, Layout, inside
 
-from allmlp.weights.layouts.table import LAST, STAGE, Layout, matrix
-
-
-def _matrices(name: str, tensor: Tensor) -> Tensor:
-    """The release writes its fully connected layers as 1 × 1 convolutions, the shared ones in groups."""
-    if name.endswith((".gp.fc1.weight", ".gp.fc2.weight")):
-        return matrix(tensor)
-    if name.endswith(".fc3.weight"):  # (s m) n 1 1, as many m as n
-        return matrix(tensor).unflatten(0, (-1, tensor.shape[1]))
-    return tensor
+SHARED = Axes(
+    lambda tensor: tensor.flatten(1).unflatten(0, (-1, tensor.shape[1])),
+    lambda tensor: tensor.flatten(0, 1)[:, :, None, None],
+)
+"""(s m) × n × 1 × 1 ↔ s × m × n, as many m as n: a matrix for each set of channels, as a grouped convolution."""
+_AXES = {".gp.fc1.weight": POINTWISE, ".gp.fc2.weight": POINTWISE, ".fc3.weight": SHARED}
 
 
-_BLOCK = "stages.{s}.{i}"
-_MIX = "stages.{s}.{i}.repmlp_block"
+def _renames(mix: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [
+        ("stages.0.embed.conv.{p}", "conv_embedding.conv.{p}"),
+        ("stages.0.embed.norm.{p}", "conv_embedding.bn.{p}"),
+        ("stages.{s}.embed.conv.{p}", "embeds.{s-1}.conv.{p}"),
+        ("stages.{s}.embed.norm.{p}", "embeds.{s-1}.bn.{p}"),
+        *inside(
+            "stages.{s}.blocks.{i}.",
+            "stages.{s}.{i}.",
+            [
+                ("token_norm.{p}", "prebn1.{p}"),
+                ("gate.{f}.{p}", "repmlp_block.gp.{f}.{p}"),
+                *inside("mix.", "repmlp_block.", mix),
+                ("channel_norm.{p}", "prebn2.{p}"),
+                ("enter.conv.{p}", "ffn_block.ffn_fc1.conv.{p}"),
+                ("enter.norm.{p}", "ffn_block.ffn_fc1.bn.{p}"),
+                ("leave.conv.{p}", "ffn_block.ffn_fc2.conv.{p}"),
+                ("leave.norm.{p}", "ffn_block.ffn_fc2.bn.{p}"),
+            ],
+        ),
+        ("norm.{p}", "head_norm.{p}"),
+        ("head.{p}", "head.{p}"),
+    ]
+
+
 REPMLPNET_RELEASE = Layout(
     source="repmlp",
     family="repmlpnet",
-    mark="stages.0.0.repmlp_block.",
-    to_ours=_matrices,
-    renames=[
-        (rf"stages\.0\.embed\.conv\.{LAST}", "conv_embedding.conv.{p}"),
-        (rf"stages\.0\.embed\.norm\.{LAST}", "conv_embedding.bn.{p}"),
-        (rf"stages\.(?P<s>\d+)\.embed\.conv\.{LAST}", "embeds.{s-1}.conv.{p}"),
-        (rf"stages\.(?P<s>\d+)\.embed\.norm\.{LAST}", "embeds.{s-1}.bn.{p}"),
-        (rf"{STAGE}token_norm\.{LAST}", f"{_BLOCK}.prebn1.{{p}}"),
-        (rf"{STAGE}gate\.(?P<f>fc[12])\.{LAST}", f"{_MIX}.gp.{{f}}.{{p}}"),
-        (rf"{STAGE}mix\.channel\.{LAST}", f"{_MIX}.fc3.{{p}}"),
-        (rf"{STAGE}mix\.norm\.{LAST}", f"{_MIX}.fc3_bn.{{p}}"),
-        (rf"{STAGE}mix\.local\.(?P<k>\d+)\.conv\.{LAST}", f"{_MIX}.repconv{{k}}.conv.{{p}}"),
-        (rf"{STAGE}mix\.local\.(?P<k>\d+)\.norm\.{LAST}", f"{_MIX}.repconv{{k}}.bn.{{p}}"),
-        (rf"{STAGE}mix\.{LAST}", f"{_MIX}.fc3.{{p}}"),  # deployed
-        (rf"{STAGE}channel_norm\.{LAST}", f"{_BLOCK}.prebn2.{{p}}"),
-        (rf"{STAGE}enter\.conv\.{LAST}", f"{_BLOCK}.ffn_block.ffn_fc1.conv.{{p}}"),
-        (rf"{STAGE}enter\.norm\.{LAST}", f"{_BLOCK}.ffn_block.ffn_fc1.bn.{{p}}"),
-        (rf"{STAGE}leave\.conv\.{LAST}", f"{_BLOCK}.ffn_block.ffn_fc2.conv.{{p}}"),
-        (rf"{STAGE}leave\.norm\.{LAST}", f"{_BLOCK}.ffn_block.ffn_fc2.bn.{{p}}"),
-        (rf"norm\.{LAST}", "head_norm.{p}"),
-        (rf"head\.{LAST}", "head.{p}"),
-    ],
+    mark="stages.0.0.repmlp_block.fc3_bn.",
+    axes=_AXES,
+    renames=_renames(
+        [
+            ("channel.{p}", "fc3.{p}"),
+            ("norm.{p}", "fc3_bn.{p}"),
+            ("local.{k}.conv.{p}", "repconv{k}.conv.{p}"),
+            ("local.{k}.norm.{p}", "repconv{k}.bn.{p}"),
+        ]
+    ),
 )
-LAYOUTS = (REPMLPNET_RELEASE,)
+REPMLPNET_DEPLOYED = Layout(
+    source="repmlp, deployed",
+    family="repmlpnet",
+    mark="stages.0.0.repmlp_block.fc3.bias",
+    axes=_AXES,
+    renames=_renames([("{p}", "fc3.{p}")]),
+)
+LAYOUTS = (REPMLPNET_RELEASE, REPMLPNET_DEPLOYED)

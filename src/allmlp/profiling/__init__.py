@@ -1,0 +1,1 @@
+"""What models cost, counted and measured side by side, next to what their papers say. `main.profile` is the door."""
