@@ -42,9 +42,9 @@ class Loop:
         self.norm: torch.Tensor | None = None
         """Of the last gradient, before it was clipped."""
         self.unlisted: list[tuple[str, str]] = []
-        left_out = {path for path, _ in plan.source.left_out}
-        listed = [(record["path"], record["reason"]) for record in read_lines(run.unreadable)]
-        self.broken = {path: reason for path, reason in listed if path not in left_out}
+        self.listed = {record["path"] for record in read_lines(run.unreadable)}
+        self.broken: dict[str, str] = {}
+        """Path → reason of what could not be decoded since the run began or went on: it may have been repaired in between."""
         self.cost = {"parameters": parameters(plan.model), "macs": multiply_adds(plan.model)}
 
     def fit(self) -> bool:
@@ -208,8 +208,9 @@ class Loop:
         """Write what any process has met, each file once. Raises TrainingError, in all of them, when they are too many."""
         before = len(self.broken)
         for path, reason in (item for found in self.team.gathered(self.unlisted) for item in found):
-            if path not in self.broken and self.team.first:
+            if path not in self.listed and self.team.first:
                 self.run.append(self.run.unreadable, {"path": path, "reason": reason})
+            self.listed.add(path)
             self.broken.setdefault(path, reason)
         self.unlisted = []
         if len(self.broken) > before:

@@ -229,8 +229,8 @@ def _finish(plan: Plan, run: Run, position: Position, display: Display, record: 
         journal.close()
     name = next((by for by in team.gathered(loop.interrupt.signal and loop.interrupt.signal.name) if by), None)
     team.by_first(lambda: note("finished" if finished else "stopped", None if finished else name))
-    if bad := [*plan.source.left_out, *loop.broken.items()]:
-        display.say(f"{counted(len(bad), 'image')} could not be decoded; {run.unreadable} lists them", "yellow")
+    if loop.listed:
+        display.say(f"{counted(len(loop.listed), 'image')} could not be decoded; {run.unreadable} lists them", "yellow")
     at = loop.position
     if finished:
         display.say(f"best validation top-1 {at.best_top1:.2%} at epoch {at.best_epoch} ({at.best_weights} weights)")
