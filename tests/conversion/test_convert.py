@@ -226,6 +226,17 @@ def test_a_mistake_is_said_and_nothing_is_written(
     assert "this must not" not in capsys.readouterr().out
 
 
+def test_a_disk_without_room_is_said_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    source = checkpoint(tmp_path / "w.npz")
+    monkeypatch.setattr("allmlp.weights.files.save_file", full)
+    with pytest.raises(WeightsError, match=r"x\.safetensors cannot be written: No space left"):
+        convert(source, to="allmlp", out=tmp_path / "x.safetensors")
+    assert list(tmp_path.iterdir()) == [source]
+
+
 def test_half_precision_that_an_array_file_cannot_keep_is_refused(tmp_path: Path) -> None:
     state = {k: v.bfloat16() for k, v in ORACLES["mixer_timm"].state().items()}
     write_tensors(tmp_path / "w.pth", state)

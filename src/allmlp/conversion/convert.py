@@ -20,7 +20,7 @@ from allmlp.run import write_model
 from allmlp.weights import layouts
 from allmlp.weights.files import KINDS, read_tensors, write_tensors
 from allmlp.weights.layouts.table import SAME, Layout
-from allmlp.weights.load import COUNTER, fitted
+from allmlp.weights.load import fitted
 
 LAYOUTS = ("allmlp", *layouts.KINDS)
 
@@ -60,7 +60,10 @@ def convert(
     else:
         known, entry = _recognised(tensors, entry, path.name, given)
     _name_classes(known.model, given.classes)
-    done = _write(known, to, out, tensors)
+    try:
+        done = _write(known, to, out, tensors)
+    except OSError as error:
+        raise WeightsError(f"{out} cannot be written: {error.strerror}", mend="choose another --out, or make room") from None
     model = known.model
     return {
         "file": str(path),
@@ -79,7 +82,6 @@ def convert(
         "out": str(out),
         "tensors": len(known.tensors),
         **done,
-        "left_out": [name for name in tensors if name.endswith(COUNTER)] if len(tensors) > len(known.tensors) else [],
     }
 
 
@@ -171,6 +173,7 @@ def _write(known: Recognised, to: str, out: Path, tensors: Mapping[str, Tensor])
         "out_layout": after.source if after else "allmlp",
         "renamed": sum(names_before[name] != names[name] for name in ours),
         "rearranged": sum(axes_before[name] is not axes[name] for name in ours),
+        "left_out": sorted(set(tensors) - set(names_before.values())),
         "lost": _lost(known.model, after),
     }
 
