@@ -16,7 +16,7 @@ from allmlp.errors import WeightsError, one_of
 from allmlp.models.base import ImageModel
 from allmlp.released.classes import class_names
 from allmlp.released.table import Released, named_like, released
-from allmlp.run import write_model
+from allmlp.run import write_model, writing
 from allmlp.weights import layouts
 from allmlp.weights.files import KINDS, read_tensors, write_tensors
 from allmlp.weights.layouts.table import SAME, Layout
@@ -60,10 +60,8 @@ def convert(
     else:
         known, entry = _recognised(tensors, entry, path.name, given)
     _name_classes(known.model, given.classes)
-    try:
+    with writing(out):
         done = _write(known, to, out, tensors)
-    except OSError as error:
-        raise WeightsError(f"{out} cannot be written: {error.strerror}", mend="choose another --out, or make room") from None
     model = known.model
     return {
         "file": str(path),
