@@ -17,7 +17,7 @@ from torch import Tensor
 import allmlp
 from allmlp.cli import main
 from allmlp.conversion.convert import Given, convert
-from allmlp.errors import AllmlpError, WeightsError
+from allmlp.errors import AllmlpError, RunError, WeightsError
 from allmlp.models import create_model
 from allmlp.pixels.preprocess import IMAGENET_MEAN
 from allmlp.weights.files import read_tensors, write_tensors
@@ -224,6 +224,17 @@ def test_a_mistake_is_said_and_nothing_is_written(
     assert error.value.mend
     assert {path: path.stat().st_size for path in tmp_path.rglob("*")} == before
     assert "this must not" not in capsys.readouterr().out
+
+
+def test_a_disk_without_room_is_said_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    source = checkpoint(tmp_path / "w.npz")
+    monkeypatch.setattr("allmlp.weights.files.save_file", full)
+    with pytest.raises(RunError, match=r"x\.safetensors cannot be written: No space left"):
+        convert(source, to="allmlp", out=tmp_path / "x.safetensors")
+    assert list(tmp_path.iterdir()) == [source]
 
 
 def test_half_precision_that_an_array_file_cannot_keep_is_refused(tmp_path: Path) -> None:

@@ -77,6 +77,14 @@ def test_one_epoch_is_a_dot_above_its_whole_number() -> None:
     assert "0.8" not in texts(DRAWINGS["rate"]())
 
 
+def test_small_learning_rates_are_all_written_in_the_same_way() -> None:
+    figure = figures.learning_rate([1, 2], [1.2e-4, 1e-6], best=None)
+    figure.draw_without_rendering()
+    said = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert {"0", "0.00006", "0.00012"} <= set(said)
+    assert not [text for text in said if "e" in text]
+
+
 def test_the_confusion_map_writes_counts_and_takes_names_literally() -> None:
     said = texts(DRAWINGS["confusion"]())
     assert {"3", "1", "4", "&lt;a&gt;", "$b$"} <= set(said)

@@ -16,11 +16,11 @@ from allmlp.errors import WeightsError, one_of
 from allmlp.models.base import ImageModel
 from allmlp.released.classes import class_names
 from allmlp.released.table import Released, named_like, released
-from allmlp.run import write_model
+from allmlp.run import write_model, writing
 from allmlp.weights import layouts
 from allmlp.weights.files import KINDS, read_tensors, write_tensors
 from allmlp.weights.layouts.table import SAME, Layout
-from allmlp.weights.load import COUNTER, fitted
+from allmlp.weights.load import fitted
 
 LAYOUTS = ("allmlp", *layouts.KINDS)
 
@@ -60,7 +60,8 @@ def convert(
     else:
         known, entry = _recognised(tensors, entry, path.name, given)
     _name_classes(known.model, given.classes)
-    done = _write(known, to, out, tensors)
+    with writing(out):
+        done = _write(known, to, out, tensors)
     model = known.model
     return {
         "file": str(path),
@@ -79,7 +80,6 @@ def convert(
         "out": str(out),
         "tensors": len(known.tensors),
         **done,
-        "left_out": [name for name in tensors if name.endswith(COUNTER)] if len(tensors) > len(known.tensors) else [],
     }
 
 
@@ -171,6 +171,7 @@ def _write(known: Recognised, to: str, out: Path, tensors: Mapping[str, Tensor])
         "out_layout": after.source if after else "allmlp",
         "renamed": sum(names_before[name] != names[name] for name in ours),
         "rearranged": sum(axes_before[name] is not axes[name] for name in ours),
+        "left_out": sorted(set(tensors) - set(names_before.values())),
         "lost": _lost(known.model, after),
     }
 

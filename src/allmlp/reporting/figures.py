@@ -58,7 +58,9 @@ def accuracy_curves(epochs: Sequence[int], training: Numbers, validation: Number
 def learning_rate(epochs: Sequence[int], rates: Sequence[float], *, best: int | None) -> Figure:
     """The learning rate at the end of each epoch."""
     figure, axes = _curves(epochs, best, ("learning rate", INK, rates), floor=0)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:.3g}"))
+    axes.yaxis.set_major_formatter(
+        FuncFormatter(lambda value, _place: np.format_float_positional(value, 3, fractional=False, trim="-"))
+    )
     return figure
 
 
@@ -147,7 +149,7 @@ def _curves(
         heights[~np.isfinite(heights)] = np.nan
         if not np.isnan(heights).all():
             axes.plot(epochs, heights, color=colour, label=label)
-            axes.plot(np.array(epochs)[marked], heights[marked], "o", color=colour, markersize=5)
+            axes.plot(np.array(epochs)[marked], heights[marked], "o", color=colour, markersize=5, clip_on=False)
     axes.set_xlabel("epoch")
     axes.set_xlim(first - 0.5 * (first == last), last + 0.5 * (first == last))
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
