@@ -249,6 +249,18 @@ def test_a_shard_that_was_changed_after_packing_is_refused(picture_folder: Pictu
         opened(out)
 
 
+def test_a_folder_that_has_lost_a_shard_of_its_index_is_refused_and_a_pattern_of_the_rest_is_not(
+    picture_folder: PictureFolder, tmp_path: Path
+) -> None:
+    out = packed(picture_folder({"cat": 9, "dog": 9}), tmp_path / "out", shards=3)
+    (out / "train-000002.tar").unlink()
+    with pytest.raises(DataError, match=r"has no train-000002\.tar, which its index names \(1 of 3 are missing\)") as error:
+        opened(out)
+    assert "pattern" in error.value.mend
+    source = open_source(f"{out}/train-{{000000..000001}}.tar", val_share=0.25, seed=0)
+    assert len(source.train) + len(source.val) == 12
+
+
 def test_the_command_packs_and_says_what_to_do_next(
     picture_folder: PictureFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

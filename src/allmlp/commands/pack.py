@@ -48,7 +48,8 @@ def main(words: list[str]) -> int:
         print_json({"out": str(out), "classes": made.classes, "images": shown, "shards": len(made.shards), "bytes": size})
     if not given.quiet:
         images = " and ".join(f"{part['images']:,} {name}" for name, part in counts.items())
-        say(f"{images} images of {len(made.classes)} classes in {len(made.shards)} shards, {size / 1e6:,.1f} MB: {out}")
+        shards = f"{len(made.shards)} shard{'s' * (len(made.shards) != 1)}"
+        say(f"{images} images of {len(made.classes)} classes in {shards}, {size / 1e6:,.1f} MB: {out}")
         if bad:
             say(f"{len(bad)} could not be read: {in_words(bad)}")
         say(f"\nnext:\n  allmlp train {out}")

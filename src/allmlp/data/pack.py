@@ -55,7 +55,7 @@ def pack(parts: Parts, out: Path, *, shards: int, size: int | None, max_bad_shar
     Raises DataError when the folder holds something else, cannot be written, or too many images cannot be read.
     """
     if shards < 1 or (size is not None and size < 1):
-        raise DataError(f"--shards {shards} --size {size}", mend="give whole numbers from 1 on")
+        raise DataError(f"--shards {shards} --size {size} cannot be packed", mend="give whole numbers from 1 on")
     tasks, left_out, classes = _planned(parts, shards, size)
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -83,8 +83,21 @@ def open_shards(spec: str | Path, *, quiet: bool = False) -> Parts:
     shards = [(str(path), path) for path in paths]
     place = paths[0].parent / index.NAME
     known = index.read_index(place.read_bytes(), str(place)) if place.is_file() else None
-    title = folder.resolve().name if folder.is_dir() else title
+    if folder.is_dir():
+        title = folder.resolve().name
+        if known is not None:
+            _refuse_gaps(known, paths, folder)
     return _parts(*_unless_indexed(shards, known, quiet), spec, title, quiet)
+
+
+def _refuse_gaps(known: Index, paths: list[Path], folder: Path) -> None:
+    """Raises DataError for a folder that has lost shards of its index; a pattern may well name a few of them."""
+    gone = sorted({shard.file for shard in known.shards} - {path.name for path in paths})
+    if gone:
+        raise DataError(
+            f"{folder} has no {gone[0]}, which its index names ({len(gone)} of {len(known.shards)} are missing)",
+            mend="fetch or pack them again, or give a pattern of those that are there",
+        )
 
 
 def expanded(pattern: str) -> list[str]:

@@ -86,8 +86,11 @@ def located(spec: str) -> str:
 
 
 def fetches(spec: str | None) -> bool:
-    """Whether opening it may copy, unpack or fetch something that then lies ready: several processes take turns."""
-    return spec is not None and not (Path(spec).expanduser().is_dir() and not has_parquet(Path(spec).expanduser()))
+    """Whether opening it may copy, unpack or fetch what then lies ready, so that of several processes one goes first."""
+    if spec is None:
+        return False
+    path = Path(spec).expanduser()
+    return not path.is_dir() or has_parquet(path)
 
 
 def _mend(spec: str) -> str:
