@@ -2,9 +2,9 @@
 
     python benchmarks/resize.py RUN... --data FOLDER [--sizes 40 48 24x48] [--limit 2500] [--out resize.json]
 
-Rules: "back" resizes the picture to the size that the model was trained for; the others resize the model, all but "default"
-without magnifying what each patch sees. Beside allmlp's kernels stand naive ones: the nearest token, weights interpolated without keeping their sums, and the matrix
-interpolated as if it were a picture.
+Rules: "back" resizes the picture to the size that the model was trained for; "default" is `allmlp.resize` as it is; the
+others resize the model too, but leave its patches as they were. Beside allmlp's kernels stand naive ones: the nearest
+token, weights interpolated without keeping their sums, and the matrix interpolated as if it were a picture.
 """
 
 import argparse
