@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 import allmlp
 from allmlp import metrics
-from allmlp.data.folder import open_labelled
 from allmlp.data.images import Images
 from allmlp.data.loader import Batch, plain_batches
+from allmlp.data.sources import open_labelled
 from allmlp.engine.device import best_device, prepared
 from allmlp.engine.infer import gather
 from allmlp.models.base import ImageModel

@@ -19,10 +19,11 @@ import numpy as np
 
 from allmlp import profile
 from allmlp.errors import AllmlpError
+from allmlp.files import whole_file, writing
 from allmlp.profiling.rows import Profile, Row
 from allmlp.profiling.table import MEASURED, Column, markdown
 from allmlp.reporting.tradeoff import write_tradeoff
-from allmlp.run import read_json, whole_file, write_json
+from allmlp.run import read_json, write_json
 
 NAMES = ("resmlp_s12", "resmlp_s24", "resmlp_s36")
 AGAINST = (
@@ -61,7 +62,7 @@ def main(words: Sequence[str] | None = None) -> int:
     if given.page is not None:
         figure = given.page.with_suffix(".svg")
         write_tradeoff(found, figure)
-        with whole_file(given.page) as temporary:
+        with writing(given.page), whole_file(given.page) as temporary:
             temporary.write_text(page(found, machine=given.machine, figure=figure.name), encoding="utf-8")
         print(f"{given.page} and {figure.name} are written", file=sys.stderr)
     return int(any(row.error for row in found.rows))

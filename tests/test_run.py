@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from allmlp.errors import RunError
-from allmlp.run import FORMAT, Run, read_json, read_lines, whole_file, write_json
+from allmlp.files import whole_file
+from allmlp.run import FORMAT, Run, read_json, read_lines, write_json
 from allmlp.weights.files import read_tensors
 
 

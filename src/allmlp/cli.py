@@ -10,6 +10,7 @@ COMMANDS = {
     "train": "train a classifier on a folder of images",
     "evaluate": "accuracy, confusion and calibration of a run",
     "predict": "classes of pictures",
+    "pack": "write a data set into shards",
     "convert": "checkpoints from and into the official releases' and timm's layouts",
     "report": "one self-contained page about a run",
     "models": "architectures: parameters, multiply-adds, published accuracy",

@@ -36,11 +36,14 @@ class Data:
     """Share of the resized image that evaluation keeps, in (0, 1]. None: the family's, or 1 below 65 pixels."""
     interpolation: Literal["bicubic", "bilinear", "lanczos"] | None = None
     """How pictures are resized. None: as the model family does."""
+    max_bad_share: float = 0.01
+    """Largest share of unreadable images that a run puts up with, in [0, 1]; one image in any case unless it is 0."""
     workers: int | None = None
     """Processes that decode and augment. None: as many as cores, at most 8; none for small sets in memory."""
 
     def __post_init__(self) -> None:
         _within(self, "val_share", above=0, below=1)
+        _within(self, "max_bad_share", least=0, most=1)
         _within(self, "workers", least=0)
         _within(self, "crop_ratio", above=0, most=1)
         if self.in_chans not in (None, 1, 3):
@@ -68,9 +71,11 @@ class Augment:
     color_jitter: float = 0.0
     """Strength of random brightness, contrast and saturation, in [0, 1]."""
     auto: str = ""
-    """timm's name of a policy, such as "rand-m9-mstd0.5-inc1"; empty for none."""
+    """timm's name of a policy, such as "rand-m9-mstd0.5-inc1", or "ta_wide" (TrivialAugment); empty for none."""
     erase: float = 0.0
     """Probability of erasing a random rectangle."""
+    cutout: int = 0
+    """Side in pixels of a square of the mean colour laid over every image, partly outside it at times; 0 for none."""
     mixup: float = 0.0
     """Mixup's α; 0 for none."""
     cutmix: float = 0.0
@@ -83,7 +88,7 @@ class Augment:
     def __post_init__(self) -> None:
         for name in ("flip", "erase", "color_jitter", "mix_prob"):
             _within(self, name, least=0, most=1)
-        for name in ("padding", "mixup", "cutmix", "mix_off"):
+        for name in ("padding", "cutout", "mixup", "cutmix", "mix_off"):
             _within(self, name, least=0)
         _within(self, "min_area", above=0, most=1)
 

@@ -21,16 +21,13 @@ report.html          the page for people
 import codecs
 import json
 import os
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-
 from allmlp.errors import RunError
+from allmlp.files import whole_file, writing
 from allmlp.weights.files import write_tensors
 
 FORMAT = 1
@@ -153,45 +150,5 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 def write_json(path: Path, value: Any) -> None:
     """Indented, whole or not at all."""
-    with whole_file(path) as temporary:
+    with writing(path), whole_file(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary path in the same folder that becomes `path` when the block ends without an error.
-
-    Raises RunError when the disk is full or the folder cannot be written.
-    """
-    with writing(path):
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-        os.close(handle)
-        temporary = Path(name)
-        try:
-            yield temporary
-            fsync(temporary)
-            temporary.chmod(0o644)
-            temporary.replace(path)
-            fsync(path.parent)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """What a full disk or a closed folder raises becomes a RunError that names `path`."""
-    try:
-        yield
-    except (OSError, SafetensorError) as error:
-        why = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise RunError(f"{path} cannot be written: {why}", mend="make room on the disk, or make the folder writable") from None
-
-
-def fsync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

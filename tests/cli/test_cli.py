@@ -208,7 +208,7 @@ MISTAKES = [
     (["predict", "RUN", "x", "--json", "--csv"], "choose one"),
     (["predict", "RUN", "x", "--weights", "worst"], "best"),
     (["evaluate", "RUN", "EMPTY"], "no class folders"),
-    (["evaluate", "RUN", "fashion-mnist-2"], "is not a folder"),
+    (["evaluate", "RUN", "fashion-mnist-2"], "is neither a folder"),
     (["evaluate", "RUN", "--batch", "0"], "batches of 0 images"),
     (["predict", "RUN", "PICTURES", "--batch", "0"], "--top and --batch start at 1"),
     (["predict", "RUN", "/no/picture.png", "--csv"], "does not exist"),

@@ -4,9 +4,10 @@ import numpy as np
 import torch
 from timm.data.random_erasing import RandomErasing
 
-from allmlp.data.changes import erased, flipped, shifted
+from allmlp.data.changes import cut_out, erased, flipped, shifted
 from allmlp.data.draws import Draws
-from allmlp.data.loader import seed_everything
+from allmlp.data.keys import seed_everything
+from allmlp.data.transforms import Cutout
 
 
 def drawn(count: int, seed: int = 0) -> Draws:
@@ -36,7 +37,7 @@ def test_flips_mirror_whole_pictures_with_their_probability() -> None:
 
 def test_what_is_not_asked_for_changes_nothing() -> None:
     pictures = torch.rand(5, 3, 8, 8)
-    for change in (shifted, flipped, erased):
+    for change in (shifted, flipped, erased, cut_out):
         assert change(pictures, 0, drawn(5)) is pictures
 
 
@@ -73,3 +74,21 @@ def test_erasing_is_one_rectangle_through_all_channels() -> None:
         if len(rows):
             assert moved[0, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all()
             assert moved[0].sum() == len(rows) * len(columns) < 140
+
+
+def test_cutout_lays_a_square_around_any_pixel_in_batches_as_in_pictures() -> None:
+    count, side = 3000, 4
+    ours = cut_out(torch.ones(count, 2, 7, 6), side, drawn(count))
+    seed_everything(0, "image", 0)
+    theirs = torch.stack([Cutout(side)(torch.ones(2, 7, 6)) for _ in range(count)])
+    squares = []
+    for y in range(7):
+        for x in range(6):
+            square = torch.ones(7, 6)
+            square[max(y - 2, 0) : y + 2, max(x - 2, 0) : x + 2] = 0
+            squares.append(square)
+    for images in (ours, theirs):
+        assert torch.equal(images[:, 0], images[:, 1])
+        seen = torch.stack([(images[:, 0] == square).flatten(1).all(1).sum() for square in squares])
+        assert int(seen.sum()) == count  # one of the 42 places
+        assert float(((seen - count / 42) ** 2 / (count / 42)).sum()) < 74.7  # 41 degrees of freedom: once in a thousand

@@ -7,15 +7,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from allmlp.data.folder import list_classes, open_folder, open_labelled
+from allmlp.data.folder import Folder, list_classes
 from allmlp.data.images import Images, Source
-from allmlp.data.sources import open_source
+from allmlp.data.parts import Part
+from allmlp.data.sources import open_labelled, open_source
 from allmlp.errors import DataError
 from helpers import PictureFolder, picture
 
 
 def opened(folder: Path, **options: Any) -> Source:
-    return open_folder(folder, **{"val_share": 0.25, "seed": 0, **options})
+    return open_source(str(folder), **{"val_share": 0.25, "seed": 0, **options})
+
+
+def listed(folder: Path) -> Part:
+    return list_classes(Folder(folder))
 
 
 def names(images: Images | None, root: Path) -> list[str]:
@@ -88,18 +93,18 @@ def test_classes_of_the_val_folder_are_matched_by_name_not_by_place(picture_fold
 
 
 def test_nested_folders_belong_to_their_class(picture_folder: PictureFolder) -> None:
-    listing = list_classes(picture_folder({"cat/indoors/night": 2, "cat": 1, "dog": 1}))
+    listing = listed(picture_folder({"cat/indoors/night": 2, "cat": 1, "dog": 1}))
     assert listing.classes == ("cat", "dog")
-    assert np.bincount(listing.labels).tolist() == [3, 1]
+    assert np.bincount(listing.images.labels).tolist() == [3, 1]
 
 
 def test_hidden_files_and_folders_are_not_seen(picture_folder: PictureFolder) -> None:
     root = picture_folder({"cat": 2, "dog": 2, ".cache": 2, "cat/.thumbs": 3})
     (root / "cat" / "._0.png").write_bytes(b"resource fork")
     (root / ".DS_Store").touch()
-    listing = list_classes(root)
+    listing = listed(root)
     assert listing.classes == ("cat", "dog")
-    assert (len(listing.paths), listing.ignored, listing.left_out) == (4, 0, [])
+    assert (len(listing.images), listing.ignored, listing.left_out) == (4, 0, [])
 
 
 def test_upper_case_suffixes_are_images_and_other_files_are_counted(picture_folder: PictureFolder) -> None:
@@ -107,8 +112,8 @@ def test_upper_case_suffixes_are_images_and_other_files_are_counted(picture_fold
     (root / "cat" / "0.png").rename(root / "cat" / "0.PNG")
     (root / "cat" / "notes.txt").touch()
     (root / "dog" / "Thumbs.db").touch()
-    listing = list_classes(root)
-    assert len(listing.paths) == 4
+    listing = listed(root)
+    assert len(listing.images) == 4
     assert listing.ignored == 2
 
 
@@ -128,8 +133,8 @@ def test_links_to_folders_are_classes_and_loops_end(picture_folder: PictureFolde
     root, far = picture_folder({"cat": 2}), picture_folder({"dogs": 2}, name="far")
     (root / "dog").symlink_to(far / "dogs", target_is_directory=True)
     (root / "cat" / "loop").symlink_to(root, target_is_directory=True)
-    listing = list_classes(root)
-    assert np.bincount(listing.labels).tolist() == [2, 2]
+    listing = listed(root)
+    assert np.bincount(listing.images.labels).tolist() == [2, 2]
 
 
 def test_a_split_repeats_with_its_seed(picture_folder: PictureFolder) -> None:
@@ -183,10 +188,10 @@ def test_a_class_whose_name_begins_like_anothers_is_not_blamed_for_its_images(pi
 def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (tmp_path / "none", tmp_path / "file"):
-        with pytest.raises(DataError, match="is not a folder"):
-            opened(path)
-        with pytest.raises(DataError, match="is not a folder"):
-            open_labelled(path, ("cat",))
+        for refused in (opened, lambda path: open_labelled(path, ("cat",))):
+            with pytest.raises(DataError, match=r"is not a folder|is neither a folder") as error:
+                refused(path)
+            assert "folder" in error.value.mend
 
 
 @pytest.mark.parametrize(
@@ -252,4 +257,4 @@ def test_a_folder_that_cannot_be_listed_is_refused_and_not_taken_for_empty(
 
     monkeypatch.setattr(os, "scandir", closed)
     with pytest.raises(DataError, match="dog cannot be listed: Permission denied"):
-        open_folder(root, 0.25, 0)
+        opened(root)

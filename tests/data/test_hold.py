@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 
 from allmlp.data import hold
-from allmlp.data.folder import open_folder
 from allmlp.data.hold import HeldImages, held
 from allmlp.data.images import FileImages, Source
 from allmlp.data.loader import plain_batches
 from allmlp.data.memory import UNCHANGED, fits_memory, memory_batches
+from allmlp.data.sources import open_source
 from allmlp.errors import DataError
 from allmlp.pixels.preprocess import Preprocessing
 from helpers import PictureFolder, picture
@@ -22,7 +22,7 @@ SPEC = Preprocessing(img_size=(16, 24), crop_ratio=1.0)
 
 
 def opened(folder: Path) -> Source:
-    return open_folder(folder, val_share=0.25, seed=0)
+    return open_source(str(folder), val_share=0.25, seed=0)
 
 
 def cut(path: Path) -> str:

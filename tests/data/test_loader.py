@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from allmlp.data.folder import list_classes
+from allmlp.data.folder import Folder, list_classes
 from allmlp.data.images import FileImages
 from allmlp.data.keys import seed_everything
 from allmlp.data.loader import Batch, plain_batches, training_batches
@@ -23,8 +23,9 @@ AUGMENT = Augment(crop="resized", auto="rand-m9-mstd0.5-inc1", color_jitter=0.4,
 @pytest.fixture
 def images(picture_folder: PictureFolder) -> FileImages:
     """Thirteen images of two classes."""
-    listing = list_classes(picture_folder({"cat": 7, "dog": 6}))
-    return FileImages(listing.paths, listing.labels)
+    images = list_classes(Folder(picture_folder({"cat": 7, "dog": 6}))).images
+    assert isinstance(images, FileImages)
+    return images
 
 
 def training(images: FileImages, *, epoch: int = 0, start: int = 0, **options: Any) -> list[Batch]:
@@ -118,6 +119,19 @@ def test_unreadable_images_are_dropped_and_reported_and_the_rest_stay_the_same(w
     assert set(kept) == set(whole) - gone
     assert all(torch.equal(kept[i], whole[i]) for i in kept)
     assert sum(len(b.labels) for b in batches) == 12 - len(gone)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_every_kind_of_damaged_picture_is_survived(workers: int, images: FileImages) -> None:
+    bad = sorted(str(p) for p in (Path(__file__).parent.parent / "bad-images").iterdir() if p.name != "LICENSE")
+    mixed = FileImages([*images.paths, *bad], [0] * (13 + len(bad)))
+    batches = list(plain_batches(mixed, SPEC, in_chans=3, batch=8, workers=workers))
+    assert torch.cat([b.indices for b in batches]).tolist() == list(range(13))
+    reported = [failure for b in batches for failure in b.unreadable]
+    assert [path for path, _ in reported] == bad
+    assert all(reason for _, reason in reported)
+    shown = training(mixed, workers=workers, batch=13 + len(bad))
+    assert (len(shown[0].labels), len(shown[0].unreadable)) == (13, len(bad))
 
 
 def test_a_batch_of_unreadable_images_alone_is_empty_and_reported(images: FileImages) -> None:

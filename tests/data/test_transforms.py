@@ -31,6 +31,7 @@ POLICIES = [
     "v0r",
     "3a",
     "augmix-m3-w3",
+    "ta_wide",
 ]
 
 
@@ -150,6 +151,15 @@ def test_erasing_replaces_one_rectangle(crop: Any) -> None:
             assert box.numel() < moved.numel()
         changed |= bool(len(rows))
     assert changed
+
+
+@pytest.mark.parametrize("crop", ["resized", "pad", "none"])
+def test_cutout_is_the_mean_colour_and_comes_before_noise(crop: Any) -> None:
+    transform = training_transform(Augment(crop=crop, cutout=12, erase=1.0), RGB)
+    kinds = [type(step).__name__ for step in transform.transforms]  # type: ignore[attr-defined]
+    assert kinds.index("Normalize") < kinds.index("Cutout") < kinds.index("RandomErasing")
+    shown = run(training_transform(Augment(crop=crop, cutout=12), RGB), 1, RGB)
+    assert int((shown == 0).all(0).sum()) >= 36
 
 
 @pytest.mark.parametrize("crop", ["resized", "pad", "none"])

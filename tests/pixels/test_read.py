@@ -48,6 +48,15 @@ def test_the_damaged_images_fail_in_many_ways() -> None:
     assert {p.suffix for p in BAD} == {".bmp", ".gif", ".jpg", ".png", ".tif", ".webp"}
 
 
+def test_a_picture_much_longer_than_wide_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    for size in ((1, 101), (2020, 20)):
+        Image.new("L", size).save(tmp_path / "a.png")
+        with pytest.raises(UnreadableImage, match="narrower than 1:100"):
+            probe_image(tmp_path / "a.png")
+    Image.new("L", (2000, 20)).save(tmp_path / "a.png")
+    assert probe_image(tmp_path / "a.png") == (2000, 20)
+
+
 @pytest.mark.parametrize(
     "raised",
     [

@@ -158,14 +158,29 @@ def test_images_that_one_process_cannot_read_cost_the_others_nothing(stripes: Pa
     shutil.copytree(stripes, copy)
     for file in sorted(copy.rglob("*.png"))[::2]:
         file.write_bytes(file.read_bytes()[:100])
-    recipe = small_recipe(train={"batch": 2, "epochs": 2})
-    ended = in_processes(2, train_unheld, hold.__name__, copy, recipe, tmp_path / "run")
-    values(ended)
+    recipe = small_recipe(train={"batch": 2, "epochs": 2}, data={"max_bad_share": 1.0})
+    values(in_processes(2, train_unheld, hold.__name__, copy, recipe, tmp_path / "run"))
     run = Run.open(tmp_path / "run")
     listed = [line["path"] for line in read_lines(run.unreadable)]
     assert len(listed) == len(set(listed)) > 12
     assert read_lines(run.metrics)[0]["unreadable"] >= 20
     assert all(bool(tensor.isfinite().all()) for tensor in weights(run).values())
+
+
+def test_too_many_images_that_cannot_be_read_end_every_process_with_one_reason(
+    stripes: Path, tmp_path: Path, small_recipe: Make
+) -> None:
+    from allmlp.data import hold
+
+    copy = tmp_path / "copy"
+    shutil.copytree(stripes, copy)
+    for file in sorted(copy.rglob("*.png"))[::4]:
+        file.write_bytes(file.read_bytes()[:100])
+    recipe = small_recipe(train={"batch": 2}, data={"max_bad_share": 0.1})
+    ended = in_processes(2, train_unheld, hold.__name__, copy, recipe, tmp_path / "run")
+    assert "cannot be read, more than 10.0%" in str(ended[0].error)
+    assert str(ended[0].error) == str(ended[1].error)
+    assert read_json(tmp_path / "run" / "run.json")["state"] == "stopped"
 
 
 def train_unheld(module: str, data: Path, recipe: Recipe, out: Path) -> None:

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 import allmlp
 from allmlp.data import hold
 from allmlp.data.sources import open_source
-from allmlp.errors import AllmlpError, ModelError, RecipeError, RunError
+from allmlp.errors import AllmlpError, DataError, ModelError, RecipeError, RunError, TrainingError
 from allmlp.recipe import Recipe
 from allmlp.run import Run, read_json, read_lines
 from allmlp.training.setup import make_plan
@@ -99,13 +99,23 @@ def test_images_that_break_while_decoding_are_skipped_counted_and_listed(
         for i in range(0, 24, 6):
             file = copy / name / f"{i:02}.png"
             file.write_bytes(file.read_bytes()[:100])  # the header is whole, the pixels are not
-    recipe = small_recipe(train={"batch": 12})  # a divisor of the 36 training images: no epoch leaves any out
+    plain: dict[str, object] = {"batch": 12}  # a divisor of the 36 training images: no epoch leaves any out
+    recipe = small_recipe(train=plain, data={"max_bad_share": 8 / 48})
     run = allmlp.train(copy, recipe=recipe, out=tmp_path / "a", quiet=True)
     listed = read_lines(run.unreadable)
     assert len(listed) == len({r["path"] for r in listed}) == 8
     left_out = read_json(run.data)["left_out_count"]  # before training, or in every epoch
     assert (left_out, read_lines(run.metrics)[0]["unreadable"]) == ((8, 0) if in_memory else (0, 8))
     assert f"8 images could not be decoded; {run.unreadable} lists them" in run.log.read_text(encoding="utf-8")
+    assert sum(read_json(run.data)["left_out_reasons"].values()) == left_out
+    with pytest.raises(DataError if in_memory else TrainingError, match=r"cannot be read, more than 16\.0%") as error:
+        allmlp.train(copy, recipe=small_recipe(train=plain, data={"max_bad_share": 0.16}), out=tmp_path / "b", quiet=True)
+    assert "OSError" in error.value.what
+    assert "--data.max-bad-share 0.17" in error.value.mend
+    assert in_memory == (not (tmp_path / "b").exists())  # nothing is begun that cannot go on
+    if not in_memory:
+        assert len(read_lines(tmp_path / "b" / "unreadable.jsonl")) == 8
+        assert read_json(tmp_path / "b" / "run.json")["state"] == "stopped"
 
 
 def test_limit_draws_evenly_from_the_classes(stripes: Path, small_recipe: Callable[..., Recipe]) -> None:

@@ -14,8 +14,9 @@ MOST_CONFUSIONS = 5
 class Words:
     """Measure a model on labelled images.
 
-    DATA is a folder with one folder of images per class, matched to the model's classes by name; without it
-    the run's own test images are used if it has any, else its validation images.
+    DATA is what allmlp train takes; its classes are matched to the model's by name, and its test images are used,
+    else its validation images, else all. Without it the run's own test images are used if it has any, else its
+    validation images.
     """
 
     run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_MODEL")]

@@ -17,9 +17,10 @@ AUTO = "auto"
 class Words:
     """Train a classifier on images.
 
-    DATA is a folder with one folder of images per class (or with train and val folders of such), or
-    "fashion-mnist", or nothing: then the images that come with allmlp are used. Every value below can also
-    stand in a recipe (TOML); what is given here wins. Hyper-parameters of the model: --hyper.drop_path 0.1.
+    DATA is a folder with one folder of images per class (or with train and val folders of such), a .tar of one,
+    WebDataset shards (folder, pattern or address), parquet files, hf:NAME, torchvision:NAME, fashion-mnist, or
+    nothing: then the images that come with allmlp are used. Every value below can also stand in a recipe (TOML);
+    what is given here wins. Hyper-parameters of the model: --hyper.drop_path 0.1.
     """
 
     data_folder: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")] = None

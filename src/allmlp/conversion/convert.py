@@ -13,10 +13,11 @@ from torch import Tensor
 from allmlp.conversion.recognise import Recognised, recognise
 from allmlp.engine.load import build, located
 from allmlp.errors import WeightsError, one_of
+from allmlp.files import writing
 from allmlp.models.base import ImageModel
 from allmlp.released.classes import class_names
 from allmlp.released.table import Released, named_like, released
-from allmlp.run import write_model, writing
+from allmlp.run import write_model
 from allmlp.weights import layouts
 from allmlp.weights.files import KINDS, read_tensors, write_tensors
 from allmlp.weights.layouts.table import SAME, Layout

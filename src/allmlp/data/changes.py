@@ -56,6 +56,16 @@ def erased(images: Tensor, probability: float, draws: Draws) -> Tensor:  # b c h
     return images
 
 
+def cut_out(images: Tensor, side: int, draws: Draws) -> Tensor:  # b c h w → b c h w
+    """Normalised images, each with a square of zeros around a random pixel (Cutout: DeVries, Taylor, 2017)."""
+    if not side:
+        return images
+    height, width = images.shape[2:]
+    top, left = (draws.below(length) - side // 2 for length in (height, width))
+    inside = _boxes(top, top + side, height)[:, None, :, None] & _boxes(left, left + side, width)[:, None, None, :]
+    return images.masked_fill(inside, 0)
+
+
 def _boxes(start: Tensor, end: Tensor, length: int) -> Tensor:  # b, b → b length
     """True from start up to end, along one axis."""
     places = torch.arange(length)

@@ -55,10 +55,14 @@ class Draws:
         """True with this probability."""
         return self.uniform() < probability
 
-    def of(self, chosen: Tensor) -> "Draws":  # b of bool → as many as chosen
+    def of(self, chosen: Tensor) -> "Draws":  # b of bool, or places → as many as chosen
         """Numbers for some of the images, apart from all others of theirs."""
         self.used += 1
         return Draws(_mixed(self.keys[chosen.numpy()] + np.array([self.used], dtype=np.uint64) * _SECOND))
+
+    def split(self, counts: list[int]) -> list["Draws"]:
+        """For the first so many images, the next so many, and so on."""
+        return [Draws(keys) for keys in np.split(self.keys, np.cumsum(counts)[:-1])]
 
 
 def _mixed(state: NDArray[np.uint64]) -> NDArray[np.uint64]:

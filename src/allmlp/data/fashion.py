@@ -3,15 +3,16 @@
 # axes: n images, h w pixels
 
 import gzip
-import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from allmlp.data.images import ArrayImages, Source
-from allmlp.data.split import split_off
+from allmlp.data.parts import Part, Parts
 from allmlp.errors import DataError
+from allmlp.files import cache_folder
 
 CLASSES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 EMBEDDED = Path(__file__).parent / "embedded"
@@ -37,19 +38,18 @@ def embedded() -> Source:
     )
 
 
-def whole(val_share: float, seed: int) -> Source:
+def whole() -> Parts:
     """60,000 + 10,000 images: from Debian's package where it is installed, else torchvision's download."""
     folder = DEBIAN if (DEBIAN / "train-images-idx3-ubyte.gz").is_file() else _downloaded()
-    images = ArrayImages(*_pair(folder, "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"), "fashion-mnist-train")
-    test = ArrayImages(*_pair(folder, "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"), "fashion-mnist-test")
-    train, val = split_off(images.labels, CLASSES, val_share, seed)
-    return Source(
+
+    def part(begin: str, name: str) -> Part:
+        images = ArrayImages(*_pair(folder, f"{begin}-images-idx3-ubyte.gz", f"{begin}-labels-idx1-ubyte.gz"), name)
+        return Part(place=name, classes=CLASSES, images=images)
+
+    return Parts(
         title="fashion-mnist",
-        classes=CLASSES,
-        train=images.subset(train),
-        val=images.subset(val),
-        test=test,
-        split=f"{val_share:g} of each class of the training images, seed {seed}",
+        train=partial(part, "train", "fashion-mnist-train"),
+        test=partial(part, "t10k", "fashion-mnist-test"),
         in_chans=1,
         img_size=SIZE,
     )
@@ -76,7 +76,7 @@ def _downloaded() -> Path:
     """torchvision's folder of the idx files, fetched on first use."""
     from torchvision.datasets import FashionMNIST
 
-    root = Path(os.environ.get("ALLMLP_CACHE", Path.home() / ".cache" / "allmlp"))
+    root = cache_folder()
     try:
         FashionMNIST(str(root), train=True, download=True)
     except (OSError, RuntimeError) as error:

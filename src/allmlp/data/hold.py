@@ -21,7 +21,7 @@ TRIED = 100
 """When so many pictures in a row cannot be read, the set is not one to hold."""
 CHUNK = 1024
 
-Failure = tuple[int, UnreadableImage]
+Broken = tuple[int, UnreadableImage]
 """(index, why)"""
 
 
@@ -52,7 +52,7 @@ def held(source: Source, in_chans: int | None = None, *, quiet: bool = False) ->
     size = _first_size(source.train, channels)
     if size is None or max(size) > SMALL or sum(map(len, parts)) * size[0] * size[1] * channels > MOST_BYTES:
         return source
-    made, left_out = [], list(source.left_out)
+    made, left_out, failures = [], list(source.left_out), 0
     for part, what in zip(parts, ("training", "validation"), strict=True):
         found = _decoded(part, size, channels, f"reading {what} images", quiet)
         if found is None:
@@ -61,7 +61,15 @@ def held(source: Source, in_chans: int | None = None, *, quiet: bool = False) ->
         _refuse_empty(images, part, bad, source.classes)
         made.append(images)
         left_out += [(error.path, error.reason) for _, error in bad]
-    return replace(source, train=made[0], val=made[1], img_size=(size[1], size[0]), left_out=left_out)
+        failures += len(bad)
+    return replace(
+        source,
+        train=made[0],
+        val=made[1],
+        img_size=(size[1], size[0]),
+        left_out=left_out,
+        bad_share=source.bad_share_with(failures),
+    )
 
 
 def _first_size(images: Images, in_chans: int) -> tuple[int, int] | None:
@@ -76,12 +84,12 @@ def _first_size(images: Images, in_chans: int) -> tuple[int, int] | None:
 
 def _decoded(
     images: Images, size: tuple[int, int], in_chans: int, what: str, quiet: bool
-) -> tuple[HeldImages, list[Failure]] | None:
+) -> tuple[HeldImages, list[Broken]] | None:
     """Every image that can be read, and those that cannot; None as soon as one has another size."""
     width, height = size
     pixels = np.empty((len(images), height, width) + ((in_chans,) if in_chans > 1 else ()), dtype=np.uint8)
 
-    def fill(index: int) -> bool | Failure:
+    def fill(index: int) -> bool | Broken:
         """Whether the size is right, which is known only after decoding: cameras' pictures may have to be turned."""
         try:
             image = images.open(index, in_chans)
@@ -92,7 +100,7 @@ def _decoded(
         pixels[index] = np.asarray(image)
         return True
 
-    bad: list[Failure] = []
+    bad: list[Broken] = []
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
         chunks = (range(i, min(i + CHUNK, len(images))) for i in range(0, len(images), CHUNK))
         results = (result for chunk in chunks for result in pool.map(fill, chunk))
@@ -106,7 +114,7 @@ def _decoded(
     return (made.subset(np.delete(np.arange(len(images)), gone)) if bad else made), bad
 
 
-def _refuse_empty(images: Images, before: Images, bad: list[Failure], classes: tuple[str, ...]) -> None:
+def _refuse_empty(images: Images, before: Images, bad: list[Broken], classes: tuple[str, ...]) -> None:
     """Raises DataError for a class whose every image turned out to be unreadable."""
     counts, had = images.counts(len(classes)), before.counts(len(classes))
     for number, name in enumerate(classes):

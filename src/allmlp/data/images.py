@@ -5,22 +5,29 @@
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from allmlp.pixels.channels import as_channels
-from allmlp.pixels.read import read_image
+from allmlp.pixels.read import UnreadableImage, decode_image, probe_content, probe_image, read_image
 
 Indices = NDArray[np.int64]
+HEADER = 65536
+"""Bytes of a picture file that nearly always hold its size."""
 
 
 class Images(ABC):
     """Images that are opened one by one; `labels[i]` is the class number of image i."""
 
     labels: Indices
+    in_chans: int = 3
+    """What they are by nature: 1 grey, 3 colour."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -37,6 +44,20 @@ class Images(ABC):
     def subset(self, indices: Indices) -> "Images":
         """These images alone, in this order."""
 
+    def content(self, index: int) -> bytes | None:
+        """The bytes of its picture file; None where there are only pixels. Raises UnreadableImage."""
+        return None
+
+    def probe(self, index: int) -> None:
+        """Raises UnreadableImage for what its first bytes show to be no picture."""
+        self.open(index, 3)
+
+    def relabelled(self, labels: Sequence[int] | Indices) -> Self:
+        """The same images as other classes."""
+        other = copy(self)
+        other.labels = np.asarray(labels, dtype=np.int64)
+        return other
+
     def counts(self, classes: int) -> list[int]:
         """Images per class."""
         return np.bincount(self.labels, minlength=classes).tolist()
@@ -52,11 +73,71 @@ class FileImages(Images):
     def open(self, index: int, in_chans: int) -> Image.Image:
         return read_image(self.paths[index], in_chans)
 
+    def content(self, index: int) -> bytes:
+        path = self.paths[index]
+        try:
+            return Path(path).read_bytes()
+        except OSError as error:
+            raise UnreadableImage(path, f"{type(error).__name__}: {error.strerror}") from None
+
+    def probe(self, index: int) -> None:
+        probe_image(self.paths[index])
+
     def name(self, index: int) -> str:
         return os.fspath(self.paths[index])
 
     def subset(self, indices: Indices) -> "FileImages":
         return FileImages(self.paths[indices], self.labels[indices])
+
+
+class PackedImages(Images):
+    """Images that lie inside larger files, such as tar archives, each at an offset."""
+
+    def __init__(
+        self,
+        files: Sequence[str],
+        places: NDArray[np.int64],
+        names: Sequence[str] | NDArray[np.object_],
+        labels: Sequence[int] | Indices,
+        called: Sequence[str] | None = None,
+    ) -> None:
+        """places: n × 3, the number of the file, the offset and the length in bytes. called: the files, for people."""
+        self.files, self.places, self.called = tuple(files), places, tuple(called or files)
+        self.names = np.array(names, dtype=object)
+        self.labels = np.asarray(labels, dtype=np.int64)
+
+    def open(self, index: int, in_chans: int) -> Image.Image:
+        return decode_image(self.content(index), self.name(index), in_chans)
+
+    def content(self, index: int) -> bytes:
+        return self._read(index, int(self.places[index, 2]))
+
+    def probe(self, index: int) -> None:
+        length = int(self.places[index, 2])
+        try:
+            probe_content(self._read(index, min(length, HEADER)), self.name(index))
+        except UnreadableImage:
+            if length <= HEADER:
+                raise
+            probe_content(self.content(index), self.name(index))
+
+    def _read(self, index: int, length: int) -> bytes:
+        number, offset, _ = self.places[index].tolist()
+        try:
+            with open(self.files[number], "rb") as file:  # noqa: PTH123 - called for every image: half of Path's time
+                file.seek(offset)
+                content = file.read(length)
+        except OSError as error:
+            raise UnreadableImage(self.name(index), f"{type(error).__name__}: {error.strerror}") from None
+        if len(content) < length:
+            raise UnreadableImage(self.name(index), "the file it lies in is cut short")
+        return content
+
+    def name(self, index: int) -> str:
+        return f"{self.called[self.places[index, 0]]}:{self.names[index]}"
+
+    def subset(self, indices: Indices) -> "PackedImages":
+        return PackedImages(self.files, self.places[indices], self.names[indices], self.labels[indices], self.called)
 
 
 class ArrayImages(Images):
@@ -66,14 +147,11 @@ class ArrayImages(Images):
         self, pixels: NDArray[np.uint8], labels: Sequence[int] | Indices, title: str, numbers: Indices | None = None
     ) -> None:
         self.pixels = pixels
+        self.in_chans = 1 if pixels.ndim == 3 else pixels.shape[3]
         self.labels = np.asarray(labels, dtype=np.int64)
         self.title = title
         self.numbers = np.arange(len(labels)) if numbers is None else numbers
         """Position of each image in the file it came from."""
-
-    @property
-    def in_chans(self) -> int:
-        return 1 if self.pixels.ndim == 3 else self.pixels.shape[3]
 
     @property
     def img_size(self) -> tuple[int, int]:
@@ -82,6 +160,9 @@ class ArrayImages(Images):
 
     def open(self, index: int, in_chans: int) -> Image.Image:
         return as_channels(Image.fromarray(self.pixels[index]), in_chans)
+
+    def probe(self, index: int) -> None:
+        """What is in memory can be read."""
 
     def name(self, index: int) -> str:
         return f"{self.title}#{self.numbers[index]}"
@@ -107,5 +188,11 @@ class Source:
     """(height, width) where all images have one small size."""
     left_out: list[tuple[str, str]] = field(default_factory=list)
     """(path, reason) of files that look like images and are not."""
+    bad_share: float = 0.0
+    """Which share of the images that is, before any limit."""
     ignored: int = 0
     """Files of other kinds, not counted as images at all."""
+
+    def bad_share_with(self, failures: int) -> float:
+        """The share that cannot be read when so many more of the training and validation images fail."""
+        return 1 - (1 - self.bad_share) * (1 - failures / (len(self.train) + len(self.val)))

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from allmlp.data.changes import erased, flipped, shifted
+from allmlp.data.changes import cut_out, erased, flipped, shifted
 from allmlp.data.draws import Draws
 from allmlp.data.images import ArrayImages, Images
 from allmlp.data.loader import Batch, Key, Order, Samples, batch_loader
-from allmlp.data.transforms import SMALL
+from allmlp.data.policy import Policy, jitter_policy, timm_policy, trivial_policy
+from allmlp.data.transforms import SMALL, TRIVIAL, fill, image_policy
 from allmlp.pixels.preprocess import Preprocessing
 from allmlp.recipe import Augment
 
@@ -30,9 +31,17 @@ def fits_memory(images: Images, augment: Augment, preprocessing: Preprocessing) 
         and preprocessing.crop_ratio == 1.0
         and max(preprocessing.img_size) <= SMALL
         and augment.crop != "resized"
-        and not augment.auto
-        and not augment.color_jitter
+        and (not (augment.auto or augment.color_jitter) or batch_policy(augment, preprocessing) is not None)
     )
+
+
+def batch_policy(augment: Augment, preprocessing: Preprocessing) -> Policy | None:
+    """What changes colours and shapes in whole batches; None where that is not asked for, or cannot be done so."""
+    if augment.auto == TRIVIAL:
+        return trivial_policy((0,) * preprocessing.in_chans)
+    if augment.auto:
+        return timm_policy(image_policy(augment, preprocessing), fill(preprocessing))
+    return jitter_policy(augment.color_jitter, fill(preprocessing)) if augment.color_jitter else None
 
 
 def memory_batches(
@@ -59,6 +68,7 @@ class MemorySamples(Samples):
         self.pixels = pixels if pixels.dim() == 4 else pixels[..., None]  # n h w c
         self.targets = torch.from_numpy(images.labels)
         self.augment = augment
+        self.policy = batch_policy(augment, preprocessing)
         self.padding = 0 if augment.crop == "none" else augment.padding
         self.mean, self.std = (torch.tensor(v).reshape(-1, 1, 1) for v in (preprocessing.mean, preprocessing.std))
 
@@ -69,7 +79,10 @@ class MemorySamples(Samples):
             return Batch(self._normalised(pixels), self.targets[indices], indices, [])
         draws = Draws.keyed(self.seed, keys[0][0], indices)
         pixels = flipped(shifted(pixels, self.padding, draws), self.augment.flip, draws)
-        images = erased(self._normalised(pixels), self.augment.erase, draws)
+        if self.policy is not None:
+            pixels = self.policy(pixels.expand(-1, self.in_chans, -1, -1), draws)
+        images = cut_out(self._normalised(pixels), self.augment.cutout, draws)
+        images = erased(images, self.augment.erase, draws)
         return Batch(images, self.targets[indices], indices, [])
 
     def _normalised(self, pixels: Tensor) -> Tensor:  # b 1 h w or b c h w → b c h w

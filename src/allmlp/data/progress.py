@@ -2,17 +2,38 @@
 
 import sys
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 Item = TypeVar("Item")
 
 
+@contextmanager
+def opened(path: Path, what: str, *, quiet: bool = False) -> Iterator[BinaryIO]:
+    """A file to read; while it is read, how far."""
+    with _bar(what, DownloadColumn(), quiet) as bar, bar.open(path, "rb") as file:
+        yield file
+
+
 def watched(items: Iterable[Item], *, total: int, what: str, quiet: bool = False) -> Iterator[Item]:
     """The same items; while they are taken, how many of `total` are done. Nothing is shown where stderr is no terminal."""
-    console = Console(file=sys.stderr)
-    columns = (TextColumn(what), BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("left"), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+    with _bar(what, MofNCompleteColumn(), quiet) as bar:
         yield from bar.track(items, total=total)
+
+
+def _bar(what: str, count: ProgressColumn, quiet: bool) -> Progress:
+    console = Console(file=sys.stderr)
+    columns = (TextColumn(what), BarColumn(bar_width=24), count, TextColumn("left"), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal)

@@ -2,7 +2,9 @@
 
 # axes: c channels, h w pixels
 
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
@@ -10,7 +12,7 @@ from PIL import Image
 from timm.data import create_transform
 from timm.data.auto_augment import AugmentOp, augment_and_mix_transform, auto_augment_transform, rand_augment_transform
 from timm.data.random_erasing import RandomErasing
-from timm.data.transforms import str_to_interp_mode
+from timm.data.transforms import MaybeToTensor, str_to_interp_mode
 from torch import Tensor
 from torchvision import transforms
 
@@ -21,6 +23,9 @@ from allmlp.recipe import Augment
 SMALL = 64
 """Up to this many pixels a side, "auto" shifts whole pictures: parts of them show too little."""
 
+TRIVIAL = "ta_wide"
+"""augment.auto's name of TrivialAugment with its wide space, which is torchvision's; every other name is timm's."""
+
 Transform = Callable[[Image.Image], Tensor]
 
 
@@ -30,29 +35,38 @@ def training_transform(augment: Augment, preprocessing: Preprocessing) -> Transf
     crop = augment.crop
     if crop == "auto":
         crop = "pad" if max(height, width) <= SMALL else "resized"
-    try:
-        if crop == "resized":
-            pipeline = create_transform(
-                input_size=(preprocessing.in_chans, height, width),
-                is_training=True,
-                scale=(augment.min_area, 1.0),
-                hflip=augment.flip,
-                color_jitter=augment.color_jitter or None,  # type: ignore[arg-type]
-                auto_augment=augment.auto or None,
-                interpolation=preprocessing.interpolation,
-                mean=preprocessing.mean,
-                std=preprocessing.std,
-                re_prob=augment.erase,
-                re_mode="pixel",
-            )
-        else:
-            pipeline = transforms.Compose(_whole_picture(augment, preprocessing, augment.padding if crop == "pad" else 0))
-    except (AssertionError, KeyError, ValueError, IndexError):
-        raise RecipeError(
-            f"augment.auto is {augment.auto!r}, which timm does not know",
-            mend="use a name such as rand-m9-mstd0.5-inc1 or augmix-m3-w3",
-        ) from None
-    _guard_posterize(pipeline)
+    if crop == "resized":
+        return _part_of_picture(augment, preprocessing)
+    return transforms.Compose(_whole_picture(augment, preprocessing, augment.padding if crop == "pad" else 0))
+
+
+def _part_of_picture(augment: Augment, preprocessing: Preprocessing) -> transforms.Compose:
+    """As the papers' recipes: a random part of the picture, and the rest, all as timm makes it."""
+    trivial = augment.auto == TRIVIAL
+    with _known_to_timm(augment.auto):
+        pipeline = create_transform(
+            input_size=(preprocessing.in_chans, *preprocessing.img_size),
+            is_training=True,
+            scale=(augment.min_area, 1.0),
+            hflip=augment.flip,
+            color_jitter=None if trivial else augment.color_jitter or None,  # type: ignore[arg-type]
+            auto_augment=None if trivial else augment.auto or None,
+            interpolation=preprocessing.interpolation,
+            mean=preprocessing.mean,
+            std=preprocessing.std,
+            re_prob=augment.erase,
+            re_mode="pixel",
+        )
+    steps = pipeline.transforms
+    if trivial:
+        place = next(i for i, step in enumerate(steps) if isinstance(step, transforms.ToTensor | MaybeToTensor))
+        steps.insert(place, image_policy(augment, preprocessing))
+    if augment.cutout:
+        steps.insert(
+            next(i for i, step in enumerate(steps) if isinstance(step, transforms.Normalize)) + 1, Cutout(augment.cutout)
+        )
+    for step in steps:
+        _guard_posterize(step)
     return pipeline
 
 
@@ -64,22 +78,63 @@ def _whole_picture(augment: Augment, preprocessing: Preprocessing, padding: int)
         steps.append(transforms.RandomCrop(preprocessing.img_size, padding=padding))
     if augment.flip:
         steps.append(transforms.RandomHorizontalFlip(augment.flip))
-    if augment.auto:
-        fill = tuple(min(255, round(255 * m)) for m in preprocessing.mean)
-        hints = {"translate_const": int(min(preprocessing.img_size) * 0.45), "img_mean": fill}
-        steps.append(_policy(augment.auto)(augment.auto, hints))
-    elif augment.color_jitter:  # as timm: a policy changes colours by itself
-        steps.append(transforms.ColorJitter(*[augment.color_jitter] * 3))
+    policy = image_policy(augment, preprocessing)
+    if policy is not None:
+        steps.append(policy)
     steps += [transforms.ToTensor(), transforms.Normalize(preprocessing.mean, preprocessing.std)]
+    if augment.cutout:
+        steps.append(Cutout(augment.cutout))
     if augment.erase:
         steps.append(RandomErasing(augment.erase, mode="pixel", device="cpu"))
     return steps
 
 
-def _policy(name: str) -> Callable[..., Any]:
-    """timm's maker of the policies whose names begin like this one."""
+def image_policy(augment: Augment, preprocessing: Preprocessing) -> Any:
+    """What changes colours and shapes: timm's policy, TrivialAugment or, as timm does without one, colour jitter; or None.
+
+    Raises RecipeError for a name that is not known.
+    """
+    if augment.auto == TRIVIAL:
+        return transforms.TrivialAugmentWide(interpolation=transforms.InterpolationMode.BILINEAR)
+    if not augment.auto:
+        return transforms.ColorJitter(*[augment.color_jitter] * 3) if augment.color_jitter else None
+    hints = {"translate_const": int(min(preprocessing.img_size) * 0.45), "img_mean": fill(preprocessing)}
     makers = {"rand": rand_augment_transform, "augmix": augment_and_mix_transform}
-    return next((make for start, make in makers.items() if name.startswith(start)), auto_augment_transform)
+    make = next((make for start, make in makers.items() if augment.auto.startswith(start)), auto_augment_transform)
+    with _known_to_timm(augment.auto):
+        policy = make(augment.auto, hints)
+    _guard_posterize(policy)
+    return policy
+
+
+@contextmanager
+def _known_to_timm(name: str) -> Iterator[None]:
+    """timm says in many ways that it does not know a policy."""
+    try:
+        yield
+    except (AssertionError, KeyError, ValueError, IndexError):
+        raise RecipeError(
+            f"augment.auto is {name!r}, which timm does not know",
+            mend=f"use a name such as rand-m9-mstd0.5-inc1 or augmix-m3-w3 or {TRIVIAL}",
+        ) from None
+
+
+def fill(preprocessing: Preprocessing) -> tuple[int, ...]:
+    """The mean colour, which timm's policies let in where a picture moves away."""
+    return tuple(min(255, round(255 * m)) for m in preprocessing.mean)
+
+
+class Cutout:
+    """A square of zeros around a random pixel of a normalised picture (DeVries, Taylor, 2017)."""
+
+    def __init__(self, side: int) -> None:
+        self.side = side
+
+    def __call__(self, image: Tensor) -> Tensor:  # c h w → c h w
+        top, left = (random.randrange(length) - self.side // 2 for length in image.shape[1:])
+        image = image.clone()
+        image[:, max(top, 0) : max(top + self.side, 0), max(left, 0) : max(left + self.side, 0)] = 0
+        return image
 
 
 class _ResizeUnlessSame(transforms.Resize):
@@ -89,13 +144,12 @@ class _ResizeUnlessSame(transforms.Resize):
         return img if img.size == (self.size[1], self.size[0]) else super().forward(img)
 
 
-def _guard_posterize(pipeline: transforms.Compose) -> None:
+def _guard_posterize(policy: Any) -> None:
     """timm's increasing Posterize can ask for 0 bits, which Pillow 13 refuses with a ValueError (seen with
     timm 1.0.31, rand-m9-mstd0.5-inc1); one bit is the strongest it means. To go when timm clamps it."""
-    for step in pipeline.transforms:
-        for op in [*getattr(step, "ops", ()), *chain.from_iterable(getattr(step, "policy", ()))]:
-            if isinstance(op, AugmentOp) and op.name.startswith("Posterize"):
-                op.level_fn = _at_least_one_bit(op.level_fn)  # type: ignore[arg-type]
+    for op in [*getattr(policy, "ops", ()), *chain.from_iterable(getattr(policy, "policy", ()))]:
+        if isinstance(op, AugmentOp) and op.name.startswith("Posterize"):
+            op.level_fn = _at_least_one_bit(op.level_fn)  # type: ignore[arg-type]
 
 
 class _at_least_one_bit:  # noqa: N801 - a function that worker processes can pickle

@@ -11,11 +11,10 @@ import numpy as np
 from PIL import Image
 
 from allmlp import metrics
-from allmlp.data.folder import open_labelled
 from allmlp.data.images import Images
 from allmlp.data.loader import plain_batches
 from allmlp.data.progress import watched
-from allmlp.data.sources import NAMED, open_source
+from allmlp.data.sources import NAMED, open_labelled, open_source
 from allmlp.engine.device import best_device, choose_precision, prepared
 from allmlp.engine.infer import Outputs, gather
 from allmlp.engine.load import load
@@ -42,7 +41,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure a run, and keep the result in its evaluation/ folder; or whatever else `allmlp.load` takes.
 
-    data: a folder of class folders, or a named set; None: the run's own test images if it has any, else its
+    data: as for `train`, matched to the model's classes by name; None: the run's own test images if it has any, else its
     validation images. which: "best" or "last" weights. img_size: resize the model to it first. quiet: no bar.
     Returns shares in [0, 1] (top1, top5, loss in nats, calibration_error, per_class, confusion, calibration)
     and the most confident mistakes.
@@ -52,7 +51,7 @@ def evaluate(
     if folder is not None:
         folder.check_writable()
     model = load(run, which=which, img_size=img_size)
-    images, split, title, left_out = _images(folder, model, data)
+    images, split, title, left_out = _images(folder, model, data, quiet)
     if img_size is not None:
         split += "-{}x{}".format(*model.img_size)
     device = best_device()
@@ -79,7 +78,7 @@ def evaluate(
 
 
 def _images(
-    run: Run | None, model: ImageModel, data: str | os.PathLike[str] | None
+    run: Run | None, model: ImageModel, data: str | os.PathLike[str] | None, quiet: bool
 ) -> tuple[Images, str, str, list[tuple[str, str]]]:
     """(images, name of the split, title, left out)."""
     if run is None and data is None:
@@ -90,7 +89,7 @@ def _images(
     if data is None or (os.fspath(data) in NAMED and not Path(data).is_dir()):
         recipe = Recipe() if run is None else load_recipe(run.recipe)
         spec = read_json(run.state)["data_spec"] if run is not None and data is None else os.fspath(data or "")
-        source = open_source(spec, val_share=recipe.data.val_share, seed=recipe.seed)
+        source = open_source(spec, val_share=recipe.data.val_share, seed=recipe.seed, quiet=quiet)
         if source.classes != classes:
             raise DataError(
                 f"{source.title} has other classes than the model", mend="give the folder the run was trained on, as DATA"
@@ -98,10 +97,9 @@ def _images(
         if source.test is not None:
             return source.test, "test", f"{source.title}, test images", []
         return source.val, "val", f"{source.title}, validation images", []
-    folder = Path(data).expanduser()
-    images, left_out = open_labelled(folder, classes)
-    name = folder.resolve().name
-    return images, "".join(c if c.isalnum() or c in "-_" else "-" for c in name) or "data", str(folder), left_out
+    images, left_out = open_labelled(data, classes, quiet=quiet)
+    name = Path(data).expanduser().resolve().name
+    return images, "".join(c if c.isalnum() or c in "-_" else "-" for c in name) or "data", os.fspath(data), left_out
 
 
 def _mistakes(run: Run | None, split: str, images: Images, out: Outputs, model: ImageModel) -> list[dict[str, Any]]:

@@ -1,10 +1,12 @@
 """Image files, read as if a stranger had sent them."""
 
+import io
 import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image, UnidentifiedImageError
 
@@ -16,6 +18,9 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 MOST_PIXELS = 64_000_000
 """A picture that declares more is refused before it is decoded (192 MB as RGB)."""
+
+NARROWEST = 100
+"""A picture more than so many times as long as wide is refused: resizing its short side would make it enormous."""
 
 
 class UnreadableImage(DataError):
@@ -34,35 +39,63 @@ def read_image(path: str | os.PathLike[str], in_chans: int | None = None) -> Ima
 
     Raises UnreadableImage, and nothing else, when that fails.
     """
-    with _opened(path) as image:
-        image.load()
-        return image if in_chans is None else as_channels(image, in_chans)
+    with _opened(path, os.fspath(path)) as image:
+        return _decoded(image, in_chans)
+
+
+def decode_image(content: bytes, name: str, in_chans: int | None = None) -> Image.Image:
+    """The same for the bytes of a picture file; name: what to call it when it cannot be read."""
+    with _opened(io.BytesIO(content), name) as image:
+        return _decoded(image, in_chans)
 
 
 def probe_image(path: str | os.PathLike[str]) -> tuple[int, int]:
     """(width, height) from the header alone. Raises UnreadableImage for what is no picture."""
-    with _opened(path) as image:
+    with _opened(path, os.fspath(path)) as image:
         return image.size
 
 
+class Header(NamedTuple):
+    """What a picture file says of itself."""
+
+    format: str
+    """One of FORMATS."""
+    mode: str
+    """Pillow's."""
+    size: tuple[int, int]
+    """(width, height)"""
+
+
+def probe_content(content: bytes, name: str) -> Header:
+    """The header among the first bytes of a picture file. Raises UnreadableImage for what is no picture."""
+    with _opened(io.BytesIO(content), name) as image:
+        return Header(image.format or "", image.mode, image.size)
+
+
+def _decoded(image: Image.Image, in_chans: int | None) -> Image.Image:
+    image.load()
+    return image if in_chans is None else as_channels(image, in_chans)
+
+
 @contextmanager
-def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
+def _opened(file: str | os.PathLike[str] | io.BytesIO, name: str) -> Iterator[Image.Image]:
     """Decoders raise far more than OSError on damaged files, so everything they raise is translated."""
-    name = os.fspath(path)
     try:
-        if not Path(path).is_file():
+        if not isinstance(file, io.BytesIO) and not Path(file).is_file():
             raise UnreadableImage(name, "not a file")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about damaged metadata; what matters raises
-            with Image.open(path, formats=FORMATS) as image:
+            with Image.open(file, formats=FORMATS) as image:
                 width, height = image.size
                 if width * height > MOST_PIXELS:
                     raise UnreadableImage(name, f"{width} × {height} pixels are more than {MOST_PIXELS:,}")
+                if max(width, height) > NARROWEST * min(width, height):
+                    raise UnreadableImage(name, f"{width} × {height} pixels are narrower than 1:{NARROWEST}")
                 yield image
     except UnreadableImage:
         raise
     except UnidentifiedImageError:
-        empty = Path(path).stat().st_size == 0
+        empty = not (file.getbuffer().nbytes if isinstance(file, io.BytesIO) else Path(file).stat().st_size)
         raise UnreadableImage(name, "the file is empty" if empty else "not a picture of a known format") from None
     except Exception as error:
         lines = str(error).splitlines()

@@ -8,8 +8,8 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from allmlp.errors import WeightsError
+from allmlp.files import whole_file
 from allmlp.released.table import Released
-from allmlp.run import whole_file
 
 SUFFIXES = (".safetensors", ".pth", ".npz")
 HUB_FILE = "model.safetensors"

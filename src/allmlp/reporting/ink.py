@@ -11,7 +11,7 @@ import matplotlib
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
-from allmlp.run import whole_file
+from allmlp.files import whole_file, writing
 
 INK, MUTED, RULE = "#0000a1", "#0000a2", "#0000a3"
 ACCENT, CONTRAST, ON_ACCENT = "#0000a4", "#0000a5", "#0000a6"
@@ -77,7 +77,7 @@ def inline_svg(figure: Figure, name: str, description: str) -> Markup:
 def write_figure(figure: Figure, path: Path) -> None:
     """A .png, at two dots per pixel, or an .svg; whole or not at all. The figure was drawn with `ALONE`."""
     svg = path.suffix.lower() == ".svg"
-    with matplotlib.rc_context(ALONE), whole_file(path) as temporary:
+    with matplotlib.rc_context(ALONE), writing(path), whole_file(path) as temporary:
         figure.savefig(temporary, format="svg" if svg else "png", dpi=2 * PIXELS, metadata=_NO_METADATA if svg else None)
 
 

@@ -12,10 +12,11 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from allmlp.files import whole_file, writing
 from allmlp.reporting import figures, words
 from allmlp.reporting.ink import inline_svg
 from allmlp.reporting.records import ClassResult, Counts, Epoch, Evaluation, Mistake, Records, read_records
-from allmlp.run import Run, whole_file
+from allmlp.run import Run
 
 NUMBERED, MAPPED = 20, 60
 """Most classes of a confusion matrix with counts, and of one at all."""
@@ -68,7 +69,7 @@ def write_report(run: Run) -> Path:
     """
     html = _render(run, read_records(run))
     path: Path = run.report
-    with whole_file(path) as temporary:
+    with writing(path), whole_file(path) as temporary:
         temporary.write_text(html, encoding="utf-8", errors="replace", newline="\n")
     return path
 

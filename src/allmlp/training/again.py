@@ -5,9 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from allmlp.data.sources import located
 from allmlp.errors import RunError
+from allmlp.files import whole_file, writing
 from allmlp.recipe import Recipe, load_recipe
-from allmlp.run import Run, read_json, read_lines, whole_file
+from allmlp.run import Run, read_json, read_lines
 from allmlp.training.checkpoint import Position, newest_first
 
 FILLED = ("model", "hyper.", "data.img_size", "data.in_chans")
@@ -15,10 +17,8 @@ FILLED = ("model", "hyper.", "data.img_size", "data.in_chans")
 
 
 def data_spec(data: str | os.PathLike[str] | None) -> str | None:
-    """DATA as run.json keeps it: wherever the command is given next, it means the same folder."""
-    if data is None or not Path(data).exists():
-        return None if data is None else os.fspath(data)
-    return str(Path(data).resolve())
+    """DATA as run.json keeps it: wherever the command is given next, it means the same images."""
+    return None if data is None else located(os.fspath(data))
 
 
 def begun(out: str | os.PathLike[str], asked: Recipe, spec: str | None) -> Run | None:
@@ -50,7 +50,7 @@ def cut_back(run: Run, position: Position, steps: int) -> None:
 def _cut(run: Run, file: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
     if file.is_file():
         records = [record for record in read_lines(file) if keep(record)]
-        with whole_file(file) as temporary:
+        with writing(file), whole_file(file) as temporary:
             for record in records:
                 run.append(temporary, record)
 

@@ -29,7 +29,8 @@ from torch.distributed.checkpoint.state_dict_saver import save as write_shards
 from torch.distributed.tensor import DTensor
 
 from allmlp.errors import RunError
-from allmlp.run import Run, fsync, read_json, write_json
+from allmlp.files import fsync
+from allmlp.run import Run, read_json, write_json
 from allmlp.training.distributed import Team
 from allmlp.training.state import Parts, places, put_back, taken_apart
 

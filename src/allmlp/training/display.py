@@ -8,7 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from allmlp.run import Run, writing
+from allmlp.files import writing
+from allmlp.run import Run
 
 
 class Display:

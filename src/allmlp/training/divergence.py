@@ -2,7 +2,8 @@
 
 from allmlp.data.loader import Batch, Order
 from allmlp.errors import TrainingError
-from allmlp.run import Run, writing
+from allmlp.files import writing
+from allmlp.run import Run
 from allmlp.training.setup import Plan
 from allmlp.weights.files import write_tensors
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from allmlp.data.damage import refuse_too_many
 from allmlp.data.loader import Batch, Order
 from allmlp.engine.cost import multiply_adds, parameters
 from allmlp.errors import TrainingError
@@ -42,6 +43,8 @@ class Loop:
         """Of the last gradient, before it was clipped."""
         self.unlisted: list[tuple[str, str]] = []
         self.listed = {record["path"] for record in read_lines(run.unreadable)}
+        self.broken: dict[str, str] = {}
+        """Path → reason of what could not be decoded since the run began or went on: it may have been repaired in between."""
         self.cost = {"parameters": parameters(plan.model), "macs": multiply_adds(plan.model)}
 
     def fit(self) -> bool:
@@ -122,10 +125,12 @@ class Loop:
         """Images of all processes together; and whether they will all stop or save after this step."""
         position, train = self.position, self.recipe.train
         late = self.team.first and time.monotonic() - self.saved > train.save_seconds
-        mine = [len(batch.labels), len(batch.unreadable), late, self.interrupt.caught]
-        images, unreadable, due, caught = self.team.sum(mine)
+        mine = [len(batch.labels), len(batch.unreadable), len(self.unlisted), late, self.interrupt.caught]
+        images, unreadable, unlisted, due, caught = self.team.sum(mine)
         position.seen += int(images)
         position.unreadable += int(unreadable)
+        if unlisted:
+            self._list_unreadable()
         self.journal.count(int(images))
         self.stopping = caught > 0
         self.save_due = due > 0 or bool(train.save_steps and (self.done + 1) % train.save_steps == 0)
@@ -191,21 +196,28 @@ class Loop:
 
     def _validate(self, model: nn.Module) -> Verdict:
         found = validate(self.plan, model, note=self._note_unreadable, stop=lambda: self.interrupt.caught)
+        self._list_unreadable()
         if not found.images:
-            self._list_unreadable()
             raise TrainingError("no validation image could be read", mend=f"see {self.run.unreadable} and replace the files")
         return found
 
     def _note_unreadable(self, batch: Batch) -> None:
-        self.unlisted += [(path, reason) for path, reason in batch.unreadable if path not in self.listed]
+        self.unlisted += [(path, reason) for path, reason in batch.unreadable if path not in self.broken]
 
     def _list_unreadable(self) -> None:
-        """Write what any process has met, each file once."""
+        """Write what any process has met, each file once. Raises TrainingError, in all of them, when they are too many."""
+        before = len(self.broken)
         for path, reason in (item for found in self.team.gathered(self.unlisted) for item in found):
             if path not in self.listed and self.team.first:
                 self.run.append(self.run.unreadable, {"path": path, "reason": reason})
             self.listed.add(path)
+            self.broken.setdefault(path, reason)
         self.unlisted = []
+        if len(self.broken) > before:
+            source, most = self.plan.source, self.recipe.data.max_bad_share
+            failures = [*source.left_out, *self.broken.items()]
+            share = source.bad_share_with(len(self.broken))
+            refuse_too_many(failures, share, most, kind=TrainingError, where=f"the files in {self.run.unreadable}")
 
     def _save(self) -> None:
         self._settle()

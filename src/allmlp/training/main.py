@@ -12,13 +12,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
+from allmlp.data.damage import by_reason, in_words, refuse_too_many
 from allmlp.data.hold import held
 from allmlp.data.images import Source
-from allmlp.data.sources import NAMED, open_source
+from allmlp.data.sources import fetches, open_source
 from allmlp.engine.environment import environment
 from allmlp.errors import RunError
+from allmlp.files import whole_file, writing
 from allmlp.recipe import Recipe, load_recipe, recipe_from
-from allmlp.run import Run, read_json, whole_file, write_json
+from allmlp.run import Run, read_json, write_json
 from allmlp.training import checkpoint
 from allmlp.training.again import begun, cut_back, data_spec
 from allmlp.training.checkpoint import Position
@@ -45,7 +47,8 @@ def train(
 ) -> Run:
     """Train a classifier and return its run folder.
 
-    data: a folder of class folders, "fashion-mnist", or None for the images that come with allmlp.
+    data: a folder of class folders, a .tar of one, shards, parquet files, a data set's name (see the README), or None
+    for the images that come with allmlp.
     recipe: a Recipe, a packaged recipe's name, or a TOML file. out: the run folder, which must be new unless
     resume is "auto": then a run that is there goes on, and a finished one is returned as it is.
     log: trackers besides the event files, such as "wandb".
@@ -111,7 +114,7 @@ def _begin(
         "allmlp": version("allmlp"),
     }
     if team.first:
-        with whole_file(run.recipe) as temporary:
+        with writing(run.recipe), whole_file(run.recipe) as temporary:
             temporary.write_text(recipe.to_toml(), encoding="utf-8")
         teacher = {} if plan.distiller is None else {"teacher_precision": plan.distiller.teacher.precision}
         write_json(run.environment, environment(plan.device, plan.precision) | teacher)
@@ -154,14 +157,15 @@ def _display(run: Run, team: Team, quiet: bool) -> Display:
 
 
 def _source(spec: str | None, recipe: Recipe, team: Team, quiet: bool) -> Source:
-    """The recipe's images, in memory where they are small."""
+    """The recipe's images, in memory where they are small. Raises DataError when too many cannot be read."""
+    quiet = quiet or not team.first
 
     def opened() -> Source:
-        return open_source(spec, val_share=recipe.data.val_share, seed=recipe.seed, limit=recipe.train.limit)
+        return open_source(spec, val_share=recipe.data.val_share, seed=recipe.seed, limit=recipe.train.limit, quiet=quiet)
 
-    if spec in NAMED and team.size > 1:
-        team.by_first(lambda: len(opened().classes))  # which may download it, once
-    return held(opened(), recipe.data.in_chans, quiet=quiet or not team.first)
+    source = held(team.one_by_one(opened) if fetches(spec) else opened(), recipe.data.in_chans, quiet=quiet)
+    refuse_too_many(source.left_out, source.bad_share, recipe.data.max_bad_share)
+    return source
 
 
 def merged(recipe: Recipe | str | os.PathLike[str] | None, fields: Mapping[str, Any]) -> Recipe:
@@ -244,10 +248,8 @@ def _summarise(display: Display, plan: Plan, run: Run) -> None:
     )
     display.say(f"classes  {len(source.classes)}: {shown}")
     if source.left_out:
-        path, reason = source.left_out[0]
-        display.say(
-            f"         {counted(len(source.left_out), 'unreadable image')} left out, such as {path}: {reason}", "yellow"
-        )
+        bad = counted(len(source.left_out), "unreadable image")
+        display.say(f"         {bad} left out: {in_words(source.left_out)}", "yellow")
     if source.ignored:
         display.say(f"         {counted(source.ignored, 'file')} of other kinds ignored")
     size = "×".join(map(str, model.img_size))
@@ -277,6 +279,7 @@ def _describe(source: Source) -> dict[str, Any]:
         "val": {"images": len(source.val), "per_class": source.val.counts(classes)},
         "left_out": [{"path": path, "reason": reason} for path, reason in source.left_out[:1000]],
         "left_out_count": len(source.left_out),
+        "left_out_reasons": by_reason(source.left_out),
         "ignored_files": source.ignored,
     }
 

@@ -2,7 +2,6 @@
 
 import os
 import pickle
-import tempfile
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from allmlp.errors import WeightsError
+from allmlp.files import whole_file
 
 KINDS = (".safetensors", ".pth", ".pt", ".bin", ".th", ".npz")
 """Suffixes of the files that can be read."""
@@ -77,10 +77,7 @@ def write_tensors(
     """
     path = Path(path)
     plain = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
-    try:
+    with whole_file(path) as temporary:
         if path.suffix == ".safetensors":
             save_file(plain, temporary, dict(metadata or {}))
         elif path.suffix == ".pth":
@@ -89,11 +86,6 @@ def write_tensors(
             _write_arrays(temporary, plain)
         else:
             raise WeightsError(f"{path.name} is of no kind that is written", mend="use .safetensors, .pth or .npz")
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _write_arrays(path: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -1,0 +1,52 @@
+"""Files that are written whole or not at all, and what is said when they cannot be."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from allmlp.errors import RunError
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary path in the same folder that becomes `path` when the block ends without an error."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        fsync(temporary)
+        temporary.chmod(0o644)
+        temporary.replace(path)
+        fsync(path.parent)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What a full disk or a closed folder raises becomes a RunError that names `path`."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        why = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise RunError(f"{path} cannot be written: {why}", mend="make room on the disk, or make the folder writable") from None
+
+
+def fsync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def cache_folder() -> Path:
+    """Where what was fetched or unpacked is kept: $ALLMLP_CACHE, else ~/.cache/allmlp. It may be deleted at any time."""
+    return Path(os.environ.get("ALLMLP_CACHE", Path.home() / ".cache" / "allmlp"))
