@@ -2,9 +2,9 @@
 
     python benchmarks/resize.py RUN... --data FOLDER [--sizes 40 48 24x48] [--limit 2500] [--out resize.json]
 
-Rules: "back" resizes the picture to the size that the model was trained for; the others resize the model. Beside
-allmlp's kernels stand naive ones: the nearest token, weights interpolated without keeping their sums, and the matrix
-interpolated as if it were a picture.
+Rules: "back" resizes the picture to the size that the model was trained for; "default" is `allmlp.resize` as it is; the
+others resize the model too, but leave its patches as they were. Beside allmlp's kernels stand naive ones: the nearest
+token, weights interpolated without keeping their sums, and the matrix interpolated as if it were a picture.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def nearest(now: int, wanted: int) -> Tensor:
 
 def as_picture(model: ImageModel, size: tuple[int, int]) -> ImageModel:
     """Every matrix and bias that depends on the grid, interpolated as a picture of itself."""
-    resized = resize.resize(model, size)
+    resized = resize.resize(model, size, patches="same")
     old = model.state_dict()
     state = {}
     for name, tensor in resized.state_dict().items():
@@ -54,7 +54,7 @@ def as_picture(model: ImageModel, size: tuple[int, int]) -> ImageModel:
 
 
 def with_kernel(kernel: str) -> Callable[[ImageModel, tuple[int, int]], ImageModel]:
-    return lambda model, size: resize.resize(model, size, kernel=kernel)
+    return lambda model, size: resize.resize(model, size, kernel=kernel, patches="same")
 
 
 def without_sums(model: ImageModel, size: tuple[int, int]) -> ImageModel:
@@ -62,12 +62,13 @@ def without_sums(model: ImageModel, size: tuple[int, int]) -> ImageModel:
     original = resample.Resample.inputs
     resample.Resample.inputs = lambda maps, weight: original(maps, weight) * (maps.down.shape[1] / maps.down.shape[0])  # type: ignore[method-assign]
     try:
-        return resize.resize(model, size, kernel="bilinear")
+        return resize.resize(model, size, kernel="bilinear", patches="same")
     finally:
         resample.Resample.inputs = original  # type: ignore[method-assign]
 
 
 RULES: dict[str, Callable[[ImageModel, tuple[int, int]], ImageModel]] = {
+    "default": resize.resize,
     "copy": with_kernel("copy"),
     "area": with_kernel("area"),
     "bilinear": with_kernel("bilinear"),

@@ -20,6 +20,7 @@ from allmlp.conversion.convert import Given, convert
 from allmlp.errors import AllmlpError, RunError, WeightsError
 from allmlp.models import create_model
 from allmlp.pixels.preprocess import IMAGENET_MEAN
+from allmlp.run import write_model
 from allmlp.weights.files import read_tensors, write_tensors
 from allmlp.weights.layouts import layout_for
 from contract import SMALL, build
@@ -224,6 +225,19 @@ def test_a_mistake_is_said_and_nothing_is_written(
     assert error.value.mend
     assert {path: path.stat().st_size for path in tmp_path.rglob("*")} == before
     assert "this must not" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("to", ["timm", "official"])
+def test_overlapping_patches_have_no_place_in_other_layouts(to: str, tmp_path: Path) -> None:
+    run = tmp_path / "large.safetensors"
+    larger = allmlp.resize(build("resmlp_xs"), 16)
+    write_model(run, larger.state_dict(), larger.card())
+    with pytest.raises(WeightsError, match="no patches that overlap") as caught:
+        convert(run, to=to, out=tmp_path / "x.pth")
+    assert 'patches="same"' in caught.value.mend
+    convert(run, to="allmlp", out=tmp_path / "again.safetensors")
+    image = torch.randn(1, larger.in_chans, 16, 16)
+    torch.testing.assert_close(allmlp.load(tmp_path / "again.safetensors")(image), larger.eval()(image))
 
 
 def test_a_disk_without_room_is_said_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import allmlp
 from allmlp.errors import ModelError
 from allmlp.models.base import ImageModel
 from allmlp.surgery.fold import fold
-from allmlp.surgery.resample import KERNELS, Resample, copied, overlap
+from allmlp.surgery.resample import KERNELS, Resample, copied, magnified, overlap
 from allmlp.surgery.resize import resize
 from contract import SMALL, awake, build, images
 
@@ -86,7 +86,7 @@ def test_an_image_of_repeated_patches_keeps_its_features(name: str, rows: int, c
     cells = image.unfold(2, patch, patch).unfold(3, patch, patch)  # b c y x h w
     cells = cells.repeat_interleave(rows, 2).repeat_interleave(columns, 3)
     large = cells.transpose(3, 4).flatten(2, 3).flatten(3)
-    resized = resize(model, (large.shape[2], large.shape[3]), kernel="area")
+    resized = resize(model, (large.shape[2], large.shape[3]), kernel="area", patches="same")
     torch.testing.assert_close(features(resized, large), features(model, image), rtol=1e-12, atol=1e-12)
 
 
@@ -108,11 +108,54 @@ def test_copies_compute_what_their_token_did_at_any_larger_grid(name: str) -> No
     image = images(model).double()
     rows, columns = (copied(2, wanted).argmax(1) for wanted in (3, 5))
     cells = image.unfold(2, 4, 4).unfold(3, 4, 4)[:, :, rows][:, :, :, columns]  # b c y x h w
-    resized = resize(model, (12, 20), kernel="copy")
+    resized = resize(model, (12, 20), kernel="copy", patches="same")
     with torch.no_grad():
         before = model.forward_features(image).unflatten(1, (2, 2))  # b y x c
         after = resized.forward_features(cells.transpose(3, 4).flatten(2, 3).flatten(3)).unflatten(1, (3, 5))
     torch.testing.assert_close(after, before[:, rows][:, :, columns], rtol=1e-12, atol=1e-12)
+
+
+WITH_MARGIN = [n for n in SMALL if n.startswith(("gmlp", "mixer", "resmlp", "ffonly"))]
+
+
+@pytest.mark.parametrize("name", WITH_MARGIN)
+@pytest.mark.parametrize(("rows", "columns"), [(2, 2), (1, 3), (3, 2)])
+def test_patches_see_a_magnified_picture_as_they_saw_the_picture(name: str, rows: int, columns: int) -> None:
+    model = precise(name)
+    resized = resize(model, (rows * model.img_size[0], columns * model.img_size[1]))
+    small, large = model.patches.proj, resized.patches.proj  # type: ignore[union-attr]
+    cell = images(model).double()[:, :, :4, :4]
+    drawn = cell.repeat_interleave(rows, 2).repeat_interleave(columns, 3)
+    spare = [(k - d) // 2 for k, d in zip(large.kernel_size, drawn.shape[2:], strict=True)]  # type: ignore[union-attr, arg-type]
+    noise = torch.randn(*cell.shape[:2], *large.kernel_size, dtype=torch.float64)  # type: ignore[union-attr, misc]
+    noise[:, :, spare[0] : spare[0] + 4 * rows, spare[1] : spare[1] + 4 * columns] = drawn
+    with torch.no_grad():
+        torch.testing.assert_close(large(noise), small(cell), rtol=1e-12, atol=1e-12)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("name", WITH_MARGIN)
+@pytest.mark.parametrize(("rows", "columns"), [(2, 2), (1, 3)])
+def test_larger_and_back_is_the_model_it_was(name: str, rows: int, columns: int) -> None:
+    model = precise(name)
+    back = resize(resize(model, (rows * model.img_size[0], columns * model.img_size[1])), model.img_size)
+    assert back.hyperparameters["patch_margin"] == (0, 0)
+    for key, tensor in model.state_dict().items():
+        torch.testing.assert_close(back.state_dict()[key], tensor, rtol=1e-12, atol=1e-14)
+
+
+def test_magnified_by_hand() -> None:
+    half = torch.tensor([[0.5, 0.5, 0, 0], [0, 0, 0.5, 0.5]], dtype=torch.float64)
+    torch.testing.assert_close(magnified(2, 4, 2.0), half, rtol=0, atol=0)
+    # 1.5 cells each, in the middle of four: from 0.5 to 2 and from 2 to 3.5
+    thirds = torch.tensor([[1 / 3, 2 / 3, 0, 0], [0, 0, 2 / 3, 1 / 3]], dtype=torch.float64)
+    torch.testing.assert_close(magnified(2, 4, 1.5), thirds, rtol=0, atol=1e-15)
+
+
+def test_no_patch_sees_less_than_its_own_square() -> None:
+    model = precise("resmlp_xs")
+    resized = resize(model, (16, 4))
+    assert resized.hyperparameters["patch_margin"] == (2, 0)
+    assert resize(resized, (12, 4)).hyperparameters["patch_margin"] == (1, 0)
 
 
 def test_overlap_by_hand() -> None:
@@ -203,6 +246,19 @@ def test_impossible_sizes_say_what_fits(change: dict[str, Any], words: str, mend
         resize(build("mixer_b16"), **change)
     assert words in caught.value.what
     assert mend in caught.value.mend
+
+
+def test_who_has_no_margin_says_so() -> None:
+    for name, method in (("smlpnet_xs", "interpolate"), ("mixer_b16", "block_diagonal")):
+        with pytest.raises(ModelError, match="is for Mixer, ResMLP, gMLP and FF-only, interpolated") as caught:
+            resize(build(name), 16, method, patches="magnified")
+        assert caught.value.mend == 'use patches="same"'
+    with pytest.raises(ModelError, match="patches='wide' is not known"):
+        resize(build("mixer_b16"), 16, patches="wide")
+    with pytest.raises(ModelError, match="patch_margin=-1 is less than 0"):
+        build("mixer_b16", patch_margin=-1)
+    with pytest.raises(ModelError, match="neither an int nor"):
+        build("mixer_b16", patch_margin=(1, 2, 3))
 
 
 def test_block_diagonal_belongs_to_mixer() -> None:

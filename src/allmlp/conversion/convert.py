@@ -160,6 +160,11 @@ def _write(known: Recognised, to: str, out: Path, tensors: Mapping[str, Tensor])
     ours = list(known.tensors)
     names_before = before.names_of(ours) if before else {name: name for name in ours}
     after, names = (None, {name: name for name in ours}) if to == "allmlp" else layouts.layout_for(to, known.model.family, ours)
+    if after is not None and any(getattr(getattr(known.model, "patches", None), "margin", ())):
+        raise WeightsError(
+            f"{after.source}'s code has no patches that overlap, as this resized model has",
+            mend='resize the original with patches="same", or fine-tune from that, and convert the result',
+        )
     axes_before = {name: before.axes_of(names_before[name] or "") if before else SAME for name in ours}
     axes = {name: after.axes_of(names[name]) if after else SAME for name in ours}
     if after is None:

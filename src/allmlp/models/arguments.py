@@ -106,6 +106,15 @@ def image_size(img_size: object, patch_size: int, *, patch: str = "the patch", w
     return height, width
 
 
+def both_axes(name: str, value: object, *, least: int = 0) -> tuple[int, int]:
+    """(vertical, horizontal), from such a pair or one int for both."""
+    pair = value if isinstance(value, Sequence) and not isinstance(value, str) else (value, value)
+    if len(pair) != 2:
+        raise ModelError(f"{name}={value!r} is neither an int nor (vertical, horizontal)", mend=f"give {name}={least}, say")
+    vertical, horizontal = (whole(name, v, least=least) for v in pair)
+    return vertical, horizontal
+
+
 def flag(name: str, value: object) -> bool:
     """`value`, True or False."""
     if not isinstance(value, bool):

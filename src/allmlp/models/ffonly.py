@@ -53,6 +53,7 @@ class FFOnly(ClassTokenModel):
         dim: int,
         depth: int,
         patch_size: int = 16,
+        patch_margin: int | tuple[int, int] = 0,
         expansion: float = 4,
         token_hidden: int | None = None,
         img_size: int | tuple[int, int] = 224,
@@ -60,7 +61,14 @@ class FFOnly(ClassTokenModel):
         num_classes: int = 1000,
         drop_path: float = 0.0,
     ) -> None:
-        super().__init__(img_size=img_size, in_chans=in_chans, num_classes=num_classes, patch_size=patch_size, dim=dim)
+        super().__init__(
+            img_size=img_size,
+            in_chans=in_chans,
+            num_classes=num_classes,
+            patch_size=patch_size,
+            dim=dim,
+            patch_margin=patch_margin,
+        )
         tokens = 1 + self.tokens
         hidden = hidden_width(tokens, expansion) if token_hidden is None else whole("token_hidden", token_hidden)
         self.class_position = nn.Parameter(torch.empty(1, 1, dim))

@@ -51,13 +51,21 @@ class GMLP(TokenModel):
         dim: int,
         depth: int,
         patch_size: int = 16,
+        patch_margin: int | tuple[int, int] = 0,
         expansion: float = 6,
         img_size: int | tuple[int, int] = 224,
         in_chans: int = 3,
         num_classes: int = 1000,
         drop_path: float = 0.0,
     ) -> None:
-        super().__init__(img_size=img_size, in_chans=in_chans, num_classes=num_classes, patch_size=patch_size, dim=dim)
+        super().__init__(
+            img_size=img_size,
+            in_chans=in_chans,
+            num_classes=num_classes,
+            patch_size=patch_size,
+            dim=dim,
+            patch_margin=patch_margin,
+        )
         hidden = hidden_width(dim, expansion)
         if hidden % 2:
             raise ModelError(

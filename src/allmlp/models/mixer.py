@@ -57,6 +57,7 @@ class Mixer(TokenModel):
         dim: int,
         depth: int,
         patch_size: int = 16,
+        patch_margin: int | tuple[int, int] = 0,
         token_hidden: int | None = None,
         channel_hidden: int | None = None,
         act: str = "gelu",
@@ -65,7 +66,14 @@ class Mixer(TokenModel):
         num_classes: int = 1000,
         drop_path: float = 0.0,
     ) -> None:
-        super().__init__(img_size=img_size, in_chans=in_chans, num_classes=num_classes, patch_size=patch_size, dim=dim)
+        super().__init__(
+            img_size=img_size,
+            in_chans=in_chans,
+            num_classes=num_classes,
+            patch_size=patch_size,
+            dim=dim,
+            patch_margin=patch_margin,
+        )
         token_hidden = whole("token_hidden", max(dim // 2, 1) if token_hidden is None else token_hidden)
         channel_hidden = whole("channel_hidden", 4 * dim if channel_hidden is None else channel_hidden)
         rates = linear_rates(number("drop_path", drop_path, below=1), whole("depth", depth))

@@ -135,6 +135,7 @@ class ResMLP(TokenModel):
         dim: int,
         depth: int,
         patch_size: int = 16,
+        patch_margin: int | tuple[int, int] = 0,
         layer_scale: float | None = None,
         expansion: float = 4,
         head: str = "mean",
@@ -146,7 +147,14 @@ class ResMLP(TokenModel):
         num_classes: int = 1000,
         drop_path: float = 0.0,
     ) -> None:
-        super().__init__(img_size=img_size, in_chans=in_chans, num_classes=num_classes, patch_size=patch_size, dim=dim)
+        super().__init__(
+            img_size=img_size,
+            in_chans=in_chans,
+            num_classes=num_classes,
+            patch_size=patch_size,
+            dim=dim,
+            patch_margin=patch_margin,
+        )
         depth = whole("depth", depth)
         block: dict[str, Any] = dict(
             grid=self.grid,

@@ -9,13 +9,17 @@ import torch
 from timm.layers import trunc_normal_
 from torch import Tensor, nn
 
-from allmlp.models.arguments import image_size, whole
+from allmlp.models.arguments import both_axes, image_size, whole
 from allmlp.models.base import ImageModel
 from allmlp.nn.patches import Patches, to_grid
 
 
 class TokenModel(ImageModel):
-    """Patches, then `blocks` on b × n × c, then `norm` and the mean over tokens."""
+    """Patches, then `blocks` on b × n × c, then `norm` and the mean over tokens.
+
+    patch_margin: pixels that a patch sees beyond each of its edges, vertically and horizontally; None where the family's
+    `PATCHES` have none. `allmlp.resize` sets it.
+    """
 
     PATCHES: ClassVar[type[nn.Module]] = Patches
     """Makes b × n × c of an image."""
@@ -23,10 +27,20 @@ class TokenModel(ImageModel):
     blocks: nn.ModuleList
     norm: nn.Module
 
-    def __init__(self, *, img_size: int | tuple[int, int], in_chans: int, num_classes: int, patch_size: int, dim: int) -> None:
+    def __init__(
+        self,
+        *,
+        img_size: int | tuple[int, int],
+        in_chans: int,
+        num_classes: int,
+        patch_size: int,
+        dim: int,
+        patch_margin: int | tuple[int, int] | None = None,
+    ) -> None:
         size = image_size(img_size, whole("patch_size", patch_size))
         super().__init__(img_size=size, in_chans=in_chans, num_classes=num_classes, num_features=whole("dim", dim))
-        self.patches = self.PATCHES(img_size=size, patch_size=patch_size, in_chans=in_chans, dim=dim)
+        margin = {} if patch_margin is None else {"margin": both_axes("patch_margin", patch_margin)}
+        self.patches = self.PATCHES(img_size=size, patch_size=patch_size, in_chans=in_chans, dim=dim, **margin)
         self.grid = (size[0] // patch_size, size[1] // patch_size)
         self.tokens = self.grid[0] * self.grid[1]
 
@@ -52,8 +66,24 @@ class TokenModel(ImageModel):
 class ClassTokenModel(TokenModel):
     """The same with a learnt token before the patches, which gathers what the head needs (ViT, section 3.1)."""
 
-    def __init__(self, *, img_size: int | tuple[int, int], in_chans: int, num_classes: int, patch_size: int, dim: int) -> None:
-        super().__init__(img_size=img_size, in_chans=in_chans, num_classes=num_classes, patch_size=patch_size, dim=dim)
+    def __init__(
+        self,
+        *,
+        img_size: int | tuple[int, int],
+        in_chans: int,
+        num_classes: int,
+        patch_size: int,
+        dim: int,
+        patch_margin: int | tuple[int, int] | None = None,
+    ) -> None:
+        super().__init__(
+            img_size=img_size,
+            in_chans=in_chans,
+            num_classes=num_classes,
+            patch_size=patch_size,
+            dim=dim,
+            patch_margin=patch_margin,
+        )
         self.class_token = nn.Parameter(torch.empty(1, 1, dim))
         trunc_normal_(self.class_token, std=0.02)
 

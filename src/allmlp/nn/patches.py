@@ -3,6 +3,7 @@
 # axes: b batch, c channels, h w pixels, y x rows and columns of the patch grid, n = y · x tokens
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from allmlp.errors import ShapeError
 
@@ -11,18 +12,27 @@ class Patches(nn.Module):
     """Cut an image into square patches and map each linearly to `dim` channels.
 
     A convolution whose stride is its kernel, which is the linear map of each patch
-    (MLP-Mixer, section 2; ResMLP, section 2). Raises ShapeError when an image is not of `img_size`.
+    (MLP-Mixer, section 2; ResMLP, section 2). margin: pixels (vertically, horizontally) that a patch sees beyond each of
+    its edges, as models resized for larger images do; the image's border is repeated for the outermost.
+    Raises ShapeError when an image is not of `img_size`.
     """
 
-    def __init__(self, *, img_size: tuple[int, int], patch_size: int, in_chans: int, dim: int) -> None:
+    def __init__(
+        self, *, img_size: tuple[int, int], patch_size: int, in_chans: int, dim: int, margin: tuple[int, int] = (0, 0)
+    ) -> None:
         super().__init__()
         self.img_size = img_size
         self.patch_size = patch_size
+        self.margin = margin
         self.grid = (img_size[0] // patch_size, img_size[1] // patch_size)
-        self.proj = nn.Conv2d(in_chans, dim, patch_size, stride=patch_size)
+        kernel = (patch_size + 2 * margin[0], patch_size + 2 * margin[1])
+        self.proj = nn.Conv2d(in_chans, dim, kernel, stride=patch_size)
 
     def forward(self, image: Tensor) -> Tensor:  # b 3 h w → b n c
         check_image(image, self.img_size, self.proj.in_channels)
+        vertical, horizontal = self.margin
+        if vertical or horizontal:
+            image = F.pad(image, (horizontal, horizontal, vertical, vertical), mode="replicate")
         return to_tokens(self.proj(image))
 
 

@@ -35,6 +35,15 @@ def copied(now: int, wanted: int) -> Tensor:  # → p o
     return torch.eye(now, dtype=torch.float64)[chosen]
 
 
+def magnified(now: int, wanted: int, scale: float) -> Tensor:  # → o p
+    """What each cell covers when a row is drawn `scale` times as large onto `wanted` cells with the same middle, in shares
+    that sum to 1 where there is room for it. A map's weights times this see the larger picture as they saw the old one."""
+    edges_now, edges_wanted = (torch.arange(n + 1, dtype=torch.float64) - n / 2 for n in (now, wanted))
+    left = torch.maximum(edges_now[:-1, None] * scale, edges_wanted[None, :-1])
+    right = torch.minimum(edges_now[1:, None] * scale, edges_wanted[None, 1:])
+    return (right - left).clamp(min=0) / scale
+
+
 def _torch_operator(mode: str) -> Operator:
     """torch's own image resizing of one row, low-passed where cells become fewer."""
 

@@ -8,7 +8,7 @@ puts the result on the new grid. The rows of D and U sum to 1, so that what all 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import prod
+from math import ceil, prod
 from typing import Any
 
 import torch
@@ -16,15 +16,17 @@ from torch import Tensor, nn
 
 from allmlp.errors import ModelError
 from allmlp.models import eamlp, ffonly, mixer, raftmlp, repmlpnet, resmlp
-from allmlp.models.arguments import choice
+from allmlp.models.arguments import choice, image_size
 from allmlp.models.base import ImageModel
 from allmlp.models.pyramid import Pyramid
 from allmlp.nn.mixing import AlongColumns, AlongRows, AlongTokens
 from allmlp.nn.mlp import Mlp, TokenMlp
+from allmlp.nn.patches import Patches
 from allmlp.nn.segments import SegmentsAlongColumns, SegmentsAlongRows
-from allmlp.surgery.resample import KERNELS, Resample
+from allmlp.surgery.resample import KERNELS, Resample, magnified
 
 METHODS = ("interpolate", "block_diagonal")
+PATCHES = ("magnified", "same")
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class Change:
     old: tuple[int, int]
     new: tuple[int, int]
     kernel: str
+    scales: tuple[float, float]
+    """How much larger each patch draws what it sees, down and across."""
 
     def tokens(self) -> Resample:
         return Resample.between(self.old, self.new, self.kernel)
@@ -47,16 +51,23 @@ Rule = Callable[[Any, Any, Change], dict[str, Tensor]]
 
 
 def resize(
-    model: ImageModel, img_size: int | tuple[int, int], method: str = "interpolate", *, kernel: str | None = None
+    model: ImageModel,
+    img_size: int | tuple[int, int],
+    method: str = "interpolate",
+    *,
+    kernel: str | None = None,
+    patches: str | None = None,
 ) -> ImageModel:
     """A copy of a model for images of `img_size`: (height, width) in pixels, or one number for both sides.
 
     method: "interpolate" for any grid, or "block_diagonal" for a Mixer at integer multiples of its size: each tile of
     the image is then mixed as a whole image was (MLP-Mixer, appendix C). kernel: how values go from grid to grid, "copy",
     "area", "bilinear" or "bicubic"; the one that lost least unless given (docs/decisions/0005): "copy", or "bicubic" where
-    the grid shrinks from stage to stage. The size the model has gives an equal copy. At integer factors upwards "copy" and
-    "area" keep what a model without padding makes of a constant image. Classes and preprocessing are kept. Raises
-    ModelError for a size that the family cannot have, and for folded models.
+    the grid shrinks from stage to stage. patches: "magnified" lets each patch of a larger picture see as much of it as
+    before, in squares that then overlap, which loses least and is the default for Mixer, ResMLP, gMLP and FF-only when
+    interpolated; "same" keeps the patches of the papers, as all others must. The size the model has gives an equal copy.
+    At integer factors upwards "copy" and "area" keep what a model without padding makes of a constant image. Classes and
+    preprocessing are kept. Raises ModelError for a size that the family cannot have, and for folded models.
     """
     choice("method", method, METHODS)
     kernel = (
@@ -66,11 +77,14 @@ def resize(
         rules, widths = INTERPOLATE, _hidden_widths(model)
     else:
         rules, widths = BLOCK_DIAGONAL, _tiled_widths(model, img_size)
+    scales = _scales(model, img_size) if _magnifies(model, method, patches) else (1.0, 1.0)
+    if scales != (1.0, 1.0):
+        widths = {**widths, "patch_margin": _margin(model, scales)}
     with torch.device("meta"):
         resized = type(model)(**{**model.hyperparameters, **widths, "img_size": img_size})
         if model.state_dict().keys() != resized.state_dict().keys():
             raise ModelError("this model is folded, which fixes its size", mend="resize the model, then fold the result")
-    change = Change(getattr(model, "grid", (0, 0)), getattr(resized, "grid", (0, 0)), kernel)
+    change = Change(getattr(model, "grid", (0, 0)), getattr(resized, "grid", (0, 0)), kernel, scales)
     with torch.no_grad():
         tensors = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         olds = dict(model.named_modules())
@@ -84,6 +98,34 @@ def resize(
     resized.name, resized.classes = model.name, model.classes
     resized.preprocessing = model.preprocessing.fit(img_size=resized.img_size, in_chans=resized.in_chans)
     return resized.train(model.training)
+
+
+def _magnifies(model: ImageModel, method: str, patches: str | None) -> bool:
+    able = isinstance(getattr(model, "patches", None), Patches) and method == "interpolate"
+    if patches is None:
+        return able
+    if choice("patches", patches, PATCHES) == "magnified" and not able:
+        raise ModelError(
+            f'patches="magnified" is for Mixer, ResMLP, gMLP and FF-only, interpolated; this is {model.family}, {method}',
+            mend='use patches="same"',
+        )
+    return patches == "magnified"
+
+
+def _scales(model: ImageModel, img_size: int | tuple[int, int]) -> tuple[float, float]:
+    """How much larger each patch has to see, down and across; no patch comes to see less than its own square."""
+    old: Any = model.patches
+    sides = zip(image_size(img_size, old.patch_size), model.img_size, old.proj.kernel_size, strict=True)
+    vertical, horizontal = (max(new / now, old.patch_size / kernel) for new, now, kernel in sides)
+    return vertical, horizontal
+
+
+def _margin(model: ImageModel, scales: tuple[float, float]) -> tuple[int, int]:
+    """Pixels beyond each edge of a patch, so that what it sees has room."""
+    old: Any = model.patches
+    kernels = zip(scales, old.proj.kernel_size, strict=True)
+    vertical, horizontal = (ceil((scale * kernel - old.patch_size) / 2 - 1e-9) for scale, kernel in kernels)
+    return vertical, horizontal
 
 
 def _hidden_widths(model: ImageModel) -> dict[str, Any]:
@@ -102,6 +144,12 @@ def _along(maps: Resample, weight: Tensor, bias: Tensor | None) -> dict[str, Ten
     """A linear map from the positions to the positions."""
     found = {"weight": maps.outputs(maps.inputs(weight))}
     return found if bias is None else {**found, "bias": maps.outputs(bias)}
+
+
+def _patches(old: Patches, new: Patches, change: Change) -> dict[str, Tensor]:
+    sides = zip(old.proj.kernel_size, new.proj.kernel_size, change.scales, strict=True)
+    down, across = (magnified(*side).to(old.proj.weight.device) for side in sides)
+    return {"proj.weight": (down.T @ old.proj.weight.double() @ across).to(old.proj.weight.dtype)}
 
 
 def _along_tokens(old: AlongTokens, new: AlongTokens, change: Change) -> dict[str, Tensor]:
@@ -165,6 +213,7 @@ def _eamlp_positions(old: eamlp.EAMLP, new: eamlp.EAMLP, change: Change) -> dict
 
 
 INTERPOLATE: dict[type[nn.Module], Rule] = {
+    Patches: _patches,
     AlongTokens: _along_tokens,
     AlongRows: _along_axis,
     AlongColumns: _along_axis,
