@@ -37,6 +37,10 @@ class RunError(AllmlpError, ValueError):
     """A run folder that is missing, damaged or already in use."""
 
 
+class EngineError(AllmlpError, RuntimeError):
+    """A way of running a model that is not to be had here."""
+
+
 class TrainingError(AllmlpError, RuntimeError):
     """Training that cannot go on, such as a loss that is no longer finite."""
 
