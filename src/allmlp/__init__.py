@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from wrapt import when_imported
 
 if TYPE_CHECKING:
+    from allmlp.engine.compiled import compile  # noqa: A004 - the verb the rest of the world has for it
     from allmlp.engine.load import load
     from allmlp.errors import AllmlpError
     from allmlp.evaluation.classification import evaluate
@@ -33,6 +34,7 @@ __version__ = version("allmlp")
 _HOMES = {
     "AllmlpError": "allmlp.errors:AllmlpError",
     "Recipe": "allmlp.recipe:Recipe",
+    "compile": "allmlp.engine.compiled:compile",
     "create_model": "allmlp.models:create_model",
     "evaluate": "allmlp.evaluation.classification:evaluate",
     "fold": "allmlp.surgery.fold:fold",
@@ -51,6 +53,7 @@ _HOMES = {
 __all__ = [
     "AllmlpError",
     "Recipe",
+    "compile",
     "create_model",
     "evaluate",
     "fold",

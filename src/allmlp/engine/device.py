@@ -2,8 +2,8 @@
 
 import statistics
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 
 import torch
@@ -93,3 +93,17 @@ def prepared(model: ImageModel, device: torch.device) -> ImageModel:
     """The model on its device, in the memory order it is fastest with; in place."""
     order = torch.channels_last if model.CHANNELS_LAST else torch.contiguous_format
     return model.to(device).to(memory_format=order)
+
+
+@contextmanager
+def threads_used(count: int | None) -> Iterator[None]:
+    """torch works with so many threads of the CPU inside; None leaves their number as it is."""
+    before = torch.get_num_threads()
+    if count is None or count == before:
+        yield
+        return
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from allmlp.data.progress import watched
 from allmlp.engine.cost import cost, parameters
-from allmlp.engine.device import autocast, best_device
+from allmlp.engine.device import autocast, best_device, threads_used
 from allmlp.engine.environment import environment
 from allmlp.errors import AllmlpError, one_of
 from allmlp.models.base import ImageModel
@@ -61,7 +61,7 @@ def profile(
         raise AllmlpError("there is nothing to measure", mend="name a model, as in: allmlp profile resmlp_s12")
     rows = [Row(name=s.name, kind=s.kind, folded=s.folded, batch=batch, img_size=s.asked_size) for s in found]
     interrupted = False
-    with _threads(threads):
+    with threads_used(threads):
         about = environment(place, precision) | {"batch": batch, "rounds": rounds, "seconds": seconds}
         steps = _measure(list(zip(found, rows, strict=True)), place, precision, rounds, seconds)
         try:
@@ -177,16 +177,6 @@ def _reasons(row: Row) -> Iterator[None]:
         row.error = what.strip().splitlines()[0][:200]
         row.batch_seconds.clear()
         row.single_seconds.clear()
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(before if count is None else count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _device(name: str) -> torch.device:

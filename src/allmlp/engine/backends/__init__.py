@@ -1,0 +1,1 @@
+"""Ways of running a model, one file each, behind one interface."""

@@ -1,0 +1,160 @@
+"""Candidates are built, compared with the model, timed; the fastest that agrees is kept."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from allmlp.data.progress import watched
+from allmlp.engine.backends.base import Backend, Runner, Wanted
+from allmlp.engine.backends.table import BACKENDS
+from allmlp.engine.calibrate import seconds_per_image
+from allmlp.engine.device import BF16_GAIN, FASTER, bf16_gain
+from allmlp.engine.kept import content_hash, folder_of, keep, read_kept, workshop
+from allmlp.engine.parity import ALLOWED, Parity, in_float32, in_parts, parity, probes
+from allmlp.errors import EngineError
+from allmlp.models.base import ImageModel
+
+Candidate = tuple[str, str]
+"""Backend, precision."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What was asked for; backend and precision may be "auto"."""
+
+    precision: str
+    backend: str
+    batch: int
+    threads: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """What it came to."""
+
+    backend: str
+    precision: str
+    run: Runner
+    parity: Parity
+    seconds: dict[str, float]
+    """An image, of every candidate that was timed: "backend precision" → seconds."""
+    from_disk: bool = False
+
+
+def built(model: ImageModel, request: Request, *, kept: bool, quiet: bool) -> Built:
+    """As the disk has it, else anew. kept: whether the disk is looked at and written to at all."""
+    folder = folder_of(content_hash(model, asdict(request)))
+    card = read_kept(folder) if kept else None
+    if card is not None and (found := _again(model, request, card, folder)) is not None:
+        return found
+    made = workshop(folder)
+    try:
+        found = _chosen(model, request, made, quiet=quiet)
+        if kept:
+            facts = dict(backend=found.backend, precision=found.precision, parity=asdict(found.parity), seconds=found.seconds)
+            keep(folder, made / found.backend, facts)
+        return found
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def _again(model: ImageModel, request: Request, card: dict[str, Any], folder: Path) -> Built | None:
+    """The engine that the disk remembers; None where it cannot be built as it was, and then it is forgotten."""
+    try:
+        backend, precision = BACKENDS[card["backend"]], card["precision"]
+        if backend.refusal(precision) is not None:
+            return None
+        run = _made(backend, model, _wanted(request, precision), folder)
+        found = Parity(**card["parity"])
+        return Built(
+            backend=backend.name, precision=precision, run=run, parity=found, seconds=dict(card["seconds"]), from_disk=True
+        )
+    except (EngineError, KeyError, TypeError):
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
+
+
+def _chosen(model: ImageModel, request: Request, made: Path, *, quiet: bool) -> Built:
+    given = probes(model)
+    due = in_float32(model, given, request.batch)
+    runs: dict[Candidate, Runner] = {}
+    found: dict[Candidate, Parity] = {}
+    failures: list[EngineError] = []
+    candidates = _candidates(request)
+    for name, precision in watched(candidates, total=len(candidates), what="preparing the engine", quiet=quiet):
+        try:
+            run = _made(BACKENDS[name], model, _wanted(request, precision), made / name)
+            found[name, precision] = _compared(name, precision, run, given, due, request.batch)
+            runs[name, precision] = run
+        except EngineError as error:
+            failures.append(error)
+    if not runs:
+        raise failures[0]
+    seconds = seconds_per_image(runs, given, request.batch, threads=request.threads) if len(runs) > 1 else {}
+    best = fastest(seconds) if seconds else next(iter(runs))
+    said = {" ".join(candidate): value for candidate, value in seconds.items()}
+    return Built(backend=best[0], precision=best[1], run=runs[best], parity=found[best], seconds=said)
+
+
+def _candidates(request: Request) -> Sequence[Candidate]:
+    """All that may be tried. Raises EngineError where nothing may, with the first reason."""
+    names = [n for n, b in BACKENDS.items() if b.seconds_to_build] if request.backend == "auto" else [request.backend]
+    found, reasons = [], []
+    for precision in _precisions(request.precision):
+        for name in names:
+            why = BACKENDS[name].refusal(precision)
+            found += [(name, precision)] if why is None else []
+            reasons += [] if why is None else [why]
+    if not found:
+        raise reasons[0]
+    return found
+
+
+def _precisions(wanted: str) -> tuple[str, ...]:
+    if wanted != "auto":
+        return (wanted,)
+    return ("fp32", "bf16") if bf16_gain() >= BF16_GAIN else ("fp32",)
+
+
+def fastest(seconds: dict[Candidate, float]) -> Candidate:
+    """The one with the least seconds, in bf16 only where that is clearly faster than all in float32."""
+    worth = {candidate: value * (FASTER if candidate[1] == "bf16" else 1) for candidate, value in seconds.items()}
+    return min(worth, key=lambda candidate: worth[candidate])
+
+
+def _wanted(request: Request, precision: str) -> Wanted:
+    return Wanted(precision=precision, batch=request.batch, threads=request.threads)
+
+
+def _made(backend: Backend, model: ImageModel, wanted: Wanted, folder: Path) -> Runner:
+    """Raises EngineError for whatever the backend's library raises."""
+    folder.mkdir(exist_ok=True)
+    try:
+        return backend.build(model, wanted, folder)
+    except EngineError:
+        raise
+    except Exception as error:  # libraries raise whatever they stumble over
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+        raise EngineError(
+            f"engine {backend.name} cannot build {model.name or model.family}: {why}", mend='use engine "eager", or "torch"'
+        ) from error
+
+
+def _compared(name: str, precision: str, run: Runner, given: Tensor, due: Tensor, batch: int) -> Parity:
+    """Raises EngineError for answers that are not the model's."""
+    try:
+        found = parity(due, in_parts(run, given, batch))
+    except Exception as error:
+        raise EngineError(
+            f"engine {name} {precision} fails as it runs: {str(error)[:300]}", mend='use engine "eager"'
+        ) from error
+    if found.deviation > ALLOWED[precision]:
+        raise EngineError(
+            f"engine {name} {precision} is off by {found.deviation:.1e}; rounding explains {ALLOWED[precision]:.0e}",
+            mend='use engine "eager"',
+        )
+    return found

@@ -1,0 +1,42 @@
+"""Which candidate is the fastest here: all take turns for a moment."""
+
+# axes: b images, c channels, h w pixels
+
+import time
+from collections.abc import Mapping
+from typing import TypeVar
+
+from torch import Tensor
+
+from allmlp.engine.backends.base import Runner
+from allmlp.engine.parity import in_parts
+
+Key = TypeVar("Key")
+
+ROUNDS = 5
+SECONDS = 2.0
+"""After so long no further round begins."""
+HOPELESS = 1.5
+"""Who takes so many times as long as the fastest does not take part in the next round."""
+
+
+def seconds_per_image(
+    candidates: Mapping[Key, Runner], images: Tensor, batch: int, *, threads: int
+) -> dict[Key, float]:  # b c h w
+    """The fastest of up to ROUNDS turns of each: what else the machine does only ever makes one slower.
+
+    One thread is timed by the time it had the processor, which does not count others' turns; several by the clock.
+    """
+    clock = time.process_time if threads == 1 else time.perf_counter
+    best = dict.fromkeys(candidates, float("inf"))
+    began = time.perf_counter()
+    for _ in range(ROUNDS):
+        least = min(best.values())
+        for key, run in candidates.items():
+            if best[key] <= HOPELESS * least:
+                started = clock()
+                in_parts(run, images, batch)
+                best[key] = min(best[key], (clock() - started) / len(images))
+        if time.perf_counter() - began > SECONDS:
+            break
+    return best

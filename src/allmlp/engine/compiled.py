@@ -1,0 +1,122 @@
+"""`allmlp.compile`: a model in the fastest form this machine can run it in."""
+
+# axes: b images, c channels, h w pixels, k classes
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from allmlp.engine.backends.base import Runner
+from allmlp.engine.backends.table import BACKENDS
+from allmlp.engine.build import Built, Request, built
+from allmlp.engine.device import threads_used
+from allmlp.engine.parity import Parity
+from allmlp.errors import EngineError, one_of
+from allmlp.models.base import ImageModel
+from allmlp.nn.patches import check_image
+from allmlp.pixels.preprocess import Preprocessing
+
+PRECISIONS = ("fp32", "bf16", "auto")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A model to be called as the model is: images in, logits out, or features where it has no classes.
+
+    It is in evaluation mode, keeps no gradients, and does not follow when the model's weights change.
+    """
+
+    backend: str
+    precision: str
+    batch: int
+    threads: int
+    parity: Parity
+    seconds_per_image: dict[str, float]
+    """Of every candidate that was timed, as "backend precision"; of none where there was no choice."""
+    from_disk: bool
+    """Whether the choice, and the files it starts from, were kept from before."""
+    name: str
+    img_size: tuple[int, int]
+    in_chans: int
+    num_classes: int
+    classes: tuple[str, ...] | None
+    preprocessing: Preprocessing
+    run: Runner = field(repr=False)
+
+    def __call__(self, images: Tensor) -> Tensor:  # b c h w → b k
+        """Logits in float32. images: as the model takes them, on the CPU, of any floating-point type and any number.
+
+        Raises ShapeError for images that do not fit the model, EngineError for numbers that are no fractions.
+        """
+        check_image(images, self.img_size, self.in_chans)
+        if not images.is_floating_point():
+            raise EngineError(
+                f"images are of type {images.dtype}", mend="give what the model's preprocessing makes of pictures"
+            )
+        with torch.inference_mode(), threads_used(self.threads):
+            # backends read their memory as it lies; at least one image goes through, so that none give an empty answer
+            given = images.detach().cpu().float().contiguous() if len(images) else images.new_zeros(1, *images.shape[1:])
+            return self.run(given)[: len(images)]
+
+
+def compile(  # noqa: A001 - the verb the rest of the world has for it
+    model: ImageModel,
+    *,
+    precision: str = "auto",
+    backend: str = "auto",
+    batch: int = 32,
+    threads: int | None = None,
+    keep: bool = True,
+    quiet: bool = True,
+) -> Engine:
+    """The model in the fastest form this CPU can run it in, compared with the model before it is handed out.
+
+    precision: "fp32"; "bf16"; "auto" takes bf16 where this CPU is clearly faster in it.
+    backend: "torch" (folded, laid out anew, products by oneDNN); "eager"; "compile" (torch.compile, takes minutes to build);
+    "openvino" and "onnxruntime" (extras); "auto" times those that are here and built in seconds, for two seconds or so.
+    batch: images there usually are at once; other numbers work, though some backends are made for one only.
+    threads: of the CPU; None is torch's number. keep: remember the choice on disk, under the weights' hash, the versions
+    and the processor, in `engines` under $ALLMLP_HOME or the user's cache. quiet: no bar while building.
+    In fp32 the logits are within 1e-4 of the model's, relative to their norm; `parity` says how near they are.
+    Raises EngineError for a backend that is not here, does not compute what the model does, or cannot build it.
+    """
+    request = _checked(precision, backend, batch, threads)
+    weight = next(model.parameters())
+    if weight.device.type != "cpu" or weight.dtype != torch.float32:
+        raise EngineError(
+            f"the model is on {weight.device} in {weight.dtype}; engines start from float32 on the CPU",
+            mend="give model.cpu().float(), or use the model as it is",
+        )
+    with threads_used(request.threads):
+        return _engine(model, request, built(model, request, kept=keep, quiet=quiet))
+
+
+def _checked(precision: str, backend: str, batch: int, threads: int | None) -> Request:
+    for what, given, known in (("precision", precision, PRECISIONS), ("engine", backend, ("auto", *BACKENDS))):
+        if given not in known:
+            raise EngineError(f"{what} is {given!r}", mend=one_of(known, given))
+    threads = torch.get_num_threads() if threads is None else threads
+    for what, count in (("batch", batch), ("threads", threads)):
+        if count < 1:
+            raise EngineError(f"{what} is {count}", mend="give 1 or more")
+    return Request(precision=precision, backend=backend, batch=batch, threads=threads)
+
+
+def _engine(model: ImageModel, request: Request, found: Built) -> Engine:
+    return Engine(
+        backend=found.backend,
+        precision=found.precision,
+        batch=request.batch,
+        threads=request.threads,
+        parity=found.parity,
+        seconds_per_image=found.seconds,
+        from_disk=found.from_disk,
+        name=model.name,
+        img_size=model.img_size,
+        in_chans=model.in_chans,
+        num_classes=model.num_classes,
+        classes=model.classes,
+        preprocessing=model.preprocessing,
+        run=found.run,
+    )
