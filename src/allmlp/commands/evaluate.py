@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from allmlp.commands.words import pair, parse, print_json, print_table, say
+from allmlp.commands.words import Engines, pair, parse, print_json, print_table, say
 
 MOST_CONFUSIONS = 5
 
@@ -29,6 +29,8 @@ class Words:
     """Resize the model to this size in pixels first; one number for both sides."""
     batch: int = 64
     """Images at a time."""
+    engine: Engines = "auto"
+    """What answers: the model as it is (eager), an engine, or the fastest here when there are many images (auto)."""
     json: bool = False
     """Print everything as JSON on stdout."""
 
@@ -37,7 +39,9 @@ def main(words: list[str]) -> int:
     given = parse(Words, words, command="evaluate")
     from allmlp.evaluation.classification import evaluate
 
-    result = evaluate(given.run, given.data, which=given.weights, img_size=pair(given.img_size), batch=given.batch)
+    result = evaluate(
+        given.run, given.data, which=given.weights, img_size=pair(given.img_size), batch=given.batch, engine=given.engine
+    )
     if given.json:
         print_json(result)
         return 0

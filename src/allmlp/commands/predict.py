@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from allmlp.commands.words import pair, parse, print_json, print_table, say
+from allmlp.commands.words import Engines, pair, parse, print_json, print_table, say
 from allmlp.errors import AllmlpError
 
 
@@ -28,6 +28,8 @@ class Words:
     """Resize the model to this size in pixels first; one number for both sides."""
     batch: int = 32
     """Pictures at a time."""
+    engine: Engines = "auto"
+    """What answers: the model as it is (eager), an engine, or the fastest here when there are many pictures (auto)."""
     json: bool = False
     """One JSON object per line on stdout."""
     csv: bool = False
@@ -46,7 +48,7 @@ def main(words: list[str]) -> int:
 
     model = load(given.run, which=given.weights, img_size=pair(given.img_size))
     pictures = list_pictures(given.pictures)
-    rows = predict(model, pictures, top=given.top, batch=given.batch)
+    rows = predict(model, pictures, top=given.top, batch=given.batch, engine=given.engine)
     if not given.json and not given.csv:
         rows = watched(rows, total=len(pictures), what="classifying")
     good, bad = (_json if given.json else _csv if given.csv else _table)(rows, min(given.top, model.num_classes))

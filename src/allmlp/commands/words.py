@@ -4,7 +4,7 @@ import json
 import sys
 import tomllib
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import tyro
 from rich.console import Console
@@ -13,6 +13,9 @@ from rich.table import Table
 from allmlp.errors import RecipeError
 
 Answer = TypeVar("Answer")
+
+Engines = Literal["auto", "eager", "torch", "compile", "openvino", "onnxruntime"]
+"""The backends of `allmlp.compile`, named here because looking them up would load torch."""
 
 
 def parse(kind: Callable[..., Answer], words: list[str], *, command: str, default: Answer | None = None) -> Answer:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from allmlp.data.loader import Batch
+from allmlp.engine.compiled import Engine
 from allmlp.engine.device import autocast, placed
 from allmlp.models.base import ImageModel
 
@@ -24,15 +25,25 @@ class Outputs:
 
 
 def stream(
-    model: ImageModel, batches: Iterable[Batch], *, device: torch.device, precision: str = "fp32"
+    model: ImageModel,
+    batches: Iterable[Batch],
+    *,
+    device: torch.device,
+    precision: str = "fp32",
+    engine: Engine | None = None,
 ) -> Iterator[tuple[Tensor, Batch]]:  # → b k, batch
-    """Logits batch by batch, in evaluation mode and without gradients; the model's mode is put back."""
+    """Logits batch by batch, in evaluation mode and without gradients; the model's mode is put back.
+
+    engine: answers in the model's place, in a precision of its own."""
     was_training = model.training
     model.eval()
     try:
         for batch in batches:
             if not len(batch.labels):
                 yield torch.empty(0, model.num_classes), batch
+                continue
+            if engine is not None:
+                yield engine(batch.images), batch
                 continue
             with torch.inference_mode(), autocast(device, precision):
                 logits = model(placed(batch.images, model, device))
@@ -47,11 +58,12 @@ def gather(
     *,
     device: torch.device,
     precision: str = "fp32",
+    engine: Engine | None = None,
     after: Callable[[Batch], None] | None = None,
 ) -> Outputs:
     """All logits of a loader. after: called with each batch, for progress, or to stop by raising."""
     logits, labels, indices, unreadable = [], [], [], []
-    for output, batch in stream(model, batches, device=device, precision=precision):
+    for output, batch in stream(model, batches, device=device, precision=precision, engine=engine):
         logits.append(output)
         labels.append(batch.labels)
         indices.append(batch.indices)

@@ -18,6 +18,7 @@ from allmlp.data.sources import NAMED, open_labelled, open_source
 from allmlp.engine.device import best_device, choose_precision, prepared
 from allmlp.engine.infer import Outputs, gather
 from allmlp.engine.load import load
+from allmlp.engine.use import described, engine_for
 from allmlp.errors import DataError
 from allmlp.models.base import ImageModel
 from allmlp.recipe import Recipe, load_recipe
@@ -37,12 +38,14 @@ def evaluate(
     img_size: int | tuple[int, int] | None = None,
     batch: int = 64,
     workers: int = 0,
+    engine: str = "auto",
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Measure a run, and keep the result in its evaluation/ folder; or whatever else `allmlp.load` takes.
 
     data: as for `train`, matched to the model's classes by name; None: the run's own test images if it has any, else its
     validation images. which: "best" or "last" weights. img_size: resize the model to it first. quiet: no bar.
+    engine: what answers: "eager" (the model as it is), a backend of `allmlp.compile`, or "auto", the fastest for many images.
     Returns shares in [0, 1] (top1, top5, loss in nats, calibration_error, per_class, confusion, calibration)
     and the most confident mistakes.
     Raises AllmlpError for a run or data that cannot be used.
@@ -59,13 +62,16 @@ def evaluate(
     started = time.monotonic()
     batches = plain_batches(images, model.preprocessing, in_chans=model.in_chans, batch=batch, workers=workers)
     shown = watched(batches, total=len(batches), what="evaluating", quiet=quiet)
-    out = gather(model, shown, device=device, precision=choose_precision("auto", device, model))
+    precision = choose_precision("auto", device, model)
+    fast = engine_for(model, engine, images=len(images), batch=batch, device=device, precision=precision, quiet=quiet)
+    out = gather(model, shown, device=device, precision=precision, engine=fast)
     if not len(out.labels):
         raise DataError(
             f"none of the {len(images)} images of {title} could be read", mend="check the files with another program"
         )
     assert model.classes is not None
     result: dict[str, Any] = {"data": title, "split": split, "weights": which if folder else str(run)}
+    result["engine"] = described(fast, precision)
     result |= metrics.summary(out.logits, out.labels, model.classes)
     result["mistakes"] = _mistakes(folder, split, images, out, model)
     result["unreadable"] = len(left_out) + len(out.unreadable)

@@ -1,0 +1,245 @@
+"""How fast `allmlp.compile` is beside timm, torch.compile, ONNX Runtime and OpenVINO: all in one process, in turns.
+
+    python benchmarks/inference.py --json build/inference.json --page docs/benchmarks/inference.md
+    python benchmarks/inference.py --models resmlp_s12 --quick
+
+One thread is measured by the time the process had the processor, several by the clock. Peers get timm's model where timm
+has it, else ours, unfolded; allmlp's engines are built from ours, with the same number of multiply-adds. The limit is the
+multiply-adds at the rate of each library's products, measured between the turns. What is not installed is named.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+import allmlp
+from allmlp.data.progress import watched
+from allmlp.engine.backends.table import BACKENDS
+from allmlp.engine.cost import multiply_adds
+from allmlp.engine.device import threads_used
+from allmlp.engine.environment import environment
+from allmlp.engine.plans.products import Product
+from allmlp.errors import AllmlpError
+from allmlp.models.base import ImageModel
+from allmlp.run import read_json, whole_file, write_json
+from peers import PEERS, Call
+
+MODELS = ("resmlp_s12", "mixer_s16", "smlpnet_t")
+BATCHES = (1, 32)
+ROUNDS = 7
+QUICK = dict(batches=[1, 8], rounds=3, without=["torch.compile fp32", "torch.compile bf16", "compile"])
+SHAPES = ((1568, 384, 1536), (1568, 1536, 384), (196, 196, 3072))
+"""Rows, inputs, outputs of the products whose rates are the limit: ResMLP's own."""
+LIMITS = ("limit F.linear fp32", "limit oneDNN fp32", "limit oneDNN bf16")
+BASE = "eager fp32"
+
+
+@dataclass
+class Cell:
+    """One model, batch and number of threads, and the seconds of an image in each turn of each contender."""
+
+    model: str
+    batch: int
+    threads: int
+    macs: int
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    given = _parse(words)
+    if given.again is None:
+        given.json.parent.mkdir(parents=True, exist_ok=True)
+        about = environment(torch.device("cpu"), "see the rows") | {"rounds": given.rounds}
+        cells = []
+        for threads, name, batch in product(given.threads, given.models, given.batches):
+            cells.append(measure(name, batch, threads, given.rounds, given.without))
+            print(table(cells[-1:]), flush=True)
+            found = {"environment": about, "cells": [asdict(cell) for cell in cells]}
+            write_json(given.json, found)  # each time: what was measured stays when the rest is interrupted
+    else:
+        found = read_json(given.again)
+        cells = [Cell(**cell) for cell in found["cells"]]
+        print(table(cells))
+    if given.page is not None:
+        given.page.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(given.page) as temporary:
+            temporary.write_text(page(cells, found["environment"], given.machine), encoding="utf-8")
+    return 0
+
+
+def measure(name: str, batch: int, threads: int, rounds: int, without: Sequence[str]) -> Cell:
+    """Everybody is built and warmed up, then all take turns; who begins changes from round to round."""
+    torch.manual_seed(0)
+    model = allmlp.create_model(name).eval()
+    images = torch.randn(batch, model.in_chans, *model.img_size)
+    cell = Cell(name, batch, threads, multiply_adds(model))
+    clock = time.process_time if threads == 1 else time.perf_counter
+    with threads_used(threads):
+        calls = {**_products(), **_contenders(cell, model, images, without)}
+        for turn in watched(range(rounds), total=rounds, what=f"{name} {batch}×{threads}"):
+            keys = list(calls)
+            for key in keys[turn % len(keys) :] + keys[: turn % len(keys)]:
+                call, share = calls[key], _share(key, cell)
+                with torch.inference_mode():
+                    started = clock()
+                    call()
+                    cell.seconds.setdefault(key, []).append((clock() - started) / share)
+    return cell
+
+
+def _share(key: str, cell: Cell) -> float:
+    """By what a turn's seconds are divided: the images, or for a product the images its multiply-adds would be enough for."""
+    return REPEATS * sum(r * i * o for r, i, o in SHAPES) / cell.macs if key in LIMITS else cell.batch
+
+
+REPEATS = 3
+
+
+def _products() -> dict[str, Call]:
+    """The limit: nothing but products, whose weights are laid out beforehand, as far as each library does that."""
+    calls: dict[str, Call] = {}
+    for key, dtype in zip(LIMITS, (torch.float32, torch.float32, torch.bfloat16), strict=True):
+        runs: list[Call] = []
+        for rows, inputs, outputs in SHAPES:
+            x, weight, bias = torch.randn(rows, inputs).to(dtype), torch.randn(outputs, inputs), torch.randn(outputs)
+            if "F.linear" in key:
+                runs.append(partial(F.linear, x, weight, bias))
+            else:
+                runs.append(partial(Product(weight, bias, rows=rows, dtype=dtype), x))
+        calls[key] = lambda runs=runs: [run() for run in runs for _ in range(REPEATS)]
+        calls[key]()
+    return calls
+
+
+def _contenders(cell: Cell, model: ImageModel, images: Tensor, without: Sequence[str]) -> dict[str, Call]:
+    makers: dict[str, Callable[[], Call]] = {
+        key: lambda make=make: make(cell.model, model, images) for key, make in PEERS.items()
+    }
+    for backend in (b for b in BACKENDS.values() if b.name != "eager"):
+        for precision in backend.precisions:
+            makers[f"allmlp {backend.name} {precision}"] = lambda b=backend.name, p=precision: _engine(b, p, model, images)
+    calls: dict[str, Call] = {}
+    wanted = {key: make for key, make in makers.items() if not any(word in key for word in without)}
+    for key, make in watched(wanted.items(), total=len(wanted), what=f"building for {cell.model}"):
+        try:
+            calls[key] = make()
+            with torch.inference_mode():
+                calls[key]()
+        except Exception as error:  # a contender that is not installed or fails must not take the others along
+            what = error.what if isinstance(error, AllmlpError) else str(error) or type(error).__name__
+            cell.left_out[key] = what.strip().splitlines()[0][:160]
+            calls.pop(key, None)
+    return calls
+
+
+def _engine(backend: str, precision: str, model: ImageModel, images: Tensor) -> Call:
+    engine = allmlp.compile(model, backend=backend, precision=precision, batch=len(images))
+    return lambda: engine(images)
+
+
+def table(cells: Sequence[Cell]) -> str:
+    """One row a contender, one column a cell: milliseconds an image ± half the distance of the quartiles, × timm eager."""
+    keys = list(dict.fromkeys(key for cell in cells for key in cell.seconds))
+    heads = [f"{cell.model} b{cell.batch}, {_threads(cell)}" for cell in cells]
+    lines = [["ms an image (× eager)", *heads], ["---", *["---:"] * len(cells)]]
+    lines += [[key, *(_said(cell, key) for cell in cells)] for key in keys]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _threads(cell: Cell) -> str:
+    return "1 thread" if cell.threads == 1 else f"{cell.threads} threads"
+
+
+def _said(cell: Cell, key: str) -> str:
+    if key not in cell.seconds:
+        return "-"
+    typical, spread = median_and_spread(cell.seconds[key])
+    times = statistics.median(cell.seconds[BASE]) / typical if BASE in cell.seconds else float("nan")
+    return f"{typical * 1e3:.1f} ± {spread * 1e3:.1f} ({times:.2f})"
+
+
+def median_and_spread(seconds: Sequence[float]) -> tuple[float, float]:
+    """(median, half the distance between the quartiles)."""
+    if len(seconds) < 2:
+        return seconds[0], 0.0
+    low, middle, high = statistics.quantiles(seconds, n=4, method="inclusive")
+    return middle, (high - low) / 2
+
+
+def verdicts(cells: Sequence[Cell]) -> list[str]:
+    """For each cell and precision: our best against the best peer's, and our share of the limit."""
+    lines = []
+    for cell in cells:
+        for precision in ("fp32", "bf16"):
+            ours, peers = _best(cell, precision, ours=True), _best(cell, precision, ours=False)
+            if ours is None or peers is None:
+                continue
+            limit = statistics.median(cell.seconds[f"limit oneDNN {precision}"])
+            lines.append(
+                f"- {cell.model}, batch {cell.batch}, {_threads(cell)}, {precision}: {ours[0]} at {peers[1] / ours[1]:.2f} ×"
+                f" the best peer ({peers[0]}), {limit / ours[1]:.0%} of the limit"
+            )
+    return lines
+
+
+def _best(cell: Cell, precision: str, *, ours: bool) -> tuple[str, float] | None:
+    found = {
+        key: statistics.median(seconds)
+        for key, seconds in cell.seconds.items()
+        if key not in LIMITS and key.endswith(precision) and key.startswith("allmlp ") == ours
+    }
+    return min(found.items(), key=lambda item: item[1]) if found else None
+
+
+def page(cells: Sequence[Cell], about: dict[str, Any], machine: str | None) -> str:
+    """The Markdown page."""
+    left_out = {key: why for cell in cells for key, why in cell.left_out.items()}
+    missing = "".join(f"- left out: {key}: {why}\n" for key, why in left_out.items())
+    return f"""# Inference beside its peers, measured
+
+Measured on {machine or "this machine"}, torch {about["torch"]}, timm {about["timm"]}, {about["rounds"]} rounds in one process
+in which all took turns; medians ± half the distance between the quartiles, in brackets how many times as fast as eager float32.
+One thread is timed by the time the process had the processor, more by the clock. `make bench` measures again.
+"limit" is what the multiply-adds alone would take at the rate of that library's products, measured in the same turns.
+
+{table(cells)}
+
+{chr(10).join(verdicts(cells))}
+{missing}"""
+
+
+def _parse(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", default=list(MODELS))
+    parser.add_argument("--batches", nargs="+", type=int, default=list(BATCHES))
+    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--without", nargs="*", default=[], metavar="WORD", help="leave out contenders whose names hold a word")
+    parser.add_argument("--quick", action="store_true", help="a few minutes: one thread, fewer rounds, no torch.compile")
+    parser.add_argument(
+        "--json", type=Path, default=Path("build/inference.json"), help="where all that was measured is written"
+    )
+    parser.add_argument("--page", type=Path, help="the Markdown page to write")
+    parser.add_argument("--from", type=Path, dest="again", metavar="JSON", help="measure nothing; use this file")
+    parser.add_argument("--machine", help="what the page calls this machine")
+    given = parser.parse_args(words)
+    if given.quick:
+        given.threads, given.batches, given.rounds = [1], QUICK["batches"], QUICK["rounds"]
+        given.without = [*given.without, *QUICK["without"]]
+    return given
+
+
+if __name__ == "__main__":
+    sys.exit(main())
