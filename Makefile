@@ -1,5 +1,5 @@
 # make demo, make test, make check: each does all the set-up itself.
-.PHONY: demo test test-fast check table1 lock clean
+.PHONY: demo test test-fast check table1 bench lock clean
 
 demo:
 	@scripts/setup.sh run
@@ -25,6 +25,12 @@ check:
 table1:
 	@scripts/setup.sh run
 	@.venv/bin/python benchmarks/table1.py --page docs/table1.md $(if $(MACHINE),--machine "$(MACHINE)") $(ARGS)
+
+# allmlp.compile beside timm, torch.compile and, where they are installed, ONNX Runtime and OpenVINO; half an hour and more on
+# 2 cores: ARGS="--quick" takes minutes. The peers: .venv/bin/pip install -e '.[onnxruntime,openvino]'
+bench:
+	@scripts/setup.sh run
+	@.venv/bin/python benchmarks/inference.py --page docs/benchmarks/inference.md $(if $(MACHINE),--machine "$(MACHINE)") $(ARGS)
 
 # new pinned versions; needs uv
 lock:

@@ -25,6 +25,7 @@ def words_of(line: str) -> list[str]:
 def test_every_command_of_the_readme_runs_in_its_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`make` commands are for .ci/run, which is compared below; training is cut to one short epoch, measuring to one round."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ALLMLP_HOME", str(tmp_path / "home"))
     generator = np.random.default_rng(0)
     for name in ("cat", "dog"):
         (tmp_path / "pictures" / name).mkdir(parents=True)
@@ -45,6 +46,7 @@ def test_every_command_of_the_readme_runs_in_its_order(tmp_path: Path, monkeypat
 
 def test_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ALLMLP_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(allmlp, "train", lambda *a, **k: _short_train(tmp_path))
     Image.new("RGB", (50, 40), "red").save(tmp_path / "holiday.jpg")
     blocks = re.findall(r"```python\n(.*?)```", README, re.S)
