@@ -59,6 +59,14 @@ def test_recorded_accuracy_is_that_of_the_saved_weights(trained: Run) -> None:
     assert np.trace(result["confusion"]) == round(result["top1"] * 12)
 
 
+def test_an_engine_finds_the_same_and_is_recorded(trained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALLMLP_HOME", str(tmp_path / "home"))
+    plain, fast = (allmlp.evaluate(trained, engine=engine) for engine in ("eager", "torch"))
+    assert (plain["engine"], fast["engine"]) == ("eager fp32", "torch fp32")
+    assert fast["confusion"] == plain["confusion"]
+    assert fast["loss"] == pytest.approx(plain["loss"], rel=1e-4)
+
+
 def test_loaded_model_predicts_pil_images(trained: Run, stripes: Path) -> None:
     model = allmlp.load(trained)
     pictures = [Image.open(stripes / name / "00.png") for name in ("across", "down")]
