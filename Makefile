@@ -27,7 +27,7 @@ table1:
 	@.venv/bin/python benchmarks/table1.py --page docs/table1.md $(if $(MACHINE),--machine "$(MACHINE)") $(ARGS)
 
 # allmlp.compile beside timm, torch.compile and, where they are installed, ONNX Runtime and OpenVINO; half an hour and more on
-# 2 cores: ARGS="--quick" takes minutes. The peers: .venv/bin/pip install -e '.[onnxruntime,openvino]'
+# 2 cores, ARGS=--quick takes minutes; for the last two, install the extras onnxruntime and openvino into .venv first
 bench:
 	@scripts/setup.sh run
 	@.venv/bin/python benchmarks/inference.py --page docs/benchmarks/inference.md $(if $(MACHINE),--machine "$(MACHINE)") $(ARGS)
