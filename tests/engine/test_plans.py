@@ -11,6 +11,7 @@ from allmlp.engine.plans.find import make_plan
 from allmlp.engine.plans.layout import Plan, Setup, cut
 from allmlp.engine.plans.modules import ModulePlan
 from allmlp.models.base import ImageModel
+from allmlp.surgery.resize import resize
 from contract import SMALL, awake, build, images
 
 FP32 = 1e-5
@@ -80,6 +81,13 @@ def test_without_classes_there_are_features(name: str) -> None:
     model = trained(build(name, num_classes=0))
     given = images(model, 2)
     assert off(make_plan(model, Setup(torch.float32, 2)), model, given) < FP32
+
+
+@pytest.mark.parametrize("name", ["resmlp_s12", "mixer_b16", "gmlp_b"])
+def test_patches_of_resized_models_overlap_in_plans_too(name: str) -> None:
+    model = resize(trained(build(name)), (16, 12))
+    assert model.hyperparameters["patch_margin"] == (2, 1)
+    assert off(make_plan(model, Setup(torch.float32, 7)), model, images(model, 7)) < FP32
 
 
 def test_ablations_get_the_plan_that_suits_all() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional as F
 
-from allmlp.engine.plans.layout import Folded, Setup, TokensMajor, cut, images_first
+from allmlp.engine.plans.layout import Folded, Setup, Stem, TokensMajor, images_first
 from allmlp.engine.plans.products import Product, mix_rows
 
 
@@ -37,15 +37,14 @@ class GMLPPlan(TokensMajor):
     def __init__(self, folded: Folded, setup: Setup) -> None:
         super().__init__(setup)
         self.folded = folded
-        self.patch, self.count = folded.patches.patch_size, folded.tokens
+        self.count = folded.tokens
         made: dict[str, Any] = dict(rows=self.chunk * self.count, dtype=setup.dtype)
-        proj = folded.patches.proj
-        self.stem = Product(proj.weight.flatten(1), proj.bias, **made)
+        self.stem = Stem(folded.patches, **made)
         self.blocks = [Block(block, made) for block in folded.blocks]
         del folded.patches, folded.blocks
 
     def tokens(self, images: Tensor) -> Tensor:  # b c h w → b n c
-        x = self.stem(cut(images, self.patch, self.dtype))
+        x = self.stem(images)
         for block in self.blocks:
             x = block(x)
         return images_first(x, self.count)

@@ -63,12 +63,29 @@ class TokensMajor(Plan):
         return self.folded.forward_head(self.folded.end(self.tokens(images).float()))
 
 
-def cut(images: Tensor, patch: int, dtype: torch.dtype) -> Tensor:  # b c h w → (y x b) (c p p)
-    """Patches as rows, the pixels of each in the order of a convolution's weight; what no patch covers is left out."""
-    b, c, height, width = images.shape
-    rows, columns = height // patch, width // patch
-    whole = images[:, :, : rows * patch, : columns * patch].to(dtype)
-    return whole.reshape(b, c, rows, patch, columns, patch).permute(2, 4, 0, 1, 3, 5).reshape(rows * columns * b, -1)
+def cut(
+    images: Tensor, patch: int, dtype: torch.dtype, margin: tuple[int, int] = (0, 0)
+) -> Tensor:  # b c h w → (y x b) (c p p)
+    """Patches as rows, the pixels of each in the order of a convolution's weight; what no patch covers is left out.
+
+    margin: pixels beyond a patch's edges that it sees too, as in `Patches`.
+    """
+    if any(margin):
+        images = F.pad(images, (margin[1], margin[1], margin[0], margin[0]), mode="replicate")
+    high, wide = (patch + 2 * m for m in margin)
+    cells = images.to(dtype).unfold(2, high, patch).unfold(3, wide, patch)  # b c y x p p
+    return cells.permute(2, 3, 0, 1, 4, 5).reshape(-1, images.shape[1] * high * wide)
+
+
+class Stem:
+    """The rows of `cut`, mapped to channels."""
+
+    def __init__(self, patches: Folded, *, rows: int, dtype: torch.dtype) -> None:
+        self.patch, self.margin, self.dtype = patches.patch_size, patches.margin, dtype
+        self.product = Product(patches.proj.weight.flatten(1), patches.proj.bias, rows=rows, dtype=dtype)
+
+    def __call__(self, images: Tensor) -> Tensor:  # b c h w → (n b) c
+        return self.product(cut(images, self.patch, self.dtype, self.margin))
 
 
 def images_first(x: Tensor, tokens: int) -> Tensor:  # (n b) c → b n c

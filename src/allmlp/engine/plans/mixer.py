@@ -5,8 +5,8 @@
 import torch
 from torch import Tensor
 
-from allmlp.engine.plans.layout import ChannelMlp, Folded, Setup, TokensMajor, cut, images_first
-from allmlp.engine.plans.products import Product, mix_rows_add, mix_rows_gelu
+from allmlp.engine.plans.layout import ChannelMlp, Folded, Setup, Stem, TokensMajor, images_first
+from allmlp.engine.plans.products import mix_rows_add, mix_rows_gelu
 
 
 class TokenMix:
@@ -39,16 +39,16 @@ class MixerPlan(TokensMajor):
     def __init__(self, folded: Folded, setup: Setup) -> None:
         super().__init__(setup)
         self.folded = folded
-        self.patch, self.count = folded.patches.patch_size, folded.tokens
-        rows, proj = self.chunk * self.count, folded.patches.proj
-        self.stem = Product(proj.weight.flatten(1), proj.bias, rows=rows, dtype=setup.dtype)
+        self.count = folded.tokens
+        rows = self.chunk * self.count
+        self.stem = Stem(folded.patches, rows=rows, dtype=setup.dtype)
         self.steps = [
             (TokenMix(b, setup), ChannelMlp(b.channel_mlp, b.channel_norm, rows=rows, dtype=setup.dtype)) for b in folded.blocks
         ]
         del folded.patches, folded.blocks
 
     def tokens(self, images: Tensor) -> Tensor:  # b c h w → b n c
-        x = self.stem(cut(images, self.patch, self.dtype))
+        x = self.stem(images)
         normed = x.new_empty(self.count + 1, x.numel() // self.count)
         normed[-1] = 1
         for token_mix, channel_mlp in self.steps:

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
-from allmlp.engine.plans.layout import ChannelMlp, Folded, Setup, TokensMajor, cut, images_first
-from allmlp.engine.plans.products import Product, mix_rows
+from allmlp.engine.plans.layout import ChannelMlp, Folded, Setup, Stem, TokensMajor, images_first
+from allmlp.engine.plans.products import mix_rows
 
 
 class TokenMix:
@@ -31,14 +31,13 @@ class ResMLPPlan(TokensMajor):
         super().__init__(setup)
         self.folded = folded
         made: dict[str, Any] = dict(rows=self.chunk * folded.tokens, dtype=setup.dtype)
-        proj = folded.patches.proj
-        self.patch, self.count = folded.patches.patch_size, folded.tokens
-        self.stem = Product(proj.weight.flatten(1), proj.bias, **made)
+        self.count = folded.tokens
+        self.stem = Stem(folded.patches, **made)
         self.steps = [(TokenMix(b, setup), ChannelMlp(b.channel_mlp, b.channel_norm, **made)) for b in folded.blocks]
         del folded.patches, folded.blocks
 
     def tokens(self, images: Tensor) -> Tensor:  # b c h w → b n c
-        x = self.stem(cut(images, self.patch, self.dtype))
+        x = self.stem(images)
         for token_mix, channel_mlp in self.steps:
             token_mix(x, len(images))
             x = channel_mlp(x)
