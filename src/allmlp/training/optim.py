@@ -1,6 +1,6 @@
 """timm's optimisers and schedule, from a recipe."""
 
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from timm.optim import create_optimizer_v2
@@ -8,6 +8,12 @@ from timm.scheduler import CosineLRScheduler
 from torch import nn
 
 from allmlp.recipe import Optim
+
+
+class Schedule(Protocol):
+    """Sets the optimiser's rate for a step of the run, which alone decides it."""
+
+    def step_update(self, num_updates: int) -> None: ...
 
 
 def optimiser(model: nn.Module, optim: Optim, batch: int) -> torch.optim.Optimizer:
@@ -27,7 +33,7 @@ def optimiser(model: nn.Module, optim: Optim, batch: int) -> torch.optim.Optimiz
     return made
 
 
-def schedule(made: torch.optim.Optimizer, optim: Optim, *, batch: int, steps: int, epochs: int) -> CosineLRScheduler:
+def schedule(made: torch.optim.Optimizer, optim: Optim, *, batch: int, steps: int, epochs: int) -> Schedule:
     """Linear warm-up, then a cosine to `min_lr` at the last step; a function of the step alone."""
     total = steps * epochs
     return CosineLRScheduler(

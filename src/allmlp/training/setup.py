@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from timm.scheduler import CosineLRScheduler
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.amp import GradScaler
@@ -28,7 +27,7 @@ from allmlp.training.distillation.open import Opened, open_teacher
 from allmlp.training.distillation.teacher import Teacher
 from allmlp.training.distributed import Forward, Team, chosen, local_size, spread, with_shared_norms
 from allmlp.training.objectives import Objective, objective
-from allmlp.training.optim import optimiser, schedule
+from allmlp.training.optim import Schedule, optimiser, schedule
 
 VAL_BATCH = 256
 FEW = 20_000
@@ -55,7 +54,7 @@ class Plan:
     distiller: Distiller | None
     optimiser: torch.optim.Optimizer
     scaler: GradScaler
-    schedule: CosineLRScheduler
+    schedule: Schedule
     device: torch.device
     precision: str
     steps: int
