@@ -151,7 +151,8 @@ def _training_batches(
     if fits_memory(source.train, recipe.augment, model.preprocessing):
         return memory_batches(source.train, recipe.augment, model.preprocessing, **share)
     transform = training_transform(recipe.augment, model.preprocessing)
-    return training_batches(source.train, transform, in_chans=model.in_chans, workers=workers, **share)
+    repeats = recipe.augment.repeats
+    return training_batches(source.train, transform, in_chans=model.in_chans, workers=workers, repeats=repeats, **share)
 
 
 def unchanged_training_batches(plan: Plan) -> DataLoader[Batch]:
@@ -217,6 +218,8 @@ def preprocessing(data: Data, model: ImageModel, source: Source) -> Preprocessin
     spec = model.preprocessing
     if data.interpolation is not None:
         spec = replace(spec, interpolation=data.interpolation)
+    if data.crop_mode is not None:
+        spec = replace(spec, crop_mode=data.crop_mode)
     if data.crop_ratio is not None:
         spec = replace(spec, crop_ratio=data.crop_ratio)
     elif max(model.img_size) <= SMALL:
