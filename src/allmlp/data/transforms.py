@@ -24,7 +24,8 @@ SMALL = 64
 """Up to this many pixels a side, "auto" shifts whole pictures: parts of them show too little."""
 
 TRIVIAL, CIFAR, THREE = "ta_wide", "cifar10", "3a"
-"""augment.auto's name of TrivialAugment with its wide space, which is torchvision's; every other name is timm's."""
+"""augment.auto's names of TrivialAugment with its wide space and of AutoAugment for CIFAR-10, which are torchvision's, and of
+DeiT III's three-augment; that and every other name is timm's."""
 
 Transform = Callable[[Image.Image], Tensor]
 
