@@ -8,6 +8,8 @@ from importlib import import_module
 
 COMMANDS = {
     "train": "train a classifier on a folder of images",
+    "find-lr": "a learning rate for your images, from one short training",
+    "find-batch": "the largest batch that fits, and the fastest",
     "evaluate": "accuracy, confusion and calibration of a run",
     "predict": "classes of pictures",
     "pack": "write a data set into shards",
@@ -49,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if given[0] not in COMMANDS:
             raise AllmlpError(f"there is no command {given[0]!r}", mend=one_of(COMMANDS, given[0]))
-        command: Callable[[list[str]], int] = import_module(f"allmlp.commands.{given[0]}").main
+        command: Callable[[list[str]], int] = import_module(f"allmlp.commands.{given[0].replace('-', '_')}").main
         status = command(given[1:])
         sys.stdout.flush()  # here, where a full disk and a closed pipe are answered
         return status

@@ -34,6 +34,9 @@ class Data:
     """Per channel, of pixels in [0, 1]. None: the model family's."""
     crop_ratio: float | None = None
     """Share of the resized image that evaluation keeps, in (0, 1]. None: the family's, or 1 below 65 pixels."""
+    crop_mode: Literal["center", "squash", "border"] | None = None
+    """How evaluation makes pictures fit: "center" crops, "squash" resizes to the input's shape, "border" pads. None: the
+    family's, which is "center"."""
     interpolation: Literal["bicubic", "bilinear", "lanczos"] | None = None
     """How pictures are resized. None: as the model family does."""
     max_bad_share: float = 0.01
@@ -71,7 +74,11 @@ class Augment:
     color_jitter: float = 0.0
     """Strength of random brightness, contrast and saturation, in [0, 1]."""
     auto: str = ""
-    """timm's name of a policy, such as "rand-m9-mstd0.5-inc1", or "ta_wide" (TrivialAugment); empty for none."""
+    """timm's name of a policy, such as "rand-m9-mstd0.5-inc1" or "3a" (three-augment, DeiT III); "ta_wide" (TrivialAugment) or
+    "cifar10" (AutoAugment's for CIFAR-10); empty for none. All but "3a" take the place of `color_jitter`."""
+    repeats: int = 1
+    """How often each image stands in a batch, changed anew each time (repeated augmentation); an epoch has as many steps as
+    without, and sees one image in so many."""
     erase: float = 0.0
     """Probability of erasing a random rectangle."""
     cutout: int = 0
@@ -90,6 +97,7 @@ class Augment:
             _within(self, name, least=0, most=1)
         for name in ("padding", "cutout", "mixup", "cutmix", "mix_off"):
             _within(self, name, least=0)
+        _within(self, "repeats", least=1)
         _within(self, "min_area", above=0, most=1)
 
     @property
@@ -103,27 +111,33 @@ class Augment:
 class Optim:
     """Optimiser and learning rate. Vectors (biases, norms, Affine, LayerScale) never decay."""
 
-    name: Literal["adamw", "lamb", "sgd"] = "adamw"
-    """timm's optimiser."""
+    name: Literal["adamw", "adam", "lamb", "sgd", "momentum"] = "adamw"
+    """timm's optimiser. "adam" decays through the gradient; "sgd" has Nesterov's momentum, "momentum" the plain one."""
     lr: float = 1e-3
     """Peak learning rate at `lr_batch` images per step; it scales with the batch."""
     lr_batch: int = 256
     """Images per step for which `lr` is meant."""
     weight_decay: float = 0.05
-    """Decoupled weight decay of matrices."""
+    """Weight decay of matrices, decoupled in "adamw" and "lamb"."""
     betas: tuple[float, float] = (0.9, 0.999)
     """Adam's and LAMB's; the first is SGD's momentum."""
     warmup: float = 5.0
     """Epochs of linear warm-up."""
+    warmup_steps: int | None = None
+    """Steps of linear warm-up, in place of `warmup`. None: `warmup` says."""
+    decay: Literal["cosine", "linear"] = "cosine"
+    """How the rate goes down to `min_lr` after the warm-up."""
+    cooldown: float = 0.0
+    """Last epochs at `min_lr`."""
     min_lr: float = 1e-5
-    """Learning rate at the end of the cosine, scaled as `lr`."""
+    """Learning rate at the end, and before the warm-up; scaled as `lr`."""
     clip: float = 1.0
     """Largest norm of the whole gradient; 0 for none."""
 
     def __post_init__(self) -> None:
         _within(self, "lr", above=0)
         _within(self, "lr_batch", least=1)
-        for name in ("weight_decay", "warmup", "min_lr", "clip"):
+        for name in ("weight_decay", "warmup", "warmup_steps", "cooldown", "min_lr", "clip"):
             _within(self, name, least=0)
         if not all(0 <= beta < 1 for beta in self.betas):
             raise RecipeError(f"optim.betas are {self.betas}", mend="give two values in [0, 1)")

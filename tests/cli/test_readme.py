@@ -39,6 +39,10 @@ def test_every_command_of_the_readme_runs_in_its_order(tmp_path: Path, monkeypat
     for command in ours:
         if command[1] == "train" and "--help" not in command:
             command += SHORT
+        if command[1] == "find-lr":
+            command += ["--steps", "20", "--low", "1e-3", "--train.batch", "4", "--data.workers", "0"]
+        if command[1] == "find-batch":
+            command += ["--most", "1", "--seconds", "0"]
         if command[1] == "profile":
             command += BRIEF
         assert main(command[1:]) == 0, command

@@ -4,13 +4,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from allmlp.data.folder import Folder, list_classes
-from allmlp.data.images import FileImages
+from allmlp.data.images import ArrayImages, FileImages
 from allmlp.data.keys import seed_everything
-from allmlp.data.loader import Batch, plain_batches, training_batches
+from allmlp.data.loader import Batch, Order, plain_batches, training_batches
+from allmlp.data.memory import memory_batches
 from allmlp.data.transforms import training_transform
 from allmlp.pixels.preprocess import Preprocessing
 from allmlp.recipe import Augment
@@ -140,3 +142,37 @@ def test_a_batch_of_unreadable_images_alone_is_empty_and_reported(images: FileIm
     first, *rest = plain_batches(images, SPEC, in_chans=3, batch=4, workers=0)
     assert (len(first.images), first.labels.dtype, len(first.unreadable)) == (0, torch.long, 4)
     assert sum(len(b.labels) for b in rest) == 9
+
+
+@pytest.mark.parametrize("held", [False, True])
+@pytest.mark.parametrize("count", [5, 13, 24])
+def test_repeated_images_stand_together_each_changed_anew_in_epochs_as_long_as_before(held: bool, count: int) -> None:
+    """One process, and sets of any size: nothing is rounded to a multiple of anything."""
+    pixels = np.random.default_rng(0).integers(0, 256, (count, 16, 16, 3), dtype=np.uint8)
+    images, batch = ArrayImages(pixels, np.arange(count) % 2, "noise"), 4
+    augment, spec = Augment(crop="pad", padding=3, flip=0.5, repeats=3), Preprocessing(img_size=(16, 16), crop_ratio=1.0)
+    if held:
+        loader = memory_batches(images, augment, spec, batch=batch, seed=1)
+    else:
+        transform = training_transform(augment, spec)
+        loader = training_batches(images, transform, in_chans=3, batch=batch, seed=1, workers=0, repeats=3)
+    order: Any = loader.batch_sampler
+    assert order.steps == len(loader) == count // batch
+    seen = list(loader)
+    indices = torch.cat([b.indices for b in seen]).tolist()
+    assert indices == [i for i in indices[::3] for _ in range(3)][: len(indices)]
+    assert len(set(indices[::3])) == len(indices[::3])  # an image comes back within its copies alone
+    copies = torch.cat([b.images for b in seen])
+    assert len(torch.unique(copies.flatten(1), dim=0)) > len(set(indices))
+    order.epoch = 1
+    assert not torch.equal(torch.cat([b.images for b in loader]), copies)
+    order.epoch, order.start = 0, 1
+    assert same(list(loader), seen[1:])
+
+
+def test_processes_share_repeated_images_as_one_has_them() -> None:
+    whole = list(Order(13, 6, seed=2, drop_last=True, repeats=3))
+    shares = [list(Order(13, 6, seed=2, drop_last=True, repeats=3, rank=rank, world=2)) for rank in (0, 1)]
+    for batch, first, second in zip(whole, *shares, strict=True):
+        assert [key for pair in zip(first, second, strict=True) for key in pair] == batch
+    assert {epoch for batch in whole for epoch, _ in batch} == {0, 1, 2}

@@ -188,3 +188,24 @@ words = st.sampled_from(
 def test_any_policy_is_built_or_refused(auto: str, crop: Any) -> None:
     transform, error = attempt(RecipeError, training_transform, Augment(auto=auto, crop=crop), RGB)
     assert error.mend if error else callable(transform)
+
+
+@pytest.mark.parametrize("crop", ["resized", "pad"])
+def test_three_augment_is_one_of_grey_solarised_and_blurred_then_jittered(crop: Any) -> None:
+    """DeiT III, section 3.2."""
+    augment = Augment(crop=crop, auto="3a", color_jitter=0.3)
+    pipeline: Any = training_transform(augment, Preprocessing(img_size=(16, 16)))
+    steps = [part for step in pipeline.transforms for part in getattr(step, "transforms", [step])]
+    names = [type(step).__name__ for step in steps]
+    policy = next(step for step in steps if type(step).__name__ == "AutoAugment").policy
+    assert {ops[0].name for ops in policy} == {"Desaturate", "Solarize", "GaussianBlurRand"}
+    assert all(len(ops) == 1 and ops[0].prob == 1 for ops in policy)
+    assert names.index("ColorJitter") == names.index("AutoAugment") + 1
+
+
+@pytest.mark.parametrize("crop", ["resized", "pad"])
+def test_autoaugment_for_cifar10_is_torchvisions_with_the_mean_as_fill(crop: Any) -> None:
+    spec = Preprocessing(img_size=(32, 32), mean=(0.5, 0, 1))
+    pipeline: Any = training_transform(Augment(crop=crop, auto="cifar10"), spec)
+    step = next(step for step in pipeline.transforms if type(step).__name__ == "AutoAugment")
+    assert (step.policy.value, step.fill) == ("cifar10", [128, 0, 255])

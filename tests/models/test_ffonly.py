@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from allmlp.errors import ModelError
 from allmlp.models import create_model
 
 SMALL: dict[str, Any] = dict(dim=16, patch_size=8, img_size=32, num_classes=7)
@@ -90,3 +91,13 @@ def test_linear_maps_and_positions_start_with_a_truncated_normal_and_no_bias() -
         assert float(layer.weight.detach().std()) == pytest.approx(0.02, rel=0.05)
         assert not layer.bias.detach().any()
     assert float(model.grid_position.detach().std()) == pytest.approx(0.02, rel=0.05)
+
+
+def test_dropout_is_of_training_alone_and_scales_what_it_keeps() -> None:
+    model, plain = small(dropout=0.5), small()
+    plain.load_state_dict(model.state_dict())
+    x = torch.randn(4, 3, *model.img_size)
+    torch.testing.assert_close(model.eval()(x), plain.eval()(x), rtol=0, atol=0)
+    assert model.train()(x).ne(model(x)).any()
+    with pytest.raises(ModelError, match="dropout"):
+        small(dropout=1.0)

@@ -1,6 +1,7 @@
 """What decays, how the learning rate goes, and what timm's LAMB does."""
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -130,3 +131,44 @@ def test_a_run_of_one_step_has_its_peak_rate_and_no_word_from_timm(caplog: pytes
     schedule(made, optim, batch=256, steps=1, epochs=1).step_update(0)
     assert made.param_groups[0]["lr"] == pytest.approx(1e-3)
     assert caplog.records == []
+
+
+def rates(optim: Optim, *, steps: int, epochs: int) -> list[float]:
+    made = optimiser(create_model("resmlp", dim=8, depth=1, img_size=16), optim, batch=256)
+    plan, found = schedule(made, optim, batch=256, steps=steps, epochs=epochs), []
+    for step in range(steps * epochs):
+        plan.step_update(step)
+        found.append(made.param_groups[0]["lr"])
+    return found
+
+
+def test_a_linear_decay_falls_by_equal_steps_after_a_warm_up_counted_in_steps() -> None:
+    found = rates(Optim(lr=1.0, warmup=50, warmup_steps=4, decay="linear", min_lr=0.0), steps=10, epochs=2)
+    assert found[:4] == pytest.approx([0.0, 0.25, 0.5, 0.75])
+    assert found[4:] == pytest.approx([1 - i / 20 for i in range(4, 20)])
+
+
+@pytest.mark.parametrize("decay", ["cosine", "linear"])
+def test_the_cooldown_stays_at_the_least_rate_and_the_decay_ends_where_it_begins(decay: Any) -> None:
+    cooled = rates(Optim(lr=1.0, warmup=1, cooldown=2, decay=decay, min_lr=0.1), steps=10, epochs=5)
+    assert cooled[30:] == pytest.approx([0.1] * 20)
+    assert cooled[:30] == pytest.approx(rates(Optim(lr=1.0, warmup=1, decay=decay, min_lr=0.1), steps=10, epochs=3))
+
+
+@pytest.mark.parametrize(("name", "nesterov"), [("sgd", True), ("momentum", False)])
+def test_momentum_is_nesterovs_or_plain(name: Any, nesterov: bool) -> None:
+    made = optimiser(nn.Linear(2, 2), Optim(name=name, betas=(0.8, 0.9)), batch=256)
+    assert (made.defaults["momentum"], made.defaults["nesterov"]) == (0.8, nesterov)
+
+
+def test_adam_decays_through_the_gradient_and_adamw_beside_it() -> None:
+    """A weight without a gradient of its own: Adam takes the decay for one, and its first step is the rate itself."""
+    moved = {}
+    for name in ("adam", "adamw"):
+        layer = nn.Linear(1, 1, bias=False)
+        nn.init.constant_(layer.weight, 2.0)
+        made = optimiser(layer, Optim(name=name, lr=0.01, weight_decay=0.5), batch=256)  # type: ignore[arg-type]
+        layer.weight.grad = torch.zeros(1, 1)
+        made.step()
+        moved[name] = 2.0 - layer.weight.item()
+    assert moved == pytest.approx({"adam": 0.01, "adamw": 0.01 * 0.5 * 2.0}, rel=1e-4)

@@ -1,20 +1,20 @@
 """allmlp train"""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from allmlp.commands.words import pair, parse, print_json, say, split_hyper
+from allmlp.commands.recipe_words import RecipeWords, recipe_and_words
+from allmlp.commands.words import print_json, say
 from allmlp.errors import RecipeError
-from allmlp.recipe import Augment, Data, Distill, Optim, Recipe, Train, load_recipe
 
 AUTO = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Words:
+class Words(RecipeWords):
     """Train a classifier on images.
 
     DATA is a folder with one folder of images per class (or with train and val folders of such), a .tar of one,
@@ -25,8 +25,6 @@ class Words:
 
     data_folder: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")] = None
     """Folder, or the name of a data set."""
-    recipe: Annotated[str | None, tyro.conf.arg(metavar="NAME_OR_FILE")] = None
-    """A file, or the name of a recipe that comes with allmlp (see allmlp recipes)."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     """The run folder, which must be new. Default: runs/MODEL-DATA-TIME."""
     resume: Annotated[str | None, tyro.conf.arg(metavar="RUN|auto")] = None
@@ -38,40 +36,10 @@ class Words:
     """Show nothing while training."""
     json: bool = False
     """At the end, print the run folder and its result as JSON on stdout."""
-    model: str = Recipe.model
-    """A name from allmlp models."""
-    init: Annotated[str | None, tyro.conf.arg(metavar="RUN_OR_MODEL")] = None
-    """Start from this model and its weights, resized to the images and with a new head for new classes: a run, a file of
-    allmlp's own, or a released checkpoint by name."""
-    img_size: Annotated[tuple[int, ...] | None, tyro.conf.arg(metavar="HEIGHT [WIDTH]")] = None
-    """Height and width of the model's input in pixels, one number for both; short for --data.img_size."""
-    teacher: Annotated[str | None, tyro.conf.arg(metavar="NAME_OR_RUN")] = None
-    """Learn from this teacher's answers too: a name of timm's, or a run; short for --distill.teacher."""
-    seed: int = Recipe.seed
-    """Decides the split, the initial weights, and every random change."""
-    data: Data = field(default_factory=Data)
-    augment: Augment = field(default_factory=Augment)
-    optim: Optim = field(default_factory=Optim)
-    train: Train = field(default_factory=Train)
-    distill: Distill = field(default_factory=Distill)
 
 
 def main(words: list[str]) -> int:
-    words, hyper = split_hyper([word.removeprefix("--data=") for word in words if word != "--data"])  # --data X is X
-    source = _value_of(words, "--recipe")
-    base = load_recipe(source) if source is not None else Recipe()
-    same = ("model", "init", "seed", "data", "augment", "optim", "train", "distill")
-    default = Words(**{name: getattr(base, name) for name in same})
-    given = parse(Words, words, command="train", default=default)
-    data = given.data if given.img_size is None else replace(given.data, img_size=pair(given.img_size))
-    distill = given.distill if given.teacher is None else replace(given.distill, teacher=given.teacher)
-    recipe = replace(
-        base,
-        **{name: getattr(given, name) for name in same if name not in ("data", "distill")},
-        hyper={**({} if given.model != base.model else base.hyper), **hyper},
-        data=data,
-        distill=distill,
-    )
+    recipe, given, said = recipe_and_words(Words, words, command="train")
     from allmlp.evaluation.classification import evaluate
     from allmlp.reporting.page import write_report
     from allmlp.run import read_json
@@ -81,10 +49,10 @@ def main(words: list[str]) -> int:
 
     auto: Literal["never", "auto"] = "auto" if given.resume == AUTO else "never"
     if given.resume is not None and given.resume != AUTO:
-        others = [w for w in words if w.startswith("--") and not w.startswith(("--resume", "--quiet", "--json"))]
-        if others or hyper or given.data_folder:
+        others = [w for w in said if w.startswith("--") and not w.startswith(("--resume", "--quiet", "--json"))]
+        if others or given.data_folder:
             raise RecipeError(
-                f"--resume goes on with the run as it was; {others[0] if others else 'DATA or --hyper'} would change it",
+                f"--resume goes on with the run as it was; {others[0] if others else 'DATA'} would change it",
                 mend=f"allmlp train --resume {given.resume} alone",
             )
         run = resume(given.resume, quiet=given.quiet)
@@ -104,13 +72,3 @@ def main(words: list[str]) -> int:
         say(f"{result['split']} top-1 {result['top1']:.2%} on {result['images']:,} images (best weights)\n\nnext:")
         say("\n".join(f"  {line}" for line in next_commands(run)))
     return 0
-
-
-def _value_of(words: list[str], option: str) -> str | None:
-    """The recipe is needed before the other words can be read: it sets their defaults."""
-    for place, word in enumerate(words):
-        if word.startswith(f"{option}="):
-            return word.partition("=")[2]
-        if word == option and place + 1 < len(words):
-            return words[place + 1]
-    return None

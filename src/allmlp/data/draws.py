@@ -7,6 +7,7 @@ image would give the same law at fifty times the cost (docs/decisions/0001).
 # axes: b batch
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -26,9 +27,11 @@ class Draws:
         self.keys, self.used = keys, 0
 
     @classmethod
-    def keyed(cls, seed: int, epoch: int, indices: Tensor) -> "Draws":  # b → b keys
-        """The numbers of these images in this epoch."""
-        start = generator(seed, "batch", epoch).integers(2**64, size=1, dtype=np.uint64)
+    def keyed(cls, seed: int, passes: int | Sequence[int], indices: Tensor) -> "Draws":  # b → b keys
+        """The numbers of these images in this pass through the data, or of each in its own; a batch has few of them."""
+        passes = [passes] * len(indices) if isinstance(passes, int) else passes
+        starts = {p: generator(seed, "batch", p).integers(2**64, dtype=np.uint64) for p in set(passes)}
+        start = np.array([starts[p] for p in passes], dtype=np.uint64)
         return cls(_mixed(start + indices.numpy().astype(np.uint64) * _GOLDEN))
 
     def uniform(self, *shape: int) -> Tensor:  # → b *shape

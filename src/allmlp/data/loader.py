@@ -21,7 +21,7 @@ from allmlp.errors import DataError
 from allmlp.pixels.read import UnreadableImage
 
 Key = tuple[int, int]
-"""(epoch, index)"""
+"""(pass, index): the pass is the epoch, or where images are repeated, epoch · repeats + the number of the copy"""
 SIGNALS = tuple(name for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
 """Those that end a training run in good order."""
 
@@ -38,15 +38,15 @@ class Batch:
 
 
 class Samples(Dataset[tuple[Tensor, int, int] | UnreadableImage]):
-    """Images by (epoch, index), changed by a transform whose randomness is keyed by both."""
+    """Images by (pass, index), changed by a transform whose randomness is keyed by both."""
 
     def __init__(self, images: Images, transform: Transform, in_chans: int, seed: int | None) -> None:
         self.images, self.transform, self.in_chans, self.seed = images, transform, in_chans, seed
 
     def __getitem__(self, key: Key) -> tuple[Tensor, int, int] | UnreadableImage:
-        epoch, index = key
+        number, index = key
         if self.seed is not None:
-            seed_everything(self.seed, "image", epoch, index)
+            seed_everything(self.seed, "image", number, index)
         try:
             image = self.images.open(index, self.in_chans)
         except UnreadableImage as error:
@@ -57,14 +57,18 @@ class Samples(Dataset[tuple[Tensor, int, int] | UnreadableImage]):
 class Order(Sampler[list[Key]]):
     """The batches of one epoch, from batch `start` on; of each, the share of process `rank` out of `world`.
 
-    The batches themselves do not depend on how many processes share them. Raises DataError for batches of no image.
+    The batches themselves do not depend on how many processes share them. repeats: how many copies of an image stand side
+    by side, in one batch but for its edges; the epoch stays as long, so that it has as many fewer images (repeated
+    augmentation, Hoffer et al., 2020; Berman et al., 2019). Raises DataError for batches of no image.
     """
 
-    def __init__(self, count: int, batch: int, *, seed: int | None, drop_last: bool, rank: int = 0, world: int = 1) -> None:
+    def __init__(
+        self, count: int, batch: int, *, seed: int | None, drop_last: bool, rank: int = 0, world: int = 1, repeats: int = 1
+    ) -> None:
         if batch < 1:
             raise DataError(f"batches of {batch} images", mend="give --batch 1 or more")
         self.count, self.batch, self.seed, self.drop_last = count, batch, seed, drop_last
-        self.rank, self.world = rank, world
+        self.rank, self.world, self.repeats = rank, world, repeats
         self.epoch, self.start = 0, 0
 
     @property
@@ -81,19 +85,28 @@ class Order(Sampler[list[Key]]):
         if self.seed is not None:
             order = generator(self.seed, "order", self.epoch).permutation(self.count)
         for step in range(self.start, self.start + len(self)):
-            whole = order[step * self.batch : (step + 1) * self.batch]
-            yield [(self.epoch, int(i)) for i in whole[self.rank :: self.world]]
+            places = range(self.count)[step * self.batch : (step + 1) * self.batch][self.rank :: self.world]
+            yield [(self.epoch * self.repeats + p % self.repeats, int(order[p // self.repeats])) for p in places]
 
 
 def training_batches(
-    images: Images, transform: Transform, *, in_chans: int, batch: int, seed: int, workers: int, rank: int = 0, world: int = 1
+    images: Images,
+    transform: Transform,
+    *,
+    in_chans: int,
+    batch: int,
+    seed: int,
+    workers: int,
+    rank: int = 0,
+    world: int = 1,
+    repeats: int = 1,
 ) -> DataLoader[Batch]:
     """Shuffled; images left over at the end of an epoch wait for the next unless there are fewer than a batch.
 
     batch: images of all `world` processes together; each gets its share.
     """
     batch = min(batch, len(images))
-    order = Order(len(images), batch, seed=seed, drop_last=True, rank=rank, world=world)
+    order = Order(len(images), batch, seed=seed, drop_last=True, rank=rank, world=world, repeats=repeats)
     return batch_loader(Samples(images, transform, in_chans, seed), order, workers)
 
 

@@ -3,7 +3,7 @@
 # axes: b batch, c channels, h w pixels
 
 from collections.abc import Sequence
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -55,12 +55,13 @@ def memory_batches(
     world: int = 1,
 ) -> DataLoader[Batch]:
     """As `training_batches`, or as `plain_batches` where the seed is None, for images that `fits_memory`."""
-    order = Order(len(images), min(batch, len(images)), seed=seed, drop_last=seed is not None, rank=rank, world=world)
+    shares: dict[str, Any] = {"rank": rank, "world": world, "repeats": 1 if seed is None else augment.repeats}
+    order = Order(len(images), min(batch, len(images)), seed=seed, drop_last=seed is not None, **shares)
     return batch_loader(MemorySamples(images, augment, preprocessing, seed), order, 0)
 
 
 class MemorySamples(Samples):
-    """Whole batches by (epoch, index); an image's changes depend on those and the seed, not on the rest of its batch."""
+    """Whole batches by (pass, index); an image's changes depend on those and the seed, not on the rest of its batch."""
 
     def __init__(self, images: ArrayImages, augment: Augment, preprocessing: Preprocessing, seed: int | None) -> None:
         super().__init__(images, preprocessing, preprocessing.in_chans, seed)
@@ -77,7 +78,7 @@ class MemorySamples(Samples):
         pixels = self.pixels[indices].permute(0, 3, 1, 2).contiguous()  # b c h w
         if self.seed is None:
             return Batch(self._normalised(pixels), self.targets[indices], indices, [])
-        draws = Draws.keyed(self.seed, keys[0][0], indices)
+        draws = Draws.keyed(self.seed, [number for number, _ in keys], indices)
         pixels = flipped(shifted(pixels, self.padding, draws), self.augment.flip, draws)
         if self.policy is not None:
             pixels = self.policy(pixels.expand(-1, self.in_chans, -1, -1), draws)

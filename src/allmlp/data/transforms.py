@@ -23,8 +23,9 @@ from allmlp.recipe import Augment
 SMALL = 64
 """Up to this many pixels a side, "auto" shifts whole pictures: parts of them show too little."""
 
-TRIVIAL = "ta_wide"
-"""augment.auto's name of TrivialAugment with its wide space, which is torchvision's; every other name is timm's."""
+TRIVIAL, CIFAR, THREE = "ta_wide", "cifar10", "3a"
+"""augment.auto's names of TrivialAugment with its wide space and of AutoAugment for CIFAR-10, which are torchvision's, and of
+DeiT III's three-augment; that and every other name is timm's."""
 
 Transform = Callable[[Image.Image], Tensor]
 
@@ -42,15 +43,15 @@ def training_transform(augment: Augment, preprocessing: Preprocessing) -> Transf
 
 def _part_of_picture(augment: Augment, preprocessing: Preprocessing) -> transforms.Compose:
     """As the papers' recipes: a random part of the picture, and the rest, all as timm makes it."""
-    trivial = augment.auto == TRIVIAL
+    ours = augment.auto in (TRIVIAL, CIFAR)
     with _known_to_timm(augment.auto):
         pipeline = create_transform(
             input_size=(preprocessing.in_chans, *preprocessing.img_size),
             is_training=True,
             scale=(augment.min_area, 1.0),
             hflip=augment.flip,
-            color_jitter=None if trivial else augment.color_jitter or None,  # type: ignore[arg-type]
-            auto_augment=None if trivial else augment.auto or None,
+            color_jitter=None if ours else augment.color_jitter or None,  # type: ignore[arg-type]
+            auto_augment=None if ours else augment.auto or None,
             interpolation=preprocessing.interpolation,
             mean=preprocessing.mean,
             std=preprocessing.std,
@@ -58,7 +59,7 @@ def _part_of_picture(augment: Augment, preprocessing: Preprocessing) -> transfor
             re_mode="pixel",
         )
     steps = pipeline.transforms
-    if trivial:
+    if ours:
         place = next(i for i, step in enumerate(steps) if isinstance(step, transforms.ToTensor | MaybeToTensor))
         steps.insert(place, image_policy(augment, preprocessing))
     if augment.cutout:
@@ -90,21 +91,25 @@ def _whole_picture(augment: Augment, preprocessing: Preprocessing, padding: int)
 
 
 def image_policy(augment: Augment, preprocessing: Preprocessing) -> Any:
-    """What changes colours and shapes: timm's policy, TrivialAugment or, as timm does without one, colour jitter; or None.
+    """What changes colours and shapes: timm's policy, TrivialAugment, AutoAugment for CIFAR-10 or, as
+    timm does without one and after three-augment, colour jitter; or None.
 
     Raises RecipeError for a name that is not known.
     """
     if augment.auto == TRIVIAL:
         return transforms.TrivialAugmentWide(interpolation=transforms.InterpolationMode.BILINEAR)
+    if augment.auto == CIFAR:
+        return transforms.AutoAugment(transforms.AutoAugmentPolicy.CIFAR10, fill=list(fill(preprocessing)))
+    jitter = transforms.ColorJitter(*[augment.color_jitter] * 3) if augment.color_jitter else None
     if not augment.auto:
-        return transforms.ColorJitter(*[augment.color_jitter] * 3) if augment.color_jitter else None
+        return jitter
     hints = {"translate_const": int(min(preprocessing.img_size) * 0.45), "img_mean": fill(preprocessing)}
     makers = {"rand": rand_augment_transform, "augmix": augment_and_mix_transform}
     make = next((make for start, make in makers.items() if augment.auto.startswith(start)), auto_augment_transform)
     with _known_to_timm(augment.auto):
         policy = make(augment.auto, hints)
     _guard_posterize(policy)
-    return policy
+    return transforms.Compose([policy, jitter]) if augment.auto == THREE and jitter is not None else policy
 
 
 @contextmanager
@@ -147,7 +152,8 @@ class _ResizeUnlessSame(transforms.Resize):
 def _guard_posterize(policy: Any) -> None:
     """timm's increasing Posterize can ask for 0 bits, which Pillow 13 refuses with a ValueError (seen with
     timm 1.0.31, rand-m9-mstd0.5-inc1); one bit is the strongest it means. To go when timm clamps it."""
-    for op in [*getattr(policy, "ops", ()), *chain.from_iterable(getattr(policy, "policy", ()))]:
+    choices = getattr(policy, "policy", ())  # a list of timm's; torchvision's is a name
+    for op in [*getattr(policy, "ops", ()), *chain.from_iterable(choices if isinstance(choices, list) else ())]:
         if isinstance(op, AugmentOp) and op.name.startswith("Posterize"):
             op.level_fn = _at_least_one_bit(op.level_fn)  # type: ignore[arg-type]
 

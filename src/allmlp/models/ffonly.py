@@ -25,12 +25,14 @@ PUBLISHED = {"ffonly_tiny": 61.4, "ffonly_base": 74.9, "ffonly_large": 71.4}
 class FFOnlyBlock(nn.Module):
     """An MLP along the channels, then one along the tokens, each after a LayerNorm of the axis that it mixes."""
 
-    def __init__(self, *, tokens: int, dim: int, token_hidden: int, channel_hidden: int, drop_path: float) -> None:
+    def __init__(
+        self, *, tokens: int, dim: int, token_hidden: int, channel_hidden: int, dropout: float, drop_path: float
+    ) -> None:
         super().__init__()
         self.channel_norm = nn.LayerNorm(dim, eps=1e-6)
-        self.channel_mlp = Mlp(dim, channel_hidden)
+        self.channel_mlp = Mlp(dim, channel_hidden, dropout=dropout)
         self.token_norm = nn.LayerNorm(tokens, eps=1e-6)
-        self.token_mlp = Mlp(tokens, token_hidden)
+        self.token_mlp = Mlp(tokens, token_hidden, dropout=dropout)
         self.drop_path = stochastic_depth(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:  # b t c → b t c
@@ -43,7 +45,8 @@ class FFOnlyBlock(nn.Module):
 class FFOnly(ClassTokenModel):
     """expansion: hidden width of both MLPs, for each channel and for each token. token_hidden: that of the token
     MLP as a number, for grids other than the one it was chosen for.
-    `forward_features` returns the class token as token 0. drop_path grows linearly with depth."""
+    `forward_features` returns the class token as token 0. dropout: of what each map of both MLPs gives.
+    drop_path grows linearly with depth."""
 
     PREPROCESSING = {"crop_ratio": 0.875}
 
@@ -59,6 +62,7 @@ class FFOnly(ClassTokenModel):
         img_size: int | tuple[int, int] = 224,
         in_chans: int = 3,
         num_classes: int = 1000,
+        dropout: float = 0.0,
         drop_path: float = 0.0,
     ) -> None:
         super().__init__(
@@ -79,6 +83,7 @@ class FFOnly(ClassTokenModel):
                 dim=dim,
                 token_hidden=hidden,
                 channel_hidden=hidden_width(dim, expansion),
+                dropout=number("dropout", dropout, below=1),
                 drop_path=rate,
             )
             for rate in linear_rates(number("drop_path", drop_path, below=1), whole("depth", depth))

@@ -3,22 +3,26 @@
 # axes: b batch, n tokens, c channels, y x rows and columns of the grid
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 ACTIVATIONS = {"gelu": "none", "gelu_tanh": "tanh"}
 """Name → `approximate` of torch's GELU. Mixer's released weights were trained with the tanh form."""
 
 
 class Mlp(nn.Module):
-    """Two linear maps of the last axis with a GELU between."""
+    """Two linear maps of the last axis with a GELU between; in training a share `dropout` of what each gives is zero."""
 
-    def __init__(self, dim: int, hidden: int, *, act: str = "gelu") -> None:
+    def __init__(self, dim: int, hidden: int, *, act: str = "gelu", dropout: float = 0.0) -> None:
         super().__init__()
+        self.dropout = dropout
         self.fc1 = nn.Linear(dim, hidden)
         self.act = nn.GELU(approximate=ACTIVATIONS[act])
         self.fc2 = nn.Linear(hidden, dim)
 
     def forward(self, x: Tensor) -> Tensor:  # … c → … c
-        return self.fc2(self.act(self.fc1(x)))
+        if not (self.training and self.dropout):
+            return self.fc2(self.act(self.fc1(x)))
+        return F.dropout(self.fc2(F.dropout(self.act(self.fc1(x)), self.dropout)), self.dropout)
 
 
 class TokenMlp(Mlp):

@@ -14,9 +14,9 @@ from allmlp.data.progress import watched
 from allmlp.engine.cost import cost, parameters
 from allmlp.engine.device import autocast, best_device, threads_used
 from allmlp.engine.environment import environment
+from allmlp.engine.memory import free_bytes, peak_bytes, tensor_bytes
 from allmlp.errors import AllmlpError, one_of
 from allmlp.models.base import ImageModel
-from allmlp.profiling.memory import free_bytes, peak_bytes, tensor_bytes
 from allmlp.profiling.published import published
 from allmlp.profiling.rows import Profile, Row
 from allmlp.profiling.speed import faster_order, typical_seconds

@@ -11,6 +11,7 @@ import matplotlib
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
+from allmlp.errors import AllmlpError
 from allmlp.files import whole_file, writing
 
 INK, MUTED, RULE = "#0000a1", "#0000a2", "#0000a3"
@@ -72,6 +73,14 @@ def inline_svg(figure: Figure, name: str, description: str) -> Markup:
     size = f'viewBox="0 0 {width} {height}" width="{width}" style="min-width:{0.8 * width:.0f}px"'
     opening = f'<svg {size} role="img" aria-label="{escape(description)}">'
     return Markup(opening + re.sub(r">\s+<", "><", content).strip())  # matplotlib has escaped the texts
+
+
+def check_figure_file(path: Path) -> None:
+    """Raises AllmlpError, before anything is measured, for a file that no figure can be written to."""
+    if path.suffix.lower() not in (".png", ".svg"):
+        raise AllmlpError(f"{path} is neither a .png nor an .svg file", mend=f"use {path.with_suffix('.png')}, say")
+    if not path.parent.is_dir():
+        raise AllmlpError(f"there is no folder {path.parent}", mend="make it, or choose another")
 
 
 def write_figure(figure: Figure, path: Path) -> None:

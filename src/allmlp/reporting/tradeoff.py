@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from allmlp.errors import AllmlpError, one_of
 from allmlp.profiling.rows import Profile, Row
 from allmlp.reporting.figures import sheet
-from allmlp.reporting.ink import ALONE, LIGHT, write_figure
+from allmlp.reporting.ink import ALONE, LIGHT, check_figure_file, write_figure
 from allmlp.reporting.labels import Label, place
 
 SIZES = {20: (780, 512), 10**9: (1080, 720)}
@@ -71,10 +71,7 @@ def check_plot(path: Path, cost: str) -> None:
     """Raises AllmlpError, before anything is measured, for a file or a cost that cannot be drawn."""
     if cost not in COSTS:
         raise AllmlpError(f"there is no cost {cost!r}", mend=one_of(COSTS, cost))
-    if path.suffix.lower() not in (".png", ".svg"):
-        raise AllmlpError(f"{path} is neither a .png nor an .svg file", mend=f"--plot {path.with_suffix('.png')}")
-    if not path.parent.is_dir():
-        raise AllmlpError(f"there is no folder {path.parent}", mend="make it, or choose another")
+    check_figure_file(path)
 
 
 def write_tradeoff(profile: Profile, path: Path, *, cost: str = "images") -> int:

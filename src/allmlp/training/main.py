@@ -95,7 +95,7 @@ def _begin(
     services: Sequence[str],
     quiet: bool,
 ) -> Run:
-    source = _source(spec, recipe, team, quiet)
+    source = images_of(spec, recipe, team, quiet)
     start = None
     if recipe.init is not None:
         recipe, start = start_from(recipe, source)
@@ -132,7 +132,7 @@ def _go_on(run: Run, team: Team, *, quiet: bool) -> Run:
         return run
     team.by_first(run.check_writable)
     recipe = _as_it_ran(load_recipe(run.recipe), read_json(run.environment))
-    source = _source(record["data_spec"], recipe, team, quiet)
+    source = images_of(record["data_spec"], recipe, team, quiet)
     before, now = read_json(run.data), _describe(source)
     if any(before[key] != now[key] for key in ("classes", "train", "val")):
         raise RunError(f"the images of {record['data']} are not those this run began with", mend="restore them, or train again")
@@ -156,7 +156,7 @@ def _display(run: Run, team: Team, quiet: bool) -> Display:
     return Display(run.log, quiet=quiet) if team.first else Display(None, quiet=True)
 
 
-def _source(spec: str | None, recipe: Recipe, team: Team, quiet: bool) -> Source:
+def images_of(spec: str | None, recipe: Recipe, team: Team, quiet: bool) -> Source:
     """The recipe's images, in memory where they are small. Raises DataError when too many cannot be read."""
     quiet = quiet or not team.first
 

@@ -1,13 +1,19 @@
 """timm's optimisers and schedule, from a recipe."""
 
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from timm.optim import create_optimizer_v2
-from timm.scheduler import CosineLRScheduler
+from timm.scheduler import CosineLRScheduler, PolyLRScheduler
 from torch import nn
 
 from allmlp.recipe import Optim
+
+
+class Schedule(Protocol):
+    """Sets the optimiser's rate for a step of the run, which alone decides it."""
+
+    def step_update(self, num_updates: int) -> None: ...
 
 
 def optimiser(model: nn.Module, optim: Optim, batch: int) -> torch.optim.Optimizer:
@@ -16,7 +22,7 @@ def optimiser(model: nn.Module, optim: Optim, batch: int) -> torch.optim.Optimiz
     The peak rate is `lr` times batch / lr_batch. Affine, LayerScale, norms and biases are vectors here.
     LAMB moves what does not decay as Adam does, without a trust ratio (as NVIDIA's, with which ResMLP was trained).
     """
-    extra: dict[str, Any] = {"momentum": optim.betas[0], "nesterov": True} if optim.name == "sgd" else {"betas": optim.betas}
+    extra: dict[str, Any] = {"momentum": optim.betas[0]} if optim.name in ("sgd", "momentum") else {"betas": optim.betas}
     if optim.name == "adamw":
         extra["fused"] = True  # one pass over the weights, on CPUs too
     if optim.name == "lamb":
@@ -27,14 +33,15 @@ def optimiser(model: nn.Module, optim: Optim, batch: int) -> torch.optim.Optimiz
     return made
 
 
-def schedule(made: torch.optim.Optimizer, optim: Optim, *, batch: int, steps: int, epochs: int) -> CosineLRScheduler:
-    """Linear warm-up, then a cosine to `min_lr` at the last step; a function of the step alone."""
-    total = steps * epochs
-    return CosineLRScheduler(
-        made,
+def schedule(made: torch.optim.Optimizer, optim: Optim, *, batch: int, steps: int, epochs: int) -> Schedule:
+    """Linear warm-up, then a cosine or a line to `min_lr`, and the last epochs there; a function of the step alone."""
+    total = max(steps * epochs - round(optim.cooldown * steps), 1)
+    warmup = round(optim.warmup * steps) if optim.warmup_steps is None else optim.warmup_steps
+    common: dict[str, Any] = dict(
         t_initial=max(total, 2),  # of a single step timm would say that there is nothing to schedule
         lr_min=optim.min_lr * batch / optim.lr_batch,
-        warmup_t=min(round(optim.warmup * steps), total - 1),
+        warmup_t=min(warmup, total - 1),
         warmup_lr_init=optim.min_lr * batch / optim.lr_batch,
         t_in_epochs=False,
     )
+    return PolyLRScheduler(made, power=1.0, **common) if optim.decay == "linear" else CosineLRScheduler(made, **common)

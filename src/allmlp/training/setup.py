@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from timm.scheduler import CosineLRScheduler
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.amp import GradScaler
@@ -28,7 +27,7 @@ from allmlp.training.distillation.open import Opened, open_teacher
 from allmlp.training.distillation.teacher import Teacher
 from allmlp.training.distributed import Forward, Team, chosen, local_size, spread, with_shared_norms
 from allmlp.training.objectives import Objective, objective
-from allmlp.training.optim import optimiser, schedule
+from allmlp.training.optim import Schedule, optimiser, schedule
 
 VAL_BATCH = 256
 FEW = 20_000
@@ -55,7 +54,7 @@ class Plan:
     distiller: Distiller | None
     optimiser: torch.optim.Optimizer
     scaler: GradScaler
-    schedule: CosineLRScheduler
+    schedule: Schedule
     device: torch.device
     precision: str
     steps: int
@@ -152,7 +151,8 @@ def _training_batches(
     if fits_memory(source.train, recipe.augment, model.preprocessing):
         return memory_batches(source.train, recipe.augment, model.preprocessing, **share)
     transform = training_transform(recipe.augment, model.preprocessing)
-    return training_batches(source.train, transform, in_chans=model.in_chans, workers=workers, **share)
+    repeats = recipe.augment.repeats
+    return training_batches(source.train, transform, in_chans=model.in_chans, workers=workers, repeats=repeats, **share)
 
 
 def unchanged_training_batches(plan: Plan) -> DataLoader[Batch]:
@@ -218,6 +218,8 @@ def preprocessing(data: Data, model: ImageModel, source: Source) -> Preprocessin
     spec = model.preprocessing
     if data.interpolation is not None:
         spec = replace(spec, interpolation=data.interpolation)
+    if data.crop_mode is not None:
+        spec = replace(spec, crop_mode=data.crop_mode)
     if data.crop_ratio is not None:
         spec = replace(spec, crop_ratio=data.crop_ratio)
     elif max(model.img_size) <= SMALL:

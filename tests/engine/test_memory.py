@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from allmlp.profiling import memory
-from allmlp.profiling.memory import free_bytes, peak_bytes, tensor_bytes
+from allmlp.engine import memory
+from allmlp.engine.memory import free_bytes, peak_bytes, tensor_bytes
 
 CPU = torch.device("cpu")
 BATCH = 64

@@ -10,6 +10,7 @@ from torch.profiler import ProfilerActivity
 
 CGROUP = Path("/sys/fs/cgroup")
 MEMINFO = Path("/proc/meminfo")
+STATUS = Path("/proc/self/status")
 
 
 def tensor_bytes(tensors: Iterable[Tensor]) -> int:
@@ -69,3 +70,15 @@ def _numbers(file: Path) -> dict[str, int]:
     except OSError:
         return {}
     return {line[0]: int(line[1]) for line in lines if len(line) > 1 and line[1].isdigit()}
+
+
+def resident_bytes() -> int:
+    """The most that this process has held in memory so far, by the system's count; 0 where it does not say."""
+    most = _numbers(STATUS).get("VmHWM:")
+    if most is not None:
+        return 1024 * most
+    try:
+        import resource
+    except ImportError:
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in bytes on macOS, which has no VmHWM

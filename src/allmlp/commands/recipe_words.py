@@ -1,0 +1,66 @@
+"""The words that stand for a recipe, of every command that trains: a file or a name first, single values over it."""
+
+from dataclasses import dataclass, field, replace
+from typing import Annotated, TypeVar
+
+import tyro
+
+from allmlp.commands.words import pair, parse, split_hyper
+from allmlp.recipe import Augment, Data, Distill, Optim, Recipe, Train, load_recipe
+
+Words = TypeVar("Words", bound="RecipeWords")
+
+SAME = ("model", "init", "seed", "data", "augment", "optim", "train", "distill")
+"""Words that are fields of a recipe."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeWords:
+    """Every value of a recipe."""
+
+    recipe: Annotated[str | None, tyro.conf.arg(metavar="NAME_OR_FILE")] = None
+    """A file, or the name of a recipe that comes with allmlp (see allmlp recipes)."""
+    model: str = Recipe.model
+    """A name from allmlp models."""
+    init: Annotated[str | None, tyro.conf.arg(metavar="RUN_OR_MODEL")] = None
+    """Start from this model and its weights, resized to the images and with a new head for new classes: a run, a file of
+    allmlp's own, or a released checkpoint by name."""
+    img_size: Annotated[tuple[int, ...] | None, tyro.conf.arg(metavar="HEIGHT [WIDTH]")] = None
+    """Height and width of the model's input in pixels, one number for both; short for --data.img_size."""
+    teacher: Annotated[str | None, tyro.conf.arg(metavar="NAME_OR_RUN")] = None
+    """Learn from this teacher's answers too: a name of timm's, or a run; short for --distill.teacher."""
+    seed: int = Recipe.seed
+    """Decides the split, the initial weights, and every random change."""
+    data: Data = field(default_factory=Data)
+    augment: Augment = field(default_factory=Augment)
+    optim: Optim = field(default_factory=Optim)
+    train: Train = field(default_factory=Train)
+    distill: Distill = field(default_factory=Distill)
+
+
+def recipe_and_words(kind: type[Words], words: list[str], *, command: str) -> tuple[Recipe, Words, list[str]]:
+    """(the recipe that the words make, all that was said, the words that tyro read). Raises RecipeError."""
+    words, hyper = split_hyper([word.removeprefix("--data=") for word in words if word != "--data"])  # --data X is X
+    source = _value_of(words, "--recipe")
+    base = load_recipe(source) if source is not None else Recipe()
+    given = parse(kind, words, command=command, default=replace(kind(), **{name: getattr(base, name) for name in SAME}))
+    data = given.data if given.img_size is None else replace(given.data, img_size=pair(given.img_size))
+    distill = given.distill if given.teacher is None else replace(given.distill, teacher=given.teacher)
+    recipe = replace(
+        base,
+        **{name: getattr(given, name) for name in SAME if name not in ("data", "distill")},
+        hyper={**({} if given.model != base.model else base.hyper), **hyper},
+        data=data,
+        distill=distill,
+    )
+    return recipe, given, [*words, *(f"--hyper.{name}" for name in hyper)]
+
+
+def _value_of(words: list[str], option: str) -> str | None:
+    """The recipe is needed before the other words can be read: it sets their defaults."""
+    for place, word in enumerate(words):
+        if word.startswith(f"{option}="):
+            return word.partition("=")[2]
+        if word == option and place + 1 < len(words):
+            return words[place + 1]
+    return None
