@@ -65,7 +65,7 @@ def test_a_model_that_fails_is_a_row_and_all_failing_is_status_1(capsys: pytest.
         (["resmlp_xs", "--against", "resnet49"], "timm has no model named 'resnet49'", "did you mean"),
         (["resmlp_xs", "--json", "--csv"], "exclude each other", "choose one"),
         (["resmlp_xs", "--batch", "0"], "batch is 0", "1 or more"),
-        (["resmlp_xs", "--plot", "x.pdf"], "neither a .png nor an .svg", "--plot x.png"),
+        (["resmlp_xs", "--plot", "x.pdf"], "neither a .png nor an .svg", "use x.png"),
         (["resmlp_xs", "--plot", "no/x.png"], "there is no folder no", "make it"),
     ],
 )
