@@ -8,7 +8,7 @@ demo:
 test:
 	@scripts/setup.sh dev
 	@.venv/bin/python -m pytest -n auto $(ARGS)
-	@.venv/bin/python -m pytest -m slow $(ARGS)
+	@.venv/bin/python -m pytest -n auto -m slow $(ARGS)
 
 test-fast:
 	@scripts/setup.sh dev

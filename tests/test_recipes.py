@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from allmlp.data.images import ArrayImages, Source
+from allmlp.data.vision import SETS
 from allmlp.models import create_model
 from allmlp.recipe import Recipe, load_recipe, packaged_recipes
 from allmlp.registry import family_of
@@ -18,10 +19,11 @@ from allmlp.training.setup import make_plan
 from allmlp.training.step import update
 
 RECIPES = packaged_recipes()
-OURS = ("demo", "fashion-mnist")
-"""Those whose result was measured with this code."""
+OURS = {"demo": (28, 28), "fashion-mnist": (28, 28), "smlpnet-cifar10": (32, 32)}
+"""Those whose result was measured with this code → height, width of their data's images."""
 LARGE = 70_000_000
 """Parameters, from which on a model's steps take gigabytes and minutes."""
+PLACEHOLDERS = ("FOLDER", "IMAGENET", "IMAGENET21K", "JFT")
 every_recipe = pytest.mark.parametrize("name", RECIPES)
 
 
@@ -46,6 +48,15 @@ def test_recipe_has_a_header_and_fits_on_a_page(name: str) -> None:
     assert ("not measured here" in header["time"]) == (name not in OURS)
 
 
+@every_recipe
+def test_recipes_command_names_data_that_can_be_had(name: str) -> None:
+    """A set by its name, or a folder of one's own in capitals."""
+    command = RECIPES[name].read_text(encoding="utf-8").splitlines()[1]
+    data = command.partition("allmlp train ")[2].split()[0]
+    known = {"fashion-mnist", *PLACEHOLDERS, *(f"torchvision:{each}" for each in SETS)}
+    assert data in known or (name == "demo" and data == "--recipe")
+
+
 def test_recipes_that_start_from_released_weights_name_ones_of_their_model() -> None:
     found = {recipe.init: recipe.model for recipe in map(parsed, RECIPES) if recipe.init is not None}
     assert len(found) >= 6
@@ -68,10 +79,11 @@ def test_recipe_quotes_the_accuracy_that_its_model_is_published_with(name: str) 
 def two_steps(name: str, hyper: dict[str, Any]) -> None:
     """On noise of the right size, through the recipe's own changes, by its own objective, optimiser and rate."""
     recipe = parsed(name)
-    shape = (28, 28) if name in OURS else (32, 32, 3) if recipe.data.img_size == (32, 32) else (256, 288, 3)
+    own = OURS.get(name)
+    side = own or ((32, 32) if recipe.data.img_size == (32, 32) else (256, 288))
+    shape = side if name in ("demo", "fashion-mnist") else (*side, 3)
     pixels = np.random.default_rng(0).integers(0, 256, (6, *shape), dtype=np.uint8)
     images = ArrayImages(pixels, np.arange(6) % 2, "noise")
-    own = (28, 28) if name in OURS else None
     source = Source(
         title="noise", classes=("a", "b"), train=images, val=images, split="none", in_chans=images.in_chans, img_size=own
     )
@@ -122,5 +134,6 @@ def test_recipe_takes_two_steps(name: str) -> None:
     """With the whole model where that takes less than some GB, else with one block."""
     recipe = parsed(name)
     with torch.device("meta"):
-        count = sum(p.numel() for p in create_model(recipe.model, **recipe.hyper).parameters())
+        size = {"img_size": OURS[name]} if name in OURS else {}
+        count = sum(p.numel() for p in create_model(recipe.model, **size, **recipe.hyper).parameters())
     two_steps(name, {} if count < LARGE else shallow(recipe.model))
