@@ -3,6 +3,7 @@
 import hashlib
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,7 +17,7 @@ from allmlp.errors import RunError, WeightsError
 from allmlp.models import create_model
 from allmlp.pixels.preprocess import HALF, Preprocessing
 from allmlp.released.fetch import fetch, home, kept
-from allmlp.released.table import Released
+from allmlp.released.table import Released, released
 from allmlp.weights.files import write_tensors
 from allmlp.weights.layouts import layout_for
 from helpers import picture
@@ -204,6 +205,15 @@ def test_a_released_checkpoint_is_loaded_by_its_name(content: bytes, tmp_path: P
     with pytest.raises(RunError, match="neither a run folder nor") as error:
         allmlp.load("resmlp_xs.tiny_in2")
     assert error.value.mend == "did you mean resmlp_xs.tiny_in3?"
+
+
+def test_our_own_checkpoint_needs_no_network_and_is_the_one_that_was_measured(cache: Path) -> None:
+    model = allmlp.load("smlpnet_xs.cifar10")
+    assert (model.img_size, model.classes[3], sum(p.numel() for p in model.parameters())) == ((32, 32), "cat", 172_618)
+    assert not any(cache.rglob("*"))
+    entry = released()["smlpnet_xs.cifar10"]
+    with pytest.raises(WeightsError, match=r"is not the released smlpnet_xs\.cifar10"):
+        fetch(replace(entry, sha256="0" * 64))
 
 
 def test_a_released_file_of_another_model_is_refused(content: bytes, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,7 +94,7 @@ def _print_released(given: Words) -> int:
             "published_top1": entry.top1,
             "classes": entry.classes,
             "licence": entry.licence,
-            "source": entry.hub or entry.url or entry.page,
+            "source": entry.hub or entry.url or entry.page or "comes with allmlp",
             "fetched_by_hand": entry.page is not None,
             "file": None if (path := kept(entry)) is None else str(path),
         }

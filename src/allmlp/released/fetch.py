@@ -1,8 +1,9 @@
-"""The file of a released checkpoint: put there by hand, kept from before, or fetched; and verified."""
+"""The file of a released checkpoint: in the package, put there by hand, kept from before, or fetched; and verified."""
 
 import hashlib
 import os
 import sys
+from importlib.resources import files
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -47,7 +48,9 @@ def fetch(entry: Released) -> Path:
 
 
 def kept(entry: Released) -> Path | None:
-    """Its file where it was put by hand or fetched to before; None where it is nowhere."""
+    """Its file in the package, or where it was put by hand or fetched to before; None where it is nowhere."""
+    if entry.file:
+        return Path(str(files("allmlp.released").joinpath("weights", entry.file)))
     for suffix in SUFFIXES:
         path = home() / f"{entry.name}{suffix}"
         if path.is_file():
@@ -63,7 +66,7 @@ def kept(entry: Released) -> Path | None:
 
 def verified(entry: Released, path: Path) -> Path:
     """The same path, when the file is the released one as far as that is known."""
-    published = (entry.url or "").rpartition("/")[2]
+    published = entry.file or (entry.url or "").rpartition("/")[2]
     if entry.sha256 and path.suffix == Path(published).suffix:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()

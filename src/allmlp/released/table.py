@@ -17,7 +17,7 @@ SIZE, OUTPUTS = 224, 1000
 
 @dataclass(frozen=True, kw_only=True)
 class Released:
-    """One checkpoint. Addresses are tried in the order hub, url; only a person can follow `page`."""
+    """One checkpoint: a `file` of the package, or addresses tried in the order hub, url; only a person can follow `page`."""
 
     name: str
     """VARIANT.TAG."""
@@ -25,14 +25,16 @@ class Released:
     """On what."""
     preprocessing: Preprocessing
     top1: float | None = None
-    """On ImageNet-1k, in percent, as its authors state."""
+    """Of the test images of the set with its classes, in percent, as its authors state."""
     classes: str | None = None
     """Whose names its outputs have: a data set of `class_names`."""
     hyper: Mapping[str, Any] = field(default_factory=dict)
+    file: str | None = None
+    """In the folder weights/ beside this table."""
     hub: str | None = None
     url: str | None = None
     sha256: str | None = None
-    """Of the file at `url`: all 64 digits, or the first ones where no more is known."""
+    """Of `file`, or of the file at `url`: all 64 digits, or the first ones where no more is known."""
     page: str | None = None
     licence: str | None = None
 

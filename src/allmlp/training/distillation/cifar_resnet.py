@@ -13,8 +13,6 @@ from allmlp.pixels.preprocess import Preprocessing
 
 DEPTHS = {"cifar_resnet20": 3, "cifar_resnet32": 5, "cifar_resnet44": 7, "cifar_resnet56": 9, "cifar_resnet110": 18}
 """Name → blocks in each of the three stages. 0.27, 0.46, 0.66, 0.85 and 1.7 M parameters."""
-CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-"""CIFAR-10's, in the order of its files."""
 PREPROCESSING = Preprocessing(img_size=(32, 32), crop_ratio=1.0)
 
 

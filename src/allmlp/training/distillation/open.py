@@ -14,6 +14,7 @@ from allmlp.engine.load import load
 from allmlp.errors import AllmlpError, RecipeError, WeightsError, one_of
 from allmlp.pixels.preprocess import Preprocessing
 from allmlp.recipe import Distill
+from allmlp.released.classes import CIFAR10
 from allmlp.released.table import released
 from allmlp.run import read_json
 from allmlp.surgery.fold import fold
@@ -104,7 +105,7 @@ def _cifar(name: str, weights: str | None) -> Opened:
         net.load_state_dict(tensors)
     except RuntimeError as error:
         raise _misfit(weights, name, error) from None
-    classes = cifar_resnet.CLASSES if net.linear.out_features == 10 else None
+    classes = CIFAR10 if net.linear.out_features == 10 else None
     return _as_the_card_says(Opened(title=name, net=net, preprocessing=cifar_resnet.PREPROCESSING, classes=classes), weights)
 
 
