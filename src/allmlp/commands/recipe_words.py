@@ -43,21 +43,21 @@ def recipe_and_words(kind: type[Words], words: list[str], *, command: str) -> tu
     words, hyper = split_hyper([word.removeprefix("--data=") for word in words if word != "--data"])  # --data X is X
     source = _value_of(words, "--recipe")
     base = load_recipe(source) if source is not None else Recipe()
+    if (teacher := _value_of(words, "--teacher")) is not None:  # before the other words of distill, which need one
+        base = replace(base, distill=replace(base.distill, teacher=teacher))
     given = parse(kind, words, command=command, default=replace(kind(), **{name: getattr(base, name) for name in SAME}))
     data = given.data if given.img_size is None else replace(given.data, img_size=pair(given.img_size))
-    distill = given.distill if given.teacher is None else replace(given.distill, teacher=given.teacher)
     recipe = replace(
         base,
-        **{name: getattr(given, name) for name in SAME if name not in ("data", "distill")},
+        **{name: getattr(given, name) for name in SAME if name != "data"},
         hyper={**({} if given.model != base.model else base.hyper), **hyper},
         data=data,
-        distill=distill,
     )
     return recipe, given, [*words, *(f"--hyper.{name}" for name in hyper)]
 
 
 def _value_of(words: list[str], option: str) -> str | None:
-    """The recipe is needed before the other words can be read: it sets their defaults."""
+    """Of an option that is needed before the other words can be read: it sets their defaults."""
     for place, word in enumerate(words):
         if word.startswith(f"{option}="):
             return word.partition("=")[2]
