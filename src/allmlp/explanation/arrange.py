@@ -44,7 +44,7 @@ def _panel(name: str, layers: list[Mixing]) -> Panel:
     none = np.empty((0, 2))
     if first.axis != "grid":
         ordered = sorted(layers, key=lambda mixing: mixing.axis, reverse=True)
-        note = " and ".join(f"along the {'height' if mixing.axis == 'rows' else 'width'}" for mixing in ordered)
+        note = ", ".join(f"along the {'height' if mixing.axis == 'rows' else 'width'}" for mixing in ordered)
         return Panel(title=name, note=note, values=side_by_side([m.matrix.numpy() for m in ordered]), marks=none)
     if first.kind == "class":
         return Panel(
@@ -78,7 +78,7 @@ def rows_on_grid(matrix: Values, grid: Grid, most: int = CENTRAL) -> tuple[Value
 
 def in_pairs(units: Values, pairs: NDArray[np.int64], grid: Grid, across: int = PAIRS_ACROSS) -> Values:  # u n, p 2 → h w
     """The two units of a pair side by side, pairs in reading order."""
-    return _mosaic([units[unit].reshape(grid) for pair in pairs for unit in pair], 2 * across)
+    return _mosaic([side_by_side([units[unit].reshape(grid) for unit in pair]) for pair in pairs], across, gap=2)
 
 
 def side_by_side(matrices: list[Values]) -> Values:
@@ -89,12 +89,12 @@ def side_by_side(matrices: list[Values]) -> Values:
     return np.hstack([part for matrix in filled for part in (gap, matrix)][1:])
 
 
-def _mosaic(tiles: list[Values], across: int) -> Values:
-    """Tiles of one shape in reading order, one cell apart."""
+def _mosaic(tiles: list[Values], across: int, gap: int = 1) -> Values:
+    """Tiles of one shape in reading order, `gap` cells apart."""
     (rows, columns), down = tiles[0].shape, -(-len(tiles) // across)
-    whole = np.full((down * (rows + 1) - 1, min(across, len(tiles)) * (columns + 1) - 1), np.nan)
+    whole = np.full((down * (rows + gap) - gap, min(across, len(tiles)) * (columns + gap) - gap), np.nan)
     for number, tile in enumerate(tiles):
-        y, x = (rows + 1) * (number // across), (columns + 1) * (number % across)
+        y, x = (rows + gap) * (number // across), (columns + gap) * (number % across)
         whole[y : y + rows, x : x + columns] = tile
     return whole
 

@@ -1,0 +1,57 @@
+"""allmlp explain"""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import tyro
+
+from allmlp.commands.words import pair, parse, print_json, print_table, say
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """Show what a model does: its token-mixing weights as maps and numbers, as one page with its pictures.
+
+    Writes index.html, explain.json and PNG files into --out.
+    """
+
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_MODEL")]
+    """The run folder, its .safetensors file, or the name of a released checkpoint (allmlp models --released)."""
+    out: str
+    """Folder to write into; it is made if need be."""
+    weights: Literal["best", "last"] = "best"
+    """Which weights of the run."""
+    img_size: Annotated[tuple[int, ...] | None, tyro.conf.arg(metavar="HEIGHT [WIDTH]")] = None
+    """Resize the model to this size in pixels first; one number for both sides."""
+    prune: Annotated[str | None, tyro.conf.arg(metavar="DATA")] = None
+    """Labelled images, as allmlp evaluate takes: accuracy with ever fewer token-mixing weights."""
+    prune_images: int = 2000
+    """Of these images at most so many, at even distances."""
+    json: bool = False
+    """Print all numbers as JSON on stdout."""
+
+
+def main(words: list[str]) -> int:
+    given = parse(Words, words, command="explain")
+    from allmlp import explain
+    from allmlp.engine.load import load
+
+    explain.ready(given.out)
+    model = load(given.run, which=given.weights, img_size=pair(given.img_size))
+    found = explain.explained(model, prune=given.prune, prune_images=given.prune_images)
+    page = explain.write(found, given.out, subject=given.run)
+    if given.json:
+        print_json(found.record())
+        return 0
+    if found.without:
+        say(f"allmlp: {found.without}")
+    else:
+        cells = [
+            (row.name, row.axis, *("-" if v is None else f"{v:.2f}" for v in (row.radius, row.locality, row.symmetry, row.sparsity)))
+            for row in found.numbers
+        ]
+        columns = ("layer", "mixes", "radius", "locality", "symmetry", "sparsity")
+        print_table(columns, cells, right=columns[2:])
+        print()
+    print(page)
+    return 0
