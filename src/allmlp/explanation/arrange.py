@@ -1,11 +1,12 @@
 """Rows, units and matrices as one picture each, laid out as in the papers' figures. Gaps are not-a-number."""
 
-# axes: n places, u units, p pairs, t tiles, y x rows and columns of the grid, h w of the whole picture
+# axes: l layers, n places, u units, p pairs, t tiles, f channels, y x rows and columns of the grid, h w of the whole picture
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from allmlp.explanation.measures import Grid
 from allmlp.explanation.operators import Mixing
@@ -73,12 +74,12 @@ def rows_on_grid(matrix: Values, grid: Grid, most: int = CENTRAL) -> tuple[Value
         for x in range(starts[1], starts[1] + counts[1]):
             tiles.append(matrix[y * columns + x].reshape(grid))
             own.append(((y - starts[0]) * (rows + 1) + y, (x - starts[1]) * (columns + 1) + x))
-    return _mosaic(tiles, counts[1]), np.array(own, dtype=np.float64)
+    return mosaic(tiles, counts[1]), np.array(own, dtype=np.float64)
 
 
 def in_pairs(units: Values, pairs: NDArray[np.int64], grid: Grid, across: int = PAIRS_ACROSS) -> Values:  # u n, p 2 → h w
     """The two units of a pair side by side, pairs in reading order."""
-    return _mosaic([side_by_side([units[unit].reshape(grid) for unit in pair]) for pair in pairs], across, gap=2)
+    return mosaic([side_by_side([units[unit].reshape(grid) for unit in pair]) for pair in pairs], across, gap=2)
 
 
 def side_by_side(matrices: list[Values]) -> Values:
@@ -89,7 +90,7 @@ def side_by_side(matrices: list[Values]) -> Values:
     return np.hstack([part for matrix in filled for part in (gap, matrix)][1:])
 
 
-def _mosaic(tiles: list[Values], across: int, gap: int = 1) -> Values:
+def mosaic(tiles: list[Values], across: int, gap: int = 1) -> Values:
     """Tiles of one shape in reading order, `gap` cells apart."""
     (rows, columns), down = tiles[0].shape, -(-len(tiles) // across)
     whole = np.full((down * (rows + gap) - gap, min(across, len(tiles)) * (columns + gap) - gap), np.nan)
@@ -97,6 +98,23 @@ def _mosaic(tiles: list[Values], across: int, gap: int = 1) -> Values:
         y, x = (rows + gap) * (number // across), (columns + gap) * (number % across)
         whole[y : y + rows, x : x + columns] = tile
     return whole
+
+
+def path_panels(path: Tensor, grid: Grid, layers: list[int]) -> list[Panel]:  # l n n
+    """What patches have gathered after some of the layers along ResMLP's linear path, less the 1 of each patch's own that
+    residual connections carry along."""
+    found = []
+    own = np.eye(path.shape[1])
+    for layer in layers:
+        values, marks = rows_on_grid(path[layer].numpy() - own, grid)
+        found.append(Panel(title=f"after block {layer + 1}", note="gathered beside what was there", values=values, marks=marks))
+    return found
+
+
+def feature_panel(name: str, maps: Tensor) -> Panel:  # f y x
+    """Feature maps of one step, side by side."""
+    values = mosaic(list(maps.numpy()), across=4)
+    return Panel(title=name, note=f"its {len(maps)} liveliest channels", values=values, marks=np.empty((0, 2)))
 
 
 def common_limit(shown: list[Panel]) -> float:

@@ -2,6 +2,8 @@
 
 # axes: b batch, n tokens, c channels, k classes, h w pixels, y x rows and columns of a grid, t points of a path
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -74,7 +76,7 @@ def edges(side: int, cells: int) -> list[int]:
 
 
 def _spans(bounds: list[int]) -> list[tuple[int, int]]:
-    return list(zip(bounds[:-1], bounds[1:], strict=True))
+    return list(pairwise(bounds))
 
 
 def _gradients(model: ImageModel, images: Tensor, label: int) -> Tensor:  # b c h w → b c h w

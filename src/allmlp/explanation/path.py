@@ -30,13 +30,17 @@ def linear_path(model: ImageModel, *, channels: int | None = CHANNELS) -> Tensor
         )
     width = model.num_features
     chosen = torch.linspace(0, width - 1, min(channels or width, width)).round().long()
-    places = blocks[0].token_mix.weight.shape[0]
+    scales = [_plain(block, "token_scale.gamma").flatten() * _plain(block, "token_norm.alpha").flatten() for block in blocks]
+    matrices = [_plain(block, "token_mix.weight") for block in blocks]
+    places = len(matrices[0])
     total = torch.zeros(len(blocks), places, places, dtype=torch.float64)
-    scales = [(block.token_scale.gamma * block.token_norm.alpha).flatten().double().cpu() for block in blocks]
-    matrices = [block.token_mix.weight.double().cpu() for block in blocks]
     for c in chosen.tolist():
         path = torch.eye(places, dtype=torch.float64)
         for layer, (scale, matrix) in enumerate(zip(scales, matrices, strict=True)):
             path = path + scale[c] * (matrix @ path)
             total[layer] += path
     return total / len(chosen)
+
+
+def _plain(block: ResMLPBlock, name: str) -> Tensor:
+    return block.get_parameter(name).to("cpu", torch.float64)

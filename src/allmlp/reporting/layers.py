@@ -47,8 +47,14 @@ def by_layer(
     axes.grid(axis="y")
     if len(series) > 1 or reference is not None:
         axes.legend(
-            loc="lower left", bbox_to_anchor=(-0.02, 1), borderaxespad=0.2, ncols=2, handlelength=1.4, columnspacing=1.2, fontsize=9
-        )  # fmt: skip
+            loc="lower left",
+            bbox_to_anchor=(-0.02, 1),
+            borderaxespad=0.2,
+            ncols=2,
+            handlelength=1.4,
+            columnspacing=1.2,
+            fontsize=9,
+        )
     if title:
         figure.text(10 / 340, 1 - 14 / 256, title, size=12, weight="bold", color=palette.ink, va="center")
     return figure

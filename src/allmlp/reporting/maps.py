@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from allmlp.explanation.arrange import Panel
 from allmlp.reporting.drawing import Drawing, Palette
@@ -37,7 +38,7 @@ def mixing_maps(
     figure = Figure(figsize=(width / PIXELS, height / PIXELS), dpi=PIXELS)
     if title:
         figure.text(edge / width, 1 - (edge + 12) / height, title, size=14, weight="bold", color=palette.ink, va="center")
-    top = edge + head
+    top = float(edge + head)
     for row, tall in zip(rows, heights, strict=True):
         for column, panel in enumerate(row):
             left = edge + column * (WIDTH + GAP)
@@ -62,7 +63,12 @@ def _tint(axes: Axes, panel: Panel, limit: float, palette: Palette) -> None:
     axes.set_anchor("NW")
     axes.set_axis_off()
     for y, x, rows, columns in _tiles(panel):
-        frame = [(x - 0.5, y - 0.5), (x + columns - 0.5, y - 0.5), (x + columns - 0.5, y + rows - 0.5), (x - 0.5, y + rows - 0.5)]
+        frame = [
+            (x - 0.5, y - 0.5),
+            (x + columns - 0.5, y - 0.5),
+            (x + columns - 0.5, y + rows - 0.5),
+            (x - 0.5, y + rows - 0.5),
+        ]
         axes.plot(*zip(*frame, frame[0], strict=True), color=palette.rule, linewidth=FRAMED, clip_on=False)
     if len(panel.marks):
         size = min(0.45 * WIDTH / max(panel.values.shape), 5)
@@ -74,16 +80,16 @@ def _tint(axes: Axes, panel: Panel, limit: float, palette: Palette) -> None:
 
 def _tiles(panel: Panel) -> list[tuple[int, int, int, int]]:
     """(row, column, rows, columns) of each block of values between the gaps."""
-    known = np.isfinite(panel.values)
+    known: NDArray[np.bool_] = np.isfinite(panel.values)
     found = []
-    for y, rows in _spans(known.any(1)):
-        for x, columns in _spans(known[y : y + rows].any(0)):
-            inside = known[y : y + rows, x : x + columns].any(1)
+    for y, rows in _spans(np.asarray(known.any(axis=1))):
+        for x, columns in _spans(np.asarray(known[y : y + rows].any(axis=0))):
+            inside = known[y : y + rows, x : x + columns].any(axis=1)
             found.append((y, x, int(inside.sum()), columns))
     return found
 
 
-def _spans(taken: np.ndarray) -> list[tuple[int, int]]:
+def _spans(taken: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """(start, length) of each run of true values."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], taken, [False]]).astype(int)))
     return [(int(start), int(end - start)) for start, end in edges.reshape(-1, 2)]
