@@ -63,9 +63,7 @@ def mixing_numbers(mixing: Mixing) -> MixingNumbers:
 
 
 def by_axis(rows: Sequence[MixingNumbers]) -> dict[str, list[MixingNumbers]]:
-    """Axis → the layers that mix along it, in order; layers of a class token are left out."""
-    found: dict[str, list[MixingNumbers]] = {}
-    for row in rows:
-        if row.radius is not None:
-            found.setdefault(row.axis, []).append(row)
-    return found
+    """Axis → the layers that mix along it, in order, the height first; layers of a class token are left out."""
+    placed = [row for row in rows if row.radius is not None]
+    axes = [axis for axis in ("grid", "rows", "columns") if any(row.axis == axis for row in placed)]
+    return {axis: [row for row in placed if row.axis == axis] for axis in axes}

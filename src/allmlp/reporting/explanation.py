@@ -28,7 +28,7 @@ from allmlp.run import write_json
 MEASURES = {
     "radius": ("Mixing radius", "patches", False),
     "locality": ("Locality", "weight within one patch", True),
-    "sparsity": ("Sparsity at 5 % of the maximum", "entries that are faint", True),
+    "sparsity": ("Sparsity", "below 5 % of the largest", True),
     "effective_rank": ("Effective rank", "directions", False),
 }
 """Field of `MixingNumbers` → title, unit, whether it is a share."""

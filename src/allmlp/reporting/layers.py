@@ -30,12 +30,13 @@ def by_layer(
 
     unit: of the vertical axis. share: values in [0, 1], written as percentages.
     """
-    figure, axes = sheet(height=256, top=50 if title else 34)
+    figure, axes = sheet(height=240, top=48 if title else 26)
     for colour, (axis, values) in zip((palette.accent, palette.contrast), series.items(), strict=False):
         layers = np.arange(1, len(values) + 1)
         axes.plot(layers, values, "o-", color=colour, markersize=4.5, label=ALONG[axis], clip_on=False)
         if reference is not None:
-            axes.plot(layers, reference[axis], color=colour, linewidth=1.1, dashes=(3, 3), label=reference_name)
+            name = reference_name if len(axes.lines) < 2 else None
+            axes.plot(layers, reference[axis], color=palette.muted, linewidth=1.1, dashes=(3, 3), label=name)
     axes.set_xlabel("layer")
     axes.set_ylabel(unit)
     axes.set_ylim(bottom=0)
@@ -50,13 +51,13 @@ def by_layer(
             loc="lower left",
             bbox_to_anchor=(-0.02, 1),
             borderaxespad=0.2,
-            ncols=2,
-            handlelength=1.4,
-            columnspacing=1.2,
+            ncols=3,
+            handlelength=1.1,
+            columnspacing=0.8,
             fontsize=9,
         )
     if title:
-        figure.text(10 / 340, 1 - 14 / 256, title, size=12, weight="bold", color=palette.ink, va="center")
+        figure.text(10 / 340, 1 - 14 / 240, title, size=12, weight="bold", color=palette.ink, va="center")
     return figure
 
 
@@ -65,9 +66,9 @@ def pruning(
     palette: Palette, kept: Sequence[float], top1: Sequence[float], images: int, *, chance: float, title: str = ""
 ) -> Figure:
     """Top-1 accuracy, with its 95 % interval, against the share of token-mixing weights kept; dashed, chance."""
-    figure, axes = sheet(width=480, height=300, top=40 if title else 16, right=20)
+    figure, axes = sheet(width=420, height=280, top=40 if title else 16, right=20)
     if title:
-        figure.text(10 / 480, 1 - 16 / 300, title, size=12, weight="bold", color=palette.ink, va="center")
+        figure.text(10 / 420, 1 - 16 / 280, title, size=12, weight="bold", color=palette.ink, va="center")
     order = np.argsort(kept)
     x, y = np.asarray(kept)[order], np.asarray(top1)[order]
     low, high = np.array([wilson_interval(float(value), images) for value in y]).T
