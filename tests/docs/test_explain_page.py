@@ -21,7 +21,9 @@ def test_the_command_of_the_page_is_understood() -> None:
     assert given.pictures == ("horse.webp", "ship.webp")
 
 
-def test_the_python_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_python_of_the_page_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     (block,) = re.findall(r"```python\n(.*?)```", PAGE, re.S)
     exec(compile(block, "explain.md", "exec"), {})

@@ -14,7 +14,7 @@ from allmlp.data.loader import plain_batches
 from allmlp.data.progress import watched
 from allmlp.data.sources import open_labelled
 from allmlp.engine.device import best_device, prepared
-from allmlp.engine.infer import gather
+from allmlp.engine.infer import Outputs, gather
 from allmlp.errors import DataError, ModelError
 from allmlp.explanation.operators import readable, token_mixing
 from allmlp.models.base import ImageModel
@@ -65,19 +65,25 @@ def prune_curve(
     device = best_device()
     cut = prepared(copy.deepcopy(readable(model)).eval(), device)
     weights = {name: cut.get_parameter(name) for name in names}
-    whole = {name: weight.detach().clone() for name, weight in weights.items()}
-    found = []
-    for share in watched(kept, total=len(kept), what="pruning", quiet=quiet):
-        with torch.no_grad():
-            for name, weight in weights.items():
-                weight.copy_(largest(whole[name], share))
-        batches = plain_batches(images, cut.preprocessing, in_chans=cut.in_chans, batch=batch, workers=0)
-        out = gather(cut, batches, device=device)
-        if not len(out.labels):
-            raise DataError(f"none of the {len(images)} images of {data} could be read", mend="check the files")
-        top1, loss = metrics.top_k(out.logits, out.labels, 1), metrics.cross_entropy(out.logits, out.labels)
-        found.append(Pruned(kept=share, top1=top1, loss=loss, images=len(out.labels)))
-    return found
+    levels = [{name: largest(weight.detach(), share) for name, weight in weights.items()} for share in kept]
+    batches = plain_batches(images, cut.preprocessing, in_chans=cut.in_chans, batch=batch, workers=0)
+    outputs: list[list[Outputs]] = [[] for _ in kept]
+    for one in watched(batches, total=len(batches), what="pruning", quiet=quiet):  # each image is decoded once for all levels
+        for level, answers in zip(levels, outputs, strict=True):
+            with torch.no_grad():
+                for name, weight in weights.items():
+                    weight.copy_(level[name])
+            answers.append(gather(cut, [one], device=device))
+    return [_result(share, answers, f"{len(images)} images of {data}") for share, answers in zip(kept, outputs, strict=True)]
+
+
+def _result(share: float, answers: list[Outputs], what: str) -> Pruned:
+    """Over all batches. Raises DataError where no image could be read."""
+    logits, labels = torch.cat([a.logits for a in answers]), torch.cat([a.labels for a in answers])
+    if not len(labels):
+        raise DataError(f"none of the {what} could be read", mend="check the files")
+    top1, loss = metrics.top_k(logits, labels, 1), metrics.cross_entropy(logits, labels)
+    return Pruned(kept=share, top1=top1, loss=loss, images=len(labels))
 
 
 def largest(weight: Tensor, share: float) -> Tensor:
