@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 
-from allmlp.explanation.arrange import Panel, common_limit, in_pairs, panels, rows_on_grid, side_by_side
+from allmlp.explanation.arrange import Panel, common_limit, in_pairs, panels, path_panels, rows_on_grid, side_by_side
 from allmlp.explanation.operators import token_mixing
 from allmlp.models import create_model
 from contract import build
@@ -51,6 +52,14 @@ def test_one_scale_serves_all_panels_and_ignores_the_few_largest() -> None:
 
     assert common_limit([panel([[1.0, GAP]]), panel([[-3.0]])]) == pytest.approx(2.99)
     assert common_limit([panel([[0.0]])]) == 1
+
+
+def test_the_linear_path_is_shown_without_what_residual_connections_carry() -> None:
+    path = torch.stack([torch.eye(4), 2 * torch.eye(4) + torch.ones(4, 4)]).double()
+    first, last = path_panels(path, (2, 2), [0, 1])
+    assert (first.title, last.title) == ("after block 1", "after block 2")
+    assert not np.nan_to_num(first.values).any()
+    np.testing.assert_array_equal(last.values[:2], [[2, 1, GAP, 1, 2], [1, 1, GAP, 1, 1]])
 
 
 def test_every_layer_has_a_panel_that_says_what_its_tiles_are() -> None:
