@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from wrapt import when_imported
 
 if TYPE_CHECKING:
+    import allmlp.explain as explain
     from allmlp.engine.compiled import compile  # noqa: A004 - the verb the rest of the world has for it
     from allmlp.engine.load import load
     from allmlp.errors import AllmlpError
@@ -37,6 +38,7 @@ _HOMES = {
     "compile": "allmlp.engine.compiled:compile",
     "create_model": "allmlp.models:create_model",
     "evaluate": "allmlp.evaluation.classification:evaluate",
+    "explain": "allmlp.explain",
     "fold": "allmlp.surgery.fold:fold",
     "list_models": "allmlp.models:list_models",
     "load": "allmlp.engine.load:load",
@@ -56,6 +58,7 @@ __all__ = [
     "compile",
     "create_model",
     "evaluate",
+    "explain",
     "fold",
     "list_models",
     "load",
@@ -73,8 +76,10 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'allmlp' has no attribute {name!r}")
-    module, attribute = _HOMES[name].split(":")
-    value = getattr(import_module(module), attribute)
+    module, _, attribute = _HOMES[name].partition(":")
+    value = import_module(module)
+    if attribute:
+        value = getattr(value, attribute)
     globals()[name] = value
     return value
 

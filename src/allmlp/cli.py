@@ -12,6 +12,7 @@ COMMANDS = {
     "find-batch": "the largest batch that fits, and the fastest",
     "evaluate": "accuracy, confusion and calibration of a run",
     "predict": "classes of pictures",
+    "explain": "what a model does: token mixing as maps and numbers",
     "pack": "write a data set into shards",
     "convert": "checkpoints from and into the official releases' and timm's layouts",
     "report": "one self-contained page about a run",

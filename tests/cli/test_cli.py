@@ -140,6 +140,24 @@ def test_report_prints_where_it_is(run: Path, capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().out.strip() == str(run / "report.html")
 
 
+def test_explain_writes_a_page_and_tells_what_it_could_not_read(
+    run: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = str(pictures / "red things")
+    words = ["explain", str(run), folder, str(pictures / "red things" / "broken.jpg"), "--most", "13", "--out", str(tmp_path)]
+    assert main([*words, "--prune", str(pictures), "--prune-images", "6", "--json"]) == 0
+    captured = capsys.readouterr()
+    record = json.loads(captured.out)
+    assert len(record["images"]) == 12
+    assert "broken.jpg: the file is empty" in captured.err
+    assert [row["images"] for row in record["pruning"]][:2] == [6, 6]
+    assert main([*words[:2], folder, "--most", "2", "--out", str(tmp_path)]) == 0
+    captured = capsys.readouterr()
+    assert "the first 2 of 13 pictures are explained" in captured.err
+    assert captured.out.strip().endswith(str(tmp_path / "index.html"))
+    assert "blocks.0" in captured.out
+
+
 def test_models_lists_counted_parameters_and_published_accuracy(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "resmlp_s12", "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)
@@ -213,6 +231,12 @@ MISTAKES = [
     (["predict", "RUN", "PICTURES", "--batch", "0"], "--top and --batch start at 1"),
     (["predict", "RUN", "/no/picture.png", "--csv"], "does not exist"),
     (["report", "EMPTY"], "is not a run folder"),
+    (["explain", "/no/run", "--out", "why"], "neither a run folder nor"),
+    (["explain", "RUN", "/no/picture.png", "--out", "why"], "does not exist"),
+    (["explain", "RUN", "EMPTY", "--out", "why"], "there is no picture"),
+    (["explain", "RUN", "--out", "RUN/run.json"], "cannot be written"),
+    (["explain", "RUN", "--out", "why", "--prune", "/no/data"], "is neither a folder nor a data set"),
+    (["explain", "RUN", "--out", "why", "--most", "0"], "--most and --prune-images start at 1"),
     (["models", "zzz"], "no model matches"),
     (["train", 300 * "x"], "File name too long"),
     (["recipes", "zzz"], "no recipe is named"),

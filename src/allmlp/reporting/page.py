@@ -9,13 +9,13 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from allmlp.files import whole_file, writing
 from allmlp.reporting import figures, words
 from allmlp.reporting.ink import inline_svg
 from allmlp.reporting.records import ClassResult, Counts, Epoch, Evaluation, Mistake, Records, read_records
+from allmlp.reporting.template import render
 from allmlp.run import Run
 
 NUMBERED, MAPPED = 20, 60
@@ -75,16 +75,9 @@ def write_report(run: Run) -> Path:
 
 
 def _render(run: Run, records: Records) -> str:
-    environment = Environment(
-        loader=PackageLoader("allmlp.reporting", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {name: getattr(words, name) for name in ("percent", "between", "moment", "wilson_interval")}
     shown = records.evaluations[0] if records.evaluations else None
-    return environment.get_template("page.html.j2").render(
+    return render(
+        "page.html.j2",
         r=records,
         name=run.folder.resolve().name,
         shown=shown,

@@ -1,0 +1,106 @@
+"""How much of a model's token mixing can be set to zero, and what that costs."""
+
+import copy
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from allmlp import metrics
+from allmlp.data.loader import plain_batches
+from allmlp.data.progress import watched
+from allmlp.data.sources import open_labelled
+from allmlp.engine.device import best_device, prepared
+from allmlp.engine.infer import Outputs, gather
+from allmlp.errors import DataError, ModelError
+from allmlp.explanation.operators import readable, token_mixing
+from allmlp.models.base import ImageModel
+
+KEPT = (1.0, 0.8, 0.6, 0.5, 0.4, 0.3, 0.2, 0.15, 0.1, 0.05, 0.0)
+"""Shares of the token-mixing weights that are kept, unless others are asked for."""
+IMAGES = 2000
+"""Labelled images that are looked at, unless more are asked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pruned:
+    """What a model is worth with a share of its token-mixing weights."""
+
+    kept: float
+    """In [0, 1]."""
+    top1: float
+    loss: float
+    """Cross-entropy in nats."""
+    images: int
+
+
+def prune_curve(
+    model: ImageModel,
+    data: str | os.PathLike[str],
+    *,
+    kept: Sequence[float] = KEPT,
+    limit: int = IMAGES,
+    batch: int = 64,
+    quiet: bool = False,
+) -> list[Pruned]:
+    """Accuracy against the share of token-mixing weights kept; nothing is trained again. The model is left as it was.
+
+    data: as for `allmlp.evaluate`, matched to the model's classes by name; of more than `limit` images, as many at even
+    distances. kept: shares in [0, 1]; of every matrix by itself the smallest weights become zero.
+    Raises ModelError for a model without token-mixing matrices or class names, DataError for data that does not fit.
+    """
+    if not all(0 <= share <= 1 for share in kept) or limit < 1:
+        raise DataError("shares are in [0, 1], and at least one image is needed", mend="give --prune-images 1 or more")
+    if model.classes is None:
+        raise ModelError(
+            "the model does not know the names of its classes", mend="set model.classes, in the order of its outputs"
+        )
+    names = [name for mixing in token_mixing(model) for name in mixing.weights]
+    images, _ = open_labelled(data, model.classes, quiet=quiet)
+    if len(images) > limit:
+        images = images.subset(np.linspace(0, len(images) - 1, limit).round().astype(np.int64))
+    device = best_device()
+    cut = prepared(copy.deepcopy(readable(model)).eval(), device)
+    weights = {name: cut.get_parameter(name) for name in names}
+    levels = [{name: largest(weight.detach(), share) for name, weight in weights.items()} for share in kept]
+    batches = plain_batches(images, cut.preprocessing, in_chans=cut.in_chans, batch=batch, workers=0)
+    outputs: list[list[Outputs]] = [[] for _ in kept]
+    for one in watched(batches, total=len(batches), what="pruning", quiet=quiet):  # each image is decoded once for all levels
+        for level, answers in zip(levels, outputs, strict=True):
+            with torch.no_grad():
+                for name, weight in weights.items():
+                    weight.copy_(level[name])
+            answers.append(gather(cut, [one], device=device))
+    return [_result(share, answers, f"{len(images)} images of {data}") for share, answers in zip(kept, outputs, strict=True)]
+
+
+def _result(share: float, answers: list[Outputs], what: str) -> Pruned:
+    """Over all batches. Raises DataError where no image could be read."""
+    logits, labels = torch.cat([a.logits for a in answers]), torch.cat([a.labels for a in answers])
+    if not len(labels):
+        raise DataError(f"none of the {what} could be read", mend="check the files")
+    top1, loss = metrics.top_k(logits, labels, 1), metrics.cross_entropy(logits, labels)
+    return Pruned(kept=share, top1=top1, loss=loss, images=len(labels))
+
+
+def largest(weight: Tensor, share: float) -> Tensor:
+    """The same with zeros for all but the largest entries, of which `share` are kept, rounded to a whole number."""
+    count = round(share * weight.numel())
+    kept = torch.zeros_like(weight).flatten()
+    places = weight.abs().flatten().topk(count).indices
+    kept[places] = weight.flatten()[places]
+    return kept.reshape(weight.shape)
+
+
+def least_kept(curve: Sequence[Pruned], points: float = 0.01) -> float:
+    """The smallest share kept from which on, upwards, no more than `points` of accuracy are lost against all weights."""
+    ordered = sorted(curve, key=lambda row: -row.kept)
+    least = ordered[0].kept
+    for row in ordered:
+        if ordered[0].top1 - row.top1 > points:
+            break
+        least = row.kept
+    return least

@@ -1,0 +1,23 @@
+"""Pages from templates: what a page says is escaped, and a value that is missing is an error."""
+
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from allmlp.reporting import words
+
+FILTERS = ("percent", "between", "moment", "wilson_interval")
+"""Functions of `words` that a template may use."""
+
+
+def render(template: str, **values: Any) -> str:
+    """The page of a template of this room."""
+    environment = Environment(
+        loader=PackageLoader("allmlp.reporting", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {name: getattr(words, name) for name in FILTERS}
+    return environment.get_template(template).render(**values)
