@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from allmlp.engine.load import load
     from allmlp.errors import AllmlpError
     from allmlp.evaluation.classification import evaluate
+    from allmlp.exporting.main import export
     from allmlp.models import create_model, list_models
     from allmlp.prediction.pictures import predict
     from allmlp.profiling.main import profile
@@ -37,6 +38,7 @@ _HOMES = {
     "compile": "allmlp.engine.compiled:compile",
     "create_model": "allmlp.models:create_model",
     "evaluate": "allmlp.evaluation.classification:evaluate",
+    "export": "allmlp.exporting.main:export",
     "fold": "allmlp.surgery.fold:fold",
     "list_models": "allmlp.models:list_models",
     "load": "allmlp.engine.load:load",
@@ -56,6 +58,7 @@ __all__ = [
     "compile",
     "create_model",
     "evaluate",
+    "export",
     "fold",
     "list_models",
     "load",

@@ -13,6 +13,7 @@ COMMANDS = {
     "evaluate": "accuracy, confusion and calibration of a run",
     "predict": "classes of pictures",
     "pack": "write a data set into shards",
+    "export": "a bundle that programs without allmlp load: ONNX, OpenVINO, torch, timm",
     "convert": "checkpoints from and into the official releases' and timm's layouts",
     "report": "one self-contained page about a run",
     "models": "architectures: parameters, multiply-adds, published accuracy",

@@ -42,9 +42,10 @@ def main(words: list[str]) -> int:
         raise AllmlpError("--json and --csv together", mend="choose one")
     if given.top < 1 or given.batch < 1:
         raise AllmlpError("--top and --batch start at 1", mend="give 1 or more")
+    from allmlp.data.pictures import list_pictures
     from allmlp.data.progress import watched
     from allmlp.engine.load import load
-    from allmlp.prediction.pictures import list_pictures, predict
+    from allmlp.prediction.pictures import predict
 
     model = load(given.run, which=given.weights, img_size=pair(given.img_size))
     pictures = list_pictures(given.pictures)
