@@ -64,7 +64,10 @@ def main(words: list[str]) -> int:
         return 0
     found = done["parity"]
     lines = [
-        ("model", f"{done['name']}, {len(done['classes'])} classes, {'×'.join(map(str, done['preprocessing']['img_size']))} pixels"),
+        (
+            "model",
+            f"{done['name']}, {len(done['classes'])} classes, {'×'.join(map(str, done['preprocessing']['img_size']))} pixels",
+        ),
         ("wrote", f"{done['out']}: {', '.join(done['files'])}"),
         ("compared", f"on {found['images']} {found['of']}: logits off by {found['deviation']:.1e}"),
         ("decisions", f"{found['agreement']:.1%} the same"),

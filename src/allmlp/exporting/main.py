@@ -1,6 +1,5 @@
 """`allmlp.export`: a run → a bundle, compared with its model before it is there."""
 
-import hashlib
 import os
 import shutil
 import tempfile
@@ -56,7 +55,7 @@ def export(
     model = load(source, which=which, img_size=img_size)
     order = Order(model=model, precision=precision, batch=batch, with_preprocessing=with_preprocessing)
     made.check(order)
-    folder = _new(source, out, f"{format}-{precision}", model.name)
+    folder = _new(source, out, f"{format}-{precision}{'-pictures' * with_preprocessing}", model.name)
     pictures = open_pictures(source, data, quiet=quiet)
     order = replace(order, calibration=Inputs(pictures.calibrating, order))
     with writing(folder):
@@ -96,9 +95,7 @@ def _new(source: str | os.PathLike[str], out: str | os.PathLike[str] | None, kin
     return folder
 
 
-def _made(
-    made: Format, order: Order, folder: Path, pictures: Pictures, min_agreement: float, quiet: bool
-) -> dict[str, Any]:
+def _made(made: Format, order: Order, folder: Path, pictures: Pictures, min_agreement: float, quiet: bool) -> dict[str, Any]:
     """The whole bundle in a folder; what its bundle.json says."""
     try:
         notes = made.write(order, folder)

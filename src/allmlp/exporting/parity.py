@@ -37,7 +37,7 @@ class Compared:
 
 
 def compare(order: Order, run: Runner, images: Images, *, quiet: bool = False) -> Compared:
-    """Run the file on the images: the first one alone, then as many at a time as it takes. Raises EngineError where it fails."""
+    """Run the file on the images, the first one alone, the others BATCH at a time. Raises EngineError where that fails."""
     run = run if order.batch is None else in_batches(run, order.batch)
     got, same, due = [], [], []
     pictures = watched(readable(images, order.model), total=len(images), what="comparing", quiet=quiet)

@@ -13,8 +13,9 @@ TEXT = """\
 {code}```
 
 {notes}
-Compared with the model in float32 on {images} {of}: logits off by {deviation:.1e} (relative to their norm),
-{agreement:.1%} of the decisions the same.{inside} `bundle.json` has the classes, the preprocessing, versions and hashes.
+Compared with the model in float32 on {images} {of}: logits off by
+{deviation:.1e}, relative to their norm; {agreement:.1%} of the decisions the same.{inside}
+`bundle.json` has the classes, the preprocessing, versions and hashes.
 """
 WORDS = {
     "onnx": "ONNX opset {opset}. Input `{name}`: {shape}, {dtype}; output `logits`, float32.",
@@ -30,11 +31,9 @@ def readme(made: Format, order: Order, card: dict[str, Any]) -> str:
     entry, figures = order.input, card["parity"]
     shape = " × ".join(map(str, entry["shape"]))
     opset = ", ".join(f"{v}" if k == "ai.onnx" else f"{k} {v}" for k, v in card.get("opset", {}).items())
-    inside = (
-        f" Its own preprocessing differs from Pillow's by a level of 255 now and then: {figures['deviation_with_preprocessing']:.1e}."
-        if order.with_preprocessing
-        else ""
-    )
+    inside = ""
+    if order.with_preprocessing:
+        inside = f"\nWith the preprocessing in the graph beside Pillow's, off by {figures['deviation_with_preprocessing']:.1e}."
     return TEXT.format(
         name=card["name"],
         title=made.title,

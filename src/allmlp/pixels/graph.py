@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from allmlp.errors import ModelError
 from allmlp.pixels.preprocess import Preprocessing
 
+HALF = 0.5 + 2**-12
+"""Ties are frequent where small numbers divide each other; a little more than one half rounds them up in every program."""
+
 Kernel = Callable[[Tensor], Tensor]
 
 
@@ -44,7 +47,8 @@ class PicturesIn(nn.Module):
 
     Resizing is two products, one along each axis, whose matrices follow from the pictures' size inside the graph; their
     rows are those the crop keeps. In between, values are rounded to whole ones, as Pillow does: results differ from its
-    fixed-point arithmetic by one level of 255 in about one pixel of a thousand.
+    fixed-point arithmetic by one level of 255 in less than one pixel of fifty. Where rows shrink more than columns, as in
+    tall pictures, Pillow 13 begins with the other axis, and a quarter of the pixels differ, by a third of a level on average.
     Raises ModelError for a way of cropping other than "center" and "squash".
     """
 
@@ -65,8 +69,8 @@ class PicturesIn(nn.Module):
     def forward(self, pictures: Tensor) -> Tensor:  # b h w c → b c y x
         down, across = self._matrices(pictures.shape[1], pictures.shape[2])
         x = pictures.permute(0, 3, 1, 2).float()
-        x = torch.round(x @ across.T).clamp(0, 255)
-        x = torch.round(down @ x).clamp(0, 255)
+        x = (x @ across.T + HALF).floor().clamp(0, 255)
+        x = (down @ x + HALF).floor().clamp(0, 255)
         return (x - self.mean) / self.std
 
     def _matrices(self, height: int, width: int) -> tuple[Tensor, Tensor]:  # → y h, x w

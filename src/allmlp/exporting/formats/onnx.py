@@ -51,7 +51,10 @@ class ONNX(Format):
             _quantise(path, order.input["name"], order.calibration)
         made = onnx.load(path)
         onnx.checker.check_model(made, full_check=True)
-        return {"opset": {entry.domain or "ai.onnx": entry.version for entry in made.opset_import}, "ir_version": made.ir_version}
+        return {
+            "opset": {entry.domain or "ai.onnx": entry.version for entry in made.opset_import},
+            "ir_version": made.ir_version,
+        }
 
     def runner(self, order: Order, folder: Path) -> Runner:
         import onnxruntime
@@ -67,8 +70,8 @@ class ONNX(Format):
         return run
 
     def code(self, order: Order) -> str:
-        before = lines_before(order, "onnxruntime")
-        return f"""{before}logits = onnxruntime.InferenceSession("{self.file}").run(None, {{"{order.input["name"]}": images}})[0]
+        before, name = lines_before(order, "onnxruntime"), order.input["name"]
+        return f"""{before}logits = onnxruntime.InferenceSession("{self.file}").run(None, {{"{name}": images}})[0]
 print(json.load(open("bundle.json"))["classes"][logits[0].argmax()])
 """
 
@@ -87,7 +90,7 @@ def _quantise(path: Path, name: str, calibration: Iterable[Tensor]) -> None:
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
+    class Reader(CalibrationDataReader):
         def __init__(self) -> None:
             self.images: Iterator[Tensor] = iter(calibration)
 

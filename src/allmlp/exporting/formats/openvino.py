@@ -1,6 +1,8 @@
 """OpenVINO's intermediate representation, run by OpenVINO; int8 by NNCF."""
 
 import logging
+import sys
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -59,4 +61,5 @@ def _quantised(made: Any, order: Order) -> Any:
     import nncf
 
     nncf.set_log_level(logging.ERROR)
-    return nncf.quantize(made, nncf.Dataset(order.calibration, lambda image: image.numpy()))
+    with redirect_stdout(sys.stderr):  # where its bars belong
+        return nncf.quantize(made, nncf.Dataset(order.calibration, lambda image: image.numpy()))

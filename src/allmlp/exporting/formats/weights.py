@@ -130,7 +130,7 @@ def config(model: ImageModel) -> dict[str, Any]:
 ARCHITECTURES = {
     **{f"mixer_{size}": f"mixer_{size}_224" for size in ("s32", "s16", "b32", "b16", "l32", "l16")},
     **{f"resmlp_s{depth}": f"resmlp_{depth}_224" for depth in (12, 24, 36)},
-    "resmlp_b24": "resmlp_big_24_224",
+    "resmlp_b24_p8": "resmlp_big_24_224",
     **{f"gmlp_{size}": f"gmlp_{size}16_224" for size in ("ti", "s", "b")},
 }
 """Our variant → timm's architecture."""
