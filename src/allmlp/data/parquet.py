@@ -71,7 +71,7 @@ def count_rows(path: Path) -> int:
 
 
 def picture_rows(path: Path, start: int = 0) -> Iterator[tuple[int, bytes]]:
-    """(number, bytes of the picture) of each row from `start` on, a few in memory at a time; empty for none. Raises DataError."""
+    """(number, bytes of its picture) of each row from `start` on, a few in memory at a time; no bytes for none."""
     arrow = needed("pyarrow", "parquet", str(path))
     file = _opened(path)
     column = image_column(_features(arrow, file.schema_arrow), str(path))

@@ -87,7 +87,8 @@ def _listed(path: Path) -> Iterator[str]:
 
 
 def _matching(pattern: str) -> Iterator[str]:
-    names = sorted(name for one in expanded(pattern) for name in glob.iglob(one, recursive=True) if Path(name).is_file())
+    found = (name for one in expanded(pattern) for name in glob.iglob(one, recursive=True))  # noqa: PTH207 - absolute ones too
+    names = sorted(name for name in found if Path(name).is_file())
     if not names:
         raise DataError(f"{pattern} does not exist, and nothing is called like it", mend=KINDS)
     yield from names

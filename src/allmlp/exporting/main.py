@@ -47,7 +47,8 @@ def export(
     data: pictures to compare on, and to calibrate int8 with; None: the run's own, else the embedded Fashion-MNIST.
     out: a new folder; None: FORMAT-PRECISION in the run's folder `exports`, or NAME-FORMAT-PRECISION here.
     The file is run before the folder appears, whole: in fp32 its logits must be within 1e-4 of the model's, relative to
-    their norm; in other precisions at least `min_agreement`, a share in [0, 1], of its decisions must be the model's.
+    their norm (1e-3 with preprocessing, which rounds pixels); and at least `min_agreement`, a share in [0, 1], of its
+    decisions must be the model's.
     Returns what bundle.json says, and where it is ("out").
     Raises EngineError for what is not offered, not installed, or does not agree; RunError for a folder that is there.
     """

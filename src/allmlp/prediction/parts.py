@@ -103,12 +103,15 @@ class Parts:
     def merge(self) -> int:
         """All parts become the output, and are then gone. Returns how many rows have an error."""
         errors = 0
-        with writing(self.out), whole_file(self.out) as temporary:
-            with self.parquet.ParquetWriter(temporary, self.schema, compression="zstd") as writer:
-                for first in range(0, self.total, ROWS):
-                    table = self.parquet.read_table(self._path(range(first, self.total)))
-                    errors += len(table) - table["error"].null_count
-                    writer.write_table(table)
+        with (
+            writing(self.out),
+            whole_file(self.out) as temporary,
+            self.parquet.ParquetWriter(temporary, self.schema, compression="zstd") as writer,
+        ):
+            for first in range(0, self.total, ROWS):
+                table = self.parquet.read_table(self._path(range(first, self.total)))
+                errors += len(table) - table["error"].null_count
+                writer.write_table(table)
         gone = self.out.with_name(f".{self.out.name}.gone")
         self.folder.rename(gone)  # at once: half of the parts would look like work to do
         fsync(self.out.parent)
