@@ -71,7 +71,7 @@ def test_the_lines_of_the_readme_run_without_allmlp(
 ) -> None:
     needs(name)
     done = export(format=name, with_preprocessing=with_preprocessing)
-    assert done["parity"]["deviation"] < 1e-4
+    assert done["parity"]["deviation"] < (1e-3 if with_preprocessing else 1e-4)  # a pixel of 192 may be rounded otherwise
     assert done["parity"]["images"] == 9
     sizes = [(40, 31), (12, 16), (90, 20)]
     for number, size in enumerate(sizes[:1] if name == "torch" else sizes):  # importing torch takes long
