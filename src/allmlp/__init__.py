@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from allmlp.engine.load import load
     from allmlp.errors import AllmlpError
     from allmlp.evaluation.classification import evaluate
+    from allmlp.exporting.main import export
     from allmlp.models import create_model, list_models
     from allmlp.prediction.pictures import predict
     from allmlp.profiling.main import profile
@@ -39,6 +40,7 @@ _HOMES = {
     "create_model": "allmlp.models:create_model",
     "evaluate": "allmlp.evaluation.classification:evaluate",
     "explain": "allmlp.explain",
+    "export": "allmlp.exporting.main:export",
     "fold": "allmlp.surgery.fold:fold",
     "list_models": "allmlp.models:list_models",
     "load": "allmlp.engine.load:load",
@@ -59,6 +61,7 @@ __all__ = [
     "create_model",
     "evaluate",
     "explain",
+    "export",
     "fold",
     "list_models",
     "load",

@@ -14,6 +14,7 @@ COMMANDS = {
     "predict": "classes of pictures",
     "explain": "what a model does: token mixing as maps and numbers",
     "pack": "write a data set into shards",
+    "export": "a bundle that programs without allmlp load: ONNX, OpenVINO, torch, timm",
     "convert": "checkpoints from and into the official releases' and timm's layouts",
     "report": "one self-contained page about a run",
     "models": "architectures: parameters, multiply-adds, published accuracy",

@@ -30,6 +30,8 @@ from allmlp.errors import RunError
 from allmlp.files import whole_file, writing
 from allmlp.weights.files import write_tensors
 
+BUNDLE = "bundle.json"
+"""What a folder that `allmlp.export` wrote says of itself."""
 FORMAT = 1
 """Version of the JSON beside the weights; a reader refuses a newer one."""
 

@@ -4,6 +4,7 @@ import csv
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
@@ -34,6 +35,13 @@ class Words:
     """One JSON object per line on stdout."""
     csv: bool = False
     """CSV on stdout."""
+    out: Path | None = None
+    """A parquet file for any number of pictures, also from @list.txt, patterns, .tar and .parquet files; the same
+    command goes on after it was interrupted."""
+    embeddings: bool = False
+    """With --out: a column of the features before the classifier, too."""
+    workers: int | None = None
+    """With --out: threads that decode pictures; without it one for each processor."""
 
 
 def main(words: list[str]) -> int:
@@ -42,9 +50,14 @@ def main(words: list[str]) -> int:
         raise AllmlpError("--json and --csv together", mend="choose one")
     if given.top < 1 or given.batch < 1:
         raise AllmlpError("--top and --batch start at 1", mend="give 1 or more")
+    if given.out is None and (given.embeddings or given.workers is not None):
+        raise AllmlpError("--embeddings and --workers are for a file of answers", mend="add --out results.parquet")
+    if given.out is not None:
+        return _into_file(given, given.out)
+    from allmlp.data.pictures import list_pictures
     from allmlp.data.progress import watched
     from allmlp.engine.load import load
-    from allmlp.prediction.pictures import list_pictures, predict
+    from allmlp.prediction.pictures import predict
 
     model = load(given.run, which=given.weights, img_size=pair(given.img_size))
     pictures = list_pictures(given.pictures)
@@ -55,6 +68,33 @@ def main(words: list[str]) -> int:
     if bad:
         say(f"allmlp: {bad} of {good + bad} pictures could not be read")
     return 0 if good else 1
+
+
+def _into_file(given: Words, out: Path) -> int:
+    if given.json or given.csv:
+        raise AllmlpError("--json and --csv write to stdout, and --out is a parquet file", mend="choose one")
+    if given.workers is not None and given.workers < 1:
+        raise AllmlpError(f"--workers {given.workers}", mend="give 1 or more")
+    from allmlp.engine.load import load
+    from allmlp.prediction.many import predict_many
+
+    model = load(given.run, which=given.weights, img_size=pair(given.img_size))
+    done = predict_many(
+        model,
+        given.pictures,
+        out,
+        top=given.top,
+        batch=given.batch,
+        engine=given.engine,
+        embeddings=given.embeddings,
+        workers=given.workers,
+        quiet=False,
+    )
+    kept = f", {done['kept']:,} of them from before" if done["kept"] else ""
+    bad = f"; {done['errors']:,} could not be read" if done["errors"] else ""
+    rate = (done["rows"] - done["kept"]) / max(done["seconds"], 1e-9)
+    say(f"{done['out']}: {done['rows']:,} rows{kept}{bad}; {done['seconds']:.0f} s, {rate:,.0f} pictures/s")
+    return 0 if done["errors"] < done["rows"] else 1
 
 
 def _json(rows: Iterable[dict[str, Any]], top: int) -> tuple[int, int]:

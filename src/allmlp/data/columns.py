@@ -54,6 +54,14 @@ def classes_and_labels(values: Sequence[Any], names: tuple[str, ...] | None, pla
     return classes, np.array([number.get(value, -1) for value in values], dtype=np.int64)
 
 
+def image_column(features: Mapping[str, Any], place: str) -> str:
+    """The column of pictures, whether there are labels or not. Raises DataError where there is none."""
+    image = _best([name for name, feature in features.items() if feature.get("_type") == "Image"], IMAGES)
+    if image is None:
+        raise DataError(f"{place} has no column of pictures among {', '.join(features)}", mend="name it image")
+    return image
+
+
 def _best(names: list[str], wanted: tuple[str, ...]) -> str | None:
     """The one that is called as expected, else the first."""
     return next((name for name in wanted if name in names), names[0] if names else None)

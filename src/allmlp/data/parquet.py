@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from allmlp.data.columns import classes_and_labels, columns_of
+from allmlp.data.columns import classes_and_labels, columns_of, image_column
 from allmlp.data.extras import needed
 from allmlp.data.fetched import ROOM, identity, leave_room, place
 from allmlp.data.images import PackedImages
@@ -63,6 +63,38 @@ def _listed(files: Sequence[Path], where: str, quiet: bool) -> Part:
     blobs, called = [str(table.blob) for table in tables], [table.name for table in tables]
     images = PackedImages(blobs, places, rows, labels, called).subset(np.flatnonzero(labels >= 0))
     return checked(Part(place=where, classes=classes, images=images, ignored=int((labels < 0).sum())), quiet=quiet)
+
+
+def count_rows(path: Path) -> int:
+    """Of one file, as it says itself. Raises DataError."""
+    return int(_opened(path).metadata.num_rows)
+
+
+def picture_rows(path: Path, start: int = 0) -> Iterator[tuple[int, bytes]]:
+    """(number, bytes of its picture) of each row from `start` on, a few in memory at a time; no bytes for none."""
+    arrow = needed("pyarrow", "parquet", str(path))
+    file = _opened(path)
+    column = image_column(_features(arrow, file.schema_arrow), str(path))
+    groups, first = list(range(file.num_row_groups)), 0
+    while groups and first + file.metadata.row_group(groups[0]).num_rows <= start:
+        first += file.metadata.row_group(groups.pop(0)).num_rows
+    try:
+        for batch in file.iter_batches(ROWS // 4, row_groups=groups, columns=[column]):
+            for value in batch.column(0).to_pylist():
+                if first >= start:
+                    yield first, (value.get("bytes") if isinstance(value, Mapping) else value) or b""
+                first += 1
+    except (arrow.ArrowException, OSError) as error:
+        raise DataError(f"{path} cannot be read: {str(error).splitlines()[0][:200]}", mend="fetch or copy it again") from None
+
+
+def _opened(path: Path) -> Any:
+    arrow, parquet = (needed(name, "parquet", str(path)) for name in ("pyarrow", "pyarrow.parquet"))
+    try:
+        return parquet.ParquetFile(path)
+    except (arrow.ArrowException, OSError) as error:
+        what = str(error).splitlines()[0][:200]
+        raise DataError(f"{path} cannot be read as parquet: {what}", mend="fetch or copy it again") from None
 
 
 def _places(number: int, lengths: Sequence[int]) -> Any:  # → rows × 3

@@ -1,7 +1,7 @@
 """A bar on stderr for anything that makes a person wait."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -13,9 +13,11 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
+    Task,
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 Item = TypeVar("Item")
 
@@ -33,7 +35,22 @@ def watched(items: Iterable[Item], *, total: int, what: str, quiet: bool = False
         yield from bar.track(items, total=total)
 
 
-def _bar(what: str, count: ProgressColumn, quiet: bool) -> Progress:
+class _Rate(ProgressColumn):
+    """Items a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:,.0f}/s")
+
+
+@contextmanager
+def counting(total: int, what: str, *, done: int = 0, quiet: bool = False) -> Iterator[Callable[[int], None]]:
+    """A function to be told how many more are done; it shows that, their rate, and the time left."""
+    with _bar(what, MofNCompleteColumn(), quiet, _Rate()) as bar:
+        task = bar.add_task(what, total=total, completed=done)
+        yield lambda more: bar.advance(task, more)
+
+
+def _bar(what: str, count: ProgressColumn, quiet: bool, *more: ProgressColumn) -> Progress:
     console = Console(file=sys.stderr)
-    columns = (TextColumn(what), BarColumn(bar_width=24), count, TextColumn("left"), TimeRemainingColumn())
+    columns = (TextColumn(what), BarColumn(bar_width=24), count, *more, TextColumn("left"), TimeRemainingColumn())
     return Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal)

@@ -33,12 +33,17 @@ def content_hash(model: ImageModel, request: dict[str, Any]) -> str:
     """Of the weights, what they belong to, what was asked for, the versions and the processor."""
     versions = {name: _version(name) for name in VERSIONS}
     machine = [processor(), torch.backends.cpu.get_cpu_capability()]
-    about = [FORMAT, model.family, repr(model.hyperparameters), request, versions, machine]
-    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    about = [FORMAT, request, versions, machine, model_hash(model)]
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def model_hash(model: ImageModel) -> str:
+    """SHA-256 of the weights and what they belong to, the same on every machine."""
+    digest = hashlib.sha256(repr([model.family, model.hyperparameters]).encode())
     for name, tensor in model.state_dict().items():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(np.ascontiguousarray(tensor.detach().float().numpy()).tobytes())
-    return digest.hexdigest()[:32]
+        digest.update(np.ascontiguousarray(tensor.detach().cpu().float().numpy()).tobytes())
+    return digest.hexdigest()
 
 
 def folder_of(key: str) -> Path:

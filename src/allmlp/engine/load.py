@@ -10,7 +10,7 @@ from allmlp.models.base import ImageModel
 from allmlp.pixels.preprocess import Preprocessing
 from allmlp.released.fetch import fetch
 from allmlp.released.table import released
-from allmlp.run import FORMAT, Run, read_json
+from allmlp.run import BUNDLE, FORMAT, Run, read_json
 from allmlp.surgery.resize import resize
 from allmlp.weights.files import KINDS
 from allmlp.weights.load import load_weights
@@ -21,8 +21,8 @@ def load(
 ) -> ImageModel:
     """A trained model, in evaluation mode.
 
-    source: a run folder; a `.safetensors` file with its JSON; or the name of a released checkpoint, such as
-    "resmlp_s12.fb_in1k", which is fetched once. which: "best" (by validation accuracy) or "last", of a run.
+    source: a run folder; a `.safetensors` file with its JSON, or a bundle of both; or the name of a released checkpoint,
+    such as "resmlp_s12.fb_in1k", which is fetched once. which: "best" (by validation accuracy) or "last", of a run.
     img_size: for images of another size than it was trained on, in pixels (see `allmlp.resize`).
     The model knows its classes and preprocessing, so `load(run).predict([picture])` works.
     Raises RunError or WeightsError for what is missing, damaged, or cannot be fetched.
@@ -36,6 +36,8 @@ def load(
 def located(source: str | os.PathLike[str] | Run, which: str = "best") -> tuple[Path, dict[str, Any]]:
     """(the file with the weights, the card that describes their model). Raises as `load` does."""
     folder = source.folder if isinstance(source, Run) else Path(source)
+    if (folder / BUNDLE).is_file():
+        return _bundled(folder)
     if folder.is_dir():
         if which not in ("best", "last"):
             raise RunError(f"which={which!r}", mend='use "best" or "last"')
@@ -54,6 +56,19 @@ def located(source: str | os.PathLike[str] | Run, which: str = "best") -> tuple[
         mend = f"allmlp convert {folder} --to allmlp --out NEW.safetensors" if folder.suffix in KINDS else _MEND
         raise RunError(f"{folder} is neither a run folder nor weights of allmlp's own: {lacks}", mend=mend)
     return folder, read_card(card)
+
+
+def _bundled(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """The same for a bundle that holds weights of allmlp's own."""
+    weights = folder / "model.safetensors"
+    said = read_json(folder / BUNDLE)
+    kind = said.get("format") if isinstance(said, dict) else None
+    if kind != "safetensors":
+        raise RunError(
+            f"{folder} is a bundle of format {kind}, which has no weights that allmlp reads",
+            mend="give the run it was made from, or export --format safetensors",
+        )
+    return weights, read_card(weights.with_suffix(".json"))
 
 
 _MEND = "give the folder that allmlp train wrote, or a name that allmlp models --released lists"

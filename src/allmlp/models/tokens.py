@@ -89,7 +89,7 @@ class ClassTokenModel(TokenModel):
 
     def begin(self, image: Tensor) -> Tensor:  # b c h w → b (1 + n) c
         patches = self.patches(image)
-        return torch.cat([self.class_token.expand(len(patches), -1, -1), patches], 1)
+        return torch.cat([self.class_token.expand(patches.shape[0], -1, -1), patches], 1)
 
     def pool(self, tokens: Tensor) -> Tensor:  # b (1 + n) c → b c
         return tokens[:, 0]

@@ -2,20 +2,17 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from allmlp.data.folder import walk_files
 from allmlp.data.images import FileImages
 from allmlp.data.loader import plain_batches
+from allmlp.data.pictures import list_pictures
 from allmlp.engine.device import best_device, choose_precision, prepared
 from allmlp.engine.infer import stream
 from allmlp.engine.use import engine_for
-from allmlp.errors import DataError
 from allmlp.models.base import ImageModel
-from allmlp.pixels.read import SUFFIXES
 
 
 def predict(
@@ -50,22 +47,3 @@ def predict(
             rows[paths[place]] = {"path": paths[place], "classes": [names[i] for i in order], "probabilities": values}
         yield from (rows[path] for path in paths[told : told + len(rows)])
         told += len(rows)
-
-
-def list_pictures(sources: Iterable[str | os.PathLike[str]]) -> list[str]:
-    """Every named file, and the pictures in every named folder, each once. Raises DataError."""
-    paths: dict[str, None] = {}
-    given = [os.fspath(s) for s in sources]
-    for source in given:
-        path = Path(source)
-        if path.is_dir():
-            paths.update(dict.fromkeys(p for p in walk_files(path) if p.lower().endswith(SUFFIXES)))
-        elif path.exists():
-            paths[source] = None
-        else:
-            raise DataError(f"{source} does not exist", mend="check the path")
-    if not paths:
-        raise DataError(
-            f"there is no picture in {', '.join(given) or 'nothing'}", mend=f"give files or folders with {', '.join(SUFFIXES)}"
-        )
-    return list(paths)

@@ -1,0 +1,1 @@
+"""The formats of bundles, one file each, behind one interface."""

@@ -1,0 +1,65 @@
+"""OpenVINO's intermediate representation, run by OpenVINO; int8 by NNCF."""
+
+import logging
+import sys
+from contextlib import redirect_stdout
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from allmlp.exporting.formats.base import Format, Order, Runner, captured, lines_before
+
+
+class OpenVINO(Format):
+    """Two files: operations, and weights. fp16 means weights: what products are computed in is for the processor."""
+
+    name = "openvino"
+    title = "OpenVINO"
+    precisions = ("fp32", "fp16", "int8")
+    modules = ("openvino",)
+    needs = ("openvino", "numpy", "pillow")
+    file = "model.xml"
+
+    def needed(self, order: Order) -> tuple[str, ...]:
+        return (*self.modules, "nncf") if order.precision == "int8" else self.modules
+
+    def write(self, order: Order, folder: Path) -> dict[str, Any]:
+        import openvino
+
+        made = openvino.convert_model(captured(replace(order, precision="fp32")))  # weights are rounded as they are saved
+        made.inputs[0].get_tensor().set_names({order.input["name"]})
+        made.outputs[0].get_tensor().set_names({"logits"})
+        shape = [-1 if isinstance(length, str) else length for length in order.input["shape"]]
+        made.reshape({made.inputs[0]: openvino.PartialShape(shape)})
+        if order.precision == "int8":
+            made = _quantised(made, order)
+        openvino.save_model(made, folder / self.file, compress_to_fp16=order.precision == "fp16")
+        return {}
+
+    def runner(self, order: Order, folder: Path) -> Runner:
+        import openvino
+
+        values = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads(), "NUM_STREAMS": 1}
+        compiled = openvino.Core().compile_model(folder / self.file, "CPU", values)
+
+        def run(images: Tensor) -> Tensor:
+            return torch.from_numpy(compiled([images.numpy()])[0]).clone()
+
+        return run
+
+    def code(self, order: Order) -> str:
+        before = lines_before(order, "openvino")
+        return f"""{before}model = openvino.Core().compile_model("{self.file}", "CPU", {{"INFERENCE_PRECISION_HINT": "f32"}})
+print(json.load(open("bundle.json"))["classes"][model(images)[0][0].argmax()])
+"""
+
+
+def _quantised(made: Any, order: Order) -> Any:
+    import nncf
+
+    nncf.set_log_level(logging.ERROR)
+    with redirect_stdout(sys.stderr):  # where its bars belong
+        return nncf.quantize(made, nncf.Dataset(order.calibration, lambda image: image.numpy()))

@@ -1,0 +1,51 @@
+"""A bundle's README: what it is, how to load it, and how near it is to its model."""
+
+from typing import Any
+
+from allmlp.exporting.formats.base import Format, Order
+
+TEXT = """\
+# {name}, {title}, {precision}
+
+{classes} classes, {size} pixels. This loads it without allmlp (`pip install {needs}`):
+
+```python
+{code}```
+
+{notes}
+Compared with the model in float32 on {images} {of}: logits off by
+{deviation:.1e}, relative to their norm; {agreement:.1%} of the decisions the same.{inside}
+`bundle.json` has the classes, the preprocessing, versions and hashes.
+"""
+WORDS = {
+    "onnx": "ONNX opset {opset}. Input `{name}`: {shape}, {dtype}; output `logits`, float32.",
+    "openvino": "Input `{name}`: {shape}, {dtype}; output `logits`, float32. Without the hint OpenVINO may compute in bf16.",
+    "torch": "Input `{name}`: {shape}, {dtype}; output: logits, float32. Reading a .pt2 unpickles: load only those you trust.",
+    "safetensors": 'With allmlp: `allmlp.load("model.safetensors").predict([picture])`.',
+    "timm": "The weights are in timm's layout; `config.json` is what timm reads.",
+}
+
+
+def readme(made: Format, order: Order, card: dict[str, Any]) -> str:
+    """card: what bundle.json says."""
+    entry, figures = order.input, card["parity"]
+    shape = " × ".join(map(str, entry["shape"]))
+    opset = ", ".join(f"{v}" if k == "ai.onnx" else f"{k} {v}" for k, v in card.get("opset", {}).items())
+    inside = ""
+    if order.with_preprocessing:
+        inside = f"\nWith the preprocessing in the graph beside Pillow's, off by {figures['deviation_with_preprocessing']:.1e}."
+    return TEXT.format(
+        name=card["name"],
+        title=made.title,
+        precision=order.precision,
+        classes=len(card["classes"]),
+        size="×".join(map(str, order.model.img_size)),
+        needs=" ".join(made.needs),
+        code=made.code(order),
+        notes=WORDS[made.name].format(opset=opset, name=entry["name"], shape=shape, dtype=entry["dtype"]),
+        images=figures["images"],
+        of=figures["of"],
+        deviation=figures["deviation"],
+        agreement=figures["agreement"],
+        inside=inside,
+    )

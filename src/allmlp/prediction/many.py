@@ -1,0 +1,162 @@
+"""`allmlp predict --out`: millions of pictures → one parquet file, with bounded memory, resumed after any kill."""
+
+# axes: b batch, c channels, k classes
+
+import copy
+import os
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from allmlp.data.loader import Batch
+from allmlp.data.progress import counting
+from allmlp.data.stream import Picture, stream, survey
+from allmlp.engine.device import best_device, choose_precision, prepared
+from allmlp.engine.infer import stream as answers
+from allmlp.engine.kept import model_hash
+from allmlp.engine.use import engine_for
+from allmlp.errors import DataError
+from allmlp.models.base import ImageModel
+from allmlp.pixels.read import UnreadableImage
+from allmlp.prediction.parts import ROWS, Parts
+
+AHEAD = 4
+"""Batches that are decoded before they are needed."""
+
+
+def predict_many(
+    model: ImageModel,
+    sources: Iterable[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    *,
+    top: int = 3,
+    batch: int = 32,
+    engine: str = "auto",
+    embeddings: bool = False,
+    workers: int | None = None,
+    quiet: bool = True,
+) -> dict[str, Any]:
+    """Classify any number of pictures into a parquet file, a row each, in the order of the sources.
+
+    sources: pictures, folders, "@list.txt" (a path a line), patterns, tar archives, parquet files.
+    Columns: path, classes and probabilities (the best `top`, best first), embedding (with `embeddings`: the pooled
+    features, b c), and error, for a picture that cannot be read. workers: threads that decode; None: one a processor.
+    Finished rows lie in OUT.parts; the same call goes on after a kill, and no row is lost or there twice.
+    Returns {"rows", "errors", "kept" (rows of an earlier call), "seconds", "out"}.
+    Raises DataError for sources that are not there; RunError where OUT is, or where its parts are of something else.
+    """
+    given, out = [os.fspath(source) for source in sources], Path(out)
+    if out.suffix != ".parquet" or not out.parent.is_dir():
+        raise DataError(f"{out} cannot be written", mend="name a .parquet file in a folder that is there")
+    started, found = time.monotonic(), survey(given)
+    parts = Parts(out, found.count, embeddings=embeddings)
+    options = {"top": top, "embeddings": embeddings, "engine": engine, "rows": ROWS}
+    with parts.held({"model": model_hash(model), "source": found.digest, "options": options, "sources": given}):
+        missing = parts.missing()
+        left = sum(map(len, missing))
+        if missing:
+            ask = _Asked(model, top, batch, engine, embeddings, images=left, quiet=quiet)
+            with counting(found.count, "classifying", done=found.count - left, quiet=quiet) as more:
+                _answered(parts, missing, given, ask, workers or os.cpu_count() or 1, more)
+        errors = parts.merge()
+    return {
+        "rows": found.count,
+        "errors": errors,
+        "kept": found.count - left,
+        "seconds": time.monotonic() - started,
+        "out": str(out),
+    }
+
+
+def _answered(parts: Parts, missing: list[range], sources: list[str], ask: "_Asked", workers: int, more: Any) -> None:
+    """Write every missing part."""
+    place = missing[0].start
+    pictures = stream(sources, place)
+    with ThreadPoolExecutor(workers) as pool:
+        for span in missing:
+            for _ in islice(pictures, span.start - place):
+                pass
+            rows = []
+            for row in ask.rows(islice(pictures, len(span)), pool):
+                rows.append(row)
+                more(1)
+            place = span.stop
+            if len(rows) != len(span):
+                raise DataError("the sources changed while they were read", mend="start afresh when they are at rest")
+            parts.write(span, rows)
+
+
+class _Asked:
+    """A model, or the engine in its place, and what is wanted of it."""
+
+    def __init__(
+        self, model: ImageModel, top: int, batch: int, engine: str, embeddings: bool, *, images: int, quiet: bool
+    ) -> None:
+        self.device, self.batch = best_device(), batch
+        self.names = model.classes or tuple(map(str, range(model.num_classes)))
+        self.top = min(max(top, 1), len(self.names))
+        self.preprocessing, self.in_chans = model.preprocessing, model.in_chans
+        self.head: nn.Module | None = None
+        if embeddings:
+            self.head = copy.deepcopy(model.head).cpu().float()
+            model = copy.deepcopy(model)
+            model.reset_classifier(0)
+        self.model = prepared(model, self.device)
+        self.precision = choose_precision("auto", self.device, model)
+        words: dict[str, Any] = {"images": images, "batch": batch, "device": self.device, "precision": self.precision}
+        self.engine = engine_for(model, engine, quiet=quiet, **words)
+
+    def rows(self, pictures: Iterable[Picture], pool: ThreadPoolExecutor) -> Iterator[dict[str, Any]]:
+        """One for each picture, in their order."""
+        held: list[list[str]] = []
+        batches = self._batches(pictures, pool, held)
+        for output, done in answers(self.model, batches, device=self.device, precision=self.precision, engine=self.engine):
+            errors = dict(done.unreadable)
+            told = iter(self._told(output) if len(done.labels) else ())
+            for place, name in enumerate(held.pop(0)):
+                reason = errors.get(str(place))
+                yield {"path": name, "error": reason} if reason is not None else {"path": name, **next(told)}
+
+    def _told(self, output: Tensor) -> Iterator[dict[str, Any]]:  # b k, or b c
+        with torch.inference_mode():
+            logits = output if self.head is None else self.head(output)
+        best = logits.softmax(-1).topk(self.top)
+        for number, (order, values) in enumerate(zip(best.indices.tolist(), best.values.tolist(), strict=True)):
+            more = {} if self.head is None else {"embedding": output[number].numpy()}
+            yield {"classes": [self.names[i] for i in order], "probabilities": values, **more}
+
+    def _batches(self, pictures: Iterable[Picture], pool: ThreadPoolExecutor, held: list[list[str]]) -> Iterator[Batch]:
+        """Decoded ahead of their turn; the names of each go into `held`, and failures under their places in it."""
+        ready = _ahead(pictures, pool, self._decoded, AHEAD * self.batch)
+        while chunk := list(islice(ready, self.batch)):
+            held.append([name for name, _ in chunk])
+            good = [image for _, image in chunk if isinstance(image, Tensor)]
+            bad = [(str(place), image.reason) for place, (_, image) in enumerate(chunk) if not isinstance(image, Tensor)]
+            count = torch.arange(len(good))
+            yield Batch(torch.stack(good) if good else torch.empty(0), count, count, bad)
+
+    def _decoded(self, picture: Picture) -> Tensor | UnreadableImage:
+        try:
+            return self.preprocessing(picture.open(self.in_chans))
+        except UnreadableImage as error:
+            return error
+
+
+def _ahead(pictures: Iterable[Picture], pool: ThreadPoolExecutor, work: Any, most: int) -> Iterator[tuple[str, Any]]:
+    """(name, what `work` made of the picture) in order, at most so many at a time."""
+    waiting: deque[tuple[str, Future[Any]]] = deque()
+    for picture in pictures:
+        waiting.append((picture.name, pool.submit(work, picture)))
+        if len(waiting) >= most:
+            name, future = waiting.popleft()
+            yield name, future.result()
+    while waiting:
+        name, future = waiting.popleft()
+        yield name, future.result()

@@ -1,0 +1,119 @@
+"""A parquet file written in parts beside it: after any kill, what is whole is kept and the rest is made again.
+
+OUT.parts/manifest.json   what the parts belong to: model, source, options
+OUT.parts/part-000000.parquet   rows 0 to ROWS, and so on, each written whole or not at all
+"""
+
+import fcntl
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from allmlp.data.extras import needed
+from allmlp.errors import RunError
+from allmlp.files import fsync, whole_file, writing
+from allmlp.run import read_json, write_json
+
+ROWS = 2048
+"""Rows of a part: what a kill costs at most, and what is in memory at a time."""
+MANIFEST = "manifest.json"
+CHANGED = {"model": "another model", "source": "other pictures, or changed ones", "options": "other options"}
+
+
+class Parts:
+    """The parts of one output, which belongs to one process as long as they are `held`."""
+
+    def __init__(self, out: Path, total: int, *, embeddings: bool) -> None:
+        self.out, self.total = out, total
+        self.folder = out.with_name(f"{out.name}.parts")
+        self.arrow, self.parquet = (needed(name, "parquet", str(out)) for name in ("pyarrow", "pyarrow.parquet"))
+        kinds = self.arrow
+        columns = {
+            "path": kinds.string(),
+            "classes": kinds.list_(kinds.string()),
+            "probabilities": kinds.list_(kinds.float32()),
+        }
+        columns |= {"embedding": kinds.list_(kinds.float32())} if embeddings else {}
+        self.schema = kinds.schema([*columns.items(), ("error", kinds.string())])
+
+    @contextmanager
+    def held(self, belongs: dict[str, Any]) -> Iterator[None]:
+        """belongs: model, source and options, which must be those of parts that are there.
+
+        Raises RunError where they are others, where the output is there already, or another process writes it.
+        """
+        with writing(self.folder):
+            if self.out.exists() and not self.folder.exists():
+                raise RunError(f"{self.out} is there already", mend="choose another --out, or remove it")
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with (self.folder / "lock").open("w") as lock:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise RunError(f"{self.out} is being written by another process", mend="wait for it, or end it") from None
+                self._sweep()
+                self._claim(belongs)
+                yield
+
+    def _sweep(self) -> None:
+        """What a killed process was writing."""
+        for stale in (*self.folder.glob(".*"), *self.out.parent.glob(f".{self.out.name}.*")):
+            if stale.is_dir():
+                shutil.rmtree(stale, ignore_errors=True)
+            else:
+                stale.unlink(missing_ok=True)
+
+    def _claim(self, belongs: dict[str, Any]) -> None:
+        place = self.folder / MANIFEST
+        if not place.is_file():
+            for part in self.folder.glob("part-*"):  # of nobody knows what
+                part.unlink()
+            write_json(place, belongs)
+            return
+        was = read_json(place)
+        changed = [why for name, why in CHANGED.items() if not isinstance(was, dict) or was.get(name) != belongs.get(name)]
+        if changed:
+            raise RunError(
+                f"{self.folder} holds rows of {' and '.join(changed)}",
+                mend=f"give what was given before to go on, or start afresh: rm -r {self.folder}",
+            )
+
+    def missing(self) -> list[range]:
+        """The rows of each part that is not there, or cannot be read."""
+        spans = (range(first, min(first + ROWS, self.total)) for first in range(0, self.total, ROWS))
+        return [span for span in spans if not self._whole(span)]
+
+    def _whole(self, span: range) -> bool:
+        try:
+            return bool(self.parquet.read_metadata(self._path(span)).num_rows == len(span))
+        except (OSError, self.arrow.ArrowException):
+            return False
+
+    def _path(self, span: range) -> Path:
+        return self.folder / f"part-{span.start // ROWS:06}.parquet"
+
+    def write(self, span: range, rows: list[dict[str, Any]]) -> None:
+        """One part, whole or not at all."""
+        path = self._path(span)
+        with writing(path), whole_file(path) as temporary:
+            self.parquet.write_table(self.arrow.Table.from_pylist(rows, schema=self.schema), temporary, compression="zstd")
+
+    def merge(self) -> int:
+        """All parts become the output, and are then gone. Returns how many rows have an error."""
+        errors = 0
+        with (
+            writing(self.out),
+            whole_file(self.out) as temporary,
+            self.parquet.ParquetWriter(temporary, self.schema, compression="zstd") as writer,
+        ):
+            for first in range(0, self.total, ROWS):
+                table = self.parquet.read_table(self._path(range(first, self.total)))
+                errors += len(table) - table["error"].null_count
+                writer.write_table(table)
+        gone = self.out.with_name(f".{self.out.name}.gone")
+        self.folder.rename(gone)  # at once: half of the parts would look like work to do
+        fsync(self.out.parent)
+        shutil.rmtree(gone, ignore_errors=True)
+        return errors
