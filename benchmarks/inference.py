@@ -34,6 +34,7 @@ from allmlp.errors import AllmlpError
 from allmlp.models.base import ImageModel
 from allmlp.run import read_json, whole_file, write_json
 from peers import PEERS, Call
+from spread import median_and_spread
 
 MODELS = ("resmlp_s12", "mixer_s16", "smlpnet_t")
 BATCHES = (1, 32)
@@ -169,14 +170,6 @@ def _said(cell: Cell, key: str) -> str:
     typical, spread = median_and_spread(cell.seconds[key])
     times = statistics.median(cell.seconds[BASE]) / typical if BASE in cell.seconds else float("nan")
     return f"{typical * 1e3:.1f} ± {spread * 1e3:.1f} ({times:.2f})"
-
-
-def median_and_spread(seconds: Sequence[float]) -> tuple[float, float]:
-    """(median, half the distance between the quartiles)."""
-    if len(seconds) < 2:
-        return seconds[0], 0.0
-    low, middle, high = statistics.quantiles(seconds, n=4, method="inclusive")
-    return middle, (high - low) / 2
 
 
 def verdicts(cells: Sequence[Cell]) -> list[str]:

@@ -7,6 +7,7 @@ import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from importlib.resources import files
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -104,7 +105,8 @@ class Augment:
     def changes_nothing(self) -> bool:
         """Whether every image is the same in every epoch."""
         whole = self.crop == "none" or (self.crop == "pad" and not self.padding)
-        return whole and not (self.flip or self.color_jitter or self.auto or self.erase or self.mixup or self.cutmix)
+        changes = (self.flip, self.color_jitter, self.auto, self.erase, self.cutout, self.mixup, self.cutmix)
+        return whole and not any(changes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +153,9 @@ class Train:
     """Passes over the training images."""
     batch: int = 128
     """Images per step, over all processes."""
+    sizes: tuple[tuple[int, int, float], ...] = ()
+    """Smaller pictures first: height, width and share of the epochs of each stage before the last, which has
+    `data.img_size` and the rest (docs/decisions/0009)."""
     limit: int | None = None
     """At most this many training images, drawn evenly from the classes. None: all."""
     accumulate: int = 1
@@ -191,6 +196,21 @@ class Train:
             _within(self, name, least=0)
         for name in ("smoothing", "threshold", "ema"):
             _within(self, name, least=0, below=1)
+        if any(min(stage) <= 0 for stage in self.sizes) or sum(share for *_, share in self.sizes) > 1 - 1e-9:
+            raise RecipeError(
+                f"train.sizes are {list(map(list, self.sizes))}",
+                mend="give height, width and share of each stage before the last; shares are > 0 and sum to less than 1",
+            )
+        if not all(begin < end for begin, end in pairwise((*self.stage_begins, self.epochs))):
+            raise RecipeError(
+                f"{self.epochs} epochs leave a stage of train.sizes without any", mend="train longer, or name fewer stages"
+            )
+
+    @property
+    def stage_begins(self) -> tuple[int, ...]:
+        """The first epoch, from 0, of each stage of `sizes` and of the last."""
+        ends = accumulate((share for *_, share in self.sizes), initial=0.0)
+        return tuple(round(end * self.epochs) for end in ends)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ DRAWINGS: dict[str, Callable[[], Figure]] = {
     "loss": lambda: figures.loss_curves([1, 2, 3], [2.0, None, 1.0], [1.5, 1.2, float("nan")], best=2),
     "accuracy": lambda: figures.accuracy_curves([1, 2], [None, None], [0.5, 0.6], [0.4, 0.7], best=2),
     "rate": lambda: figures.learning_rate([1], [0.001], best=None),
+    "sizes": lambda: figures.image_sizes([1, 2], [16, 32], [16, 24]),
     "confusion": lambda: figures.confusion_map(np.array([[3, 1], [0, 4]]), ["<a>", "$b$"], numbers=True),
     "reliability": lambda: figures.reliability([0.95, 0.2], [0.9, 0.5], [10, 2], [(0.9, 1.0), (0.1, 0.2)]),
 }
@@ -83,6 +84,11 @@ def test_small_learning_rates_are_all_written_in_the_same_way() -> None:
     said = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert {"0", "0.00006", "0.00012"} <= set(said)
     assert not [text for text in said if "e" in text]
+
+
+def test_equal_sides_are_drawn_once() -> None:
+    assert "width" not in texts(figures.image_sizes([1, 2, 3], [16, 16, 32], [16, 16, 32]))
+    assert {"height", "width"} <= {*texts(figures.image_sizes([1, 2, 3], [16, 16, 32], [16, 16, 24]))}
 
 
 def test_the_confusion_map_writes_counts_and_takes_names_literally() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from allmlp.errors import RunError
 from allmlp.reporting.page import Pair, confused_pairs, write_report
-from allmlp.run import Run
+from allmlp.run import Run, read_lines
 
 MakeRun = Callable[..., Run]
 NASTY = (
@@ -207,6 +207,15 @@ def test_losses_that_are_not_finite_are_drawn_around(make_run: MakeRun) -> None:
     line = json.loads(run.metrics.read_text(encoding="utf-8"))
     run.append(run.metrics, {**line, "epoch": 2, "val_loss": float("nan"), "train_loss": float("inf")})
     assert "Every epoch in numbers" in report(run).text
+
+
+def test_the_image_size_is_drawn_where_it_changes(make_run: MakeRun) -> None:
+    run = make_run()
+    epochs = read_lines(run.metrics)
+    for sizes, drawn in (([16] * len(epochs), False), ([16, *[32] * (len(epochs) - 1)], True)):
+        lines = [{**epoch, "img_height": size, "img_width": size} for epoch, size in zip(epochs, sizes, strict=True)]
+        run.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        assert ("Image size" in report(run).text) == drawn
 
 
 def test_a_last_line_cut_short_is_passed_over(make_run: MakeRun) -> None:

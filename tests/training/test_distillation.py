@@ -132,7 +132,7 @@ def test_answers_of_a_timm_model_are_those_it_gives_to_pictures_of_its_own_size_
     mean, std = (torch.tensor(v).reshape(3, 1, 1) for v in (opened.preprocessing.mean, opened.preprocessing.std))
     with torch.no_grad():
         expected = theirs((pixels.expand(3, 3, 32, 32) - mean) / std)
-    found = Teacher(opened, ours, ("across", "down"), CPU)((pixels - 0.4) / 0.3)
+    found = Teacher(opened, ours, ("across", "down"), CPU, "fp32")((pixels - 0.4) / 0.3)
     torch.testing.assert_close(found, expected.flip(1), rtol=1e-4, atol=1e-5)
 
 

@@ -3,9 +3,12 @@
 # axes: b batch, c channels, h w pixels
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any, TypeGuard
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -33,6 +36,26 @@ def fits_memory(images: Images, augment: Augment, preprocessing: Preprocessing) 
         and augment.crop != "resized"
         and (not (augment.auto or augment.color_jitter) or batch_policy(augment, preprocessing) is not None)
     )
+
+
+def at_model_size(images: Images, preprocessing: Preprocessing) -> Images:
+    """Images in memory, resized once where the model takes them at another small size; all others as they are.
+
+    The pixels are those that each would get whenever its turn came.
+    """
+    (height, width), mode = preprocessing.img_size, Image.Resampling[preprocessing.interpolation.upper()]
+    if (
+        not isinstance(images, ArrayImages)
+        or images.img_size == (height, width)
+        or images.img_size[0] * width != images.img_size[1] * height
+        or images.in_chans not in (1, preprocessing.in_chans)
+        or preprocessing.crop_ratio != 1.0
+        or max(height, width) > SMALL
+    ):
+        return images
+    resized = copy(images)
+    resized.pixels = np.stack([np.asarray(Image.fromarray(pixels).resize((width, height), mode)) for pixels in images.pixels])
+    return resized
 
 
 def batch_policy(augment: Augment, preprocessing: Preprocessing) -> Policy | None:

@@ -5,6 +5,7 @@
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -32,13 +33,24 @@ Transform = Callable[[Image.Image], Tensor]
 
 def training_transform(augment: Augment, preprocessing: Preprocessing) -> Transform:  # picture → c h w
     """Crop, flip, colour, policy, normalise, erase. Raises RecipeError for a policy timm does not know."""
-    height, width = preprocessing.img_size
-    crop = augment.crop
-    if crop == "auto":
-        crop = "pad" if max(height, width) <= SMALL else "resized"
+    crop = crop_of(augment, preprocessing.img_size)
     if crop == "resized":
         return _part_of_picture(augment, preprocessing)
     return transforms.Compose(_whole_picture(augment, preprocessing, augment.padding if crop == "pad" else 0))
+
+
+def crop_of(augment: Augment, img_size: tuple[int, int]) -> str:
+    """The kind of crop, "auto" resolved."""
+    return augment.crop if augment.crop != "auto" else "pad" if max(img_size) <= SMALL else "resized"
+
+
+def scaled(augment: Augment, img_size: tuple[int, int], meant_for: tuple[int, int]) -> Augment:
+    """The same changes for pictures of another size: the same kind of crop, and what counts pixels in proportion."""
+    if img_size == meant_for:
+        return augment
+    factor = min(now / then for now, then in zip(img_size, meant_for, strict=True))
+    pixels = {name: round(getattr(augment, name) * factor) for name in ("padding", "cutout")}
+    return replace(augment, crop=crop_of(augment, meant_for), **pixels)  # type: ignore[arg-type]
 
 
 def _part_of_picture(augment: Augment, preprocessing: Preprocessing) -> transforms.Compose:

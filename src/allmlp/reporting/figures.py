@@ -65,6 +65,17 @@ def learning_rate(epochs: Sequence[int], rates: Sequence[float], *, best: int | 
 
 
 @styled
+def image_sizes(epochs: Sequence[int], heights: Numbers, widths: Numbers) -> Figure:
+    """Height and width of the model's input in each epoch, in pixels; one line where they are equal."""
+    sides = [("side", INK, heights)] if heights == widths else [("height", INK, heights), ("width", ACCENT, widths)]
+    figure, axes = _curves(epochs, None, *sides, floor=0)
+    for line in axes.lines:
+        line.set_drawstyle("steps-mid")
+    axes.set_ylabel("pixels")
+    return figure
+
+
+@styled
 def confusion_map(counts: NDArray[np.int64], names: Sequence[str], *, numbers: bool) -> Figure:  # k k
     """Where each class's images went: a row per true class, tinted by the share of the row.
 

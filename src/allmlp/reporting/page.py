@@ -129,7 +129,8 @@ def _cards(records: Records, shown: Evaluation | None) -> list[Card]:
 
 
 def _curves(records: Records) -> list[tuple[str, Markup]]:
-    """(title, figure) of loss, accuracy and learning rate; none before the first epoch has ended."""
+    """(title, figure) of loss, accuracy, learning rate and, where it changes, image size; none before the first epoch has
+    ended."""
     if not records.epochs:
         return []
 
@@ -145,6 +146,9 @@ def _curves(records: Records) -> list[tuple[str, Markup]]:
         ),
         "Learning rate": figures.learning_rate(epochs, column("lr"), best=best),
     }
+    heights, widths = column("img_height"), column("img_width")
+    if len(set(zip(heights, widths, strict=True))) > 1:
+        drawn["Image size"] = figures.image_sizes(epochs, heights, widths)
     last = records.epochs[-1]
     return [
         (title, inline_svg(figure, f"curve{i}", f"{title} by epoch. {_ending(last)}"))

@@ -92,6 +92,8 @@ class Epoch:
     """A line of metrics.jsonl. Shares are in [0, 1]; None is what was not measured."""
 
     epoch: int
+    img_height: int | None = None
+    img_width: int | None = None
     lr: float
     train_loss: Loss | None = None
     train_top1: Share | None = None

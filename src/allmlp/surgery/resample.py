@@ -49,7 +49,8 @@ def _torch_operator(mode: str) -> Operator:
 
     def operator(now: int, wanted: int) -> Tensor:  # → p o
         rows = torch.eye(now, dtype=torch.float64)[:, None, None]  # o 1 1 o
-        return F.interpolate(rows, size=(1, wanted), mode=mode, antialias=True).reshape(now, wanted).T.contiguous()
+        columns = F.interpolate(rows, size=(1, wanted), mode=mode, antialias=True).reshape(now, wanted)
+        return columns.T.clone(memory_format=torch.contiguous_format)  # a single row counts as contiguous, not to torch.kron
 
     return operator
 

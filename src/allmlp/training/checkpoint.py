@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import save_file
@@ -116,10 +116,21 @@ def newest_first(run: Run) -> list[Path]:
     return sorted((path for path in run.checkpoints.iterdir() if path.name[0] != "." and path.is_dir()), reverse=True)
 
 
-def load(run: Run, parts: Parts, team: Team, say: Callable[[str], None]) -> Position:
-    """Put the newest checkpoint that is whole back into the parts it was saved from. Called by every process.
+class Whole(Protocol):
+    """Something that has the parts of a checkpoint."""
 
-    say: told of each that is damaged. Raises RunError when there is none left.
+    @property
+    def parts(self) -> Parts: ...
+
+
+Holder = TypeVar("Holder", bound=Whole)
+
+
+def load(run: Run, holder: Callable[[Position], Holder], team: Team, say: Callable[[str], None]) -> tuple[Position, Holder]:
+    """Put the newest checkpoint that is whole back into parts such as it was saved from. Called by every process.
+
+    holder: gives what has these parts, for a position; the one that was read into is returned. say: told of each checkpoint
+    that is damaged. Raises RunError when there is none left.
     """
     found = team.by_first(lambda: newest_first(run))
     if not found:
@@ -129,7 +140,7 @@ def load(run: Run, parts: Parts, team: Team, say: Callable[[str], None]) -> Posi
         damage = team.by_first(lambda folder=folder: _damage(folder))  # type: ignore[misc]
         if damage is None:
             try:
-                return _read(folder, parts, team)
+                return _read(folder, holder, team)
             except (CheckpointException, OSError, RuntimeError, LookupError, TypeError, ValueError) as error:
                 damage = _first_line(error)
         damages.append(f"{folder} cannot be used: {damage}")
@@ -140,9 +151,11 @@ def load(run: Run, parts: Parts, team: Team, say: Callable[[str], None]) -> Posi
     )
 
 
-def _read(folder: Path, parts: Parts, team: Team) -> Position:
+def _read(folder: Path, holder: Callable[[Position], Holder], team: Team) -> tuple[Position, Holder]:
     values: dict[str, Any] = read_json(folder / "state.json")
     position = Position(**values.pop("position"))
+    held = holder(position)
+    parts = held.parts
     reader = HuggingFaceStorageReader(str(folder))
     stored = reader.read_metadata().state_dict_metadata
     tensors = places(parts, {name: t.size for name, t in stored.items() if isinstance(t, TensorStorageMetadata)})
@@ -150,7 +163,7 @@ def _read(folder: Path, parts: Parts, team: Team) -> Position:
         warnings.filterwarnings("ignore", "torch.distributed is disabled")  # which one process alone is told
         read_shards(dict(tensors), storage_reader=reader, no_dist=team.size == 1)
     put_back(parts, tensors, values)
-    return position
+    return position, held
 
 
 def _damage(folder: Path) -> str | None:

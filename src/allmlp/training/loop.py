@@ -20,6 +20,7 @@ from allmlp.training.divergence import diverged
 from allmlp.training.interrupt import Interrupt
 from allmlp.training.journal import Journal
 from allmlp.training.setup import Plan, unchanged_training_batches
+from allmlp.training.stages import plan_at
 from allmlp.training.step import update
 from allmlp.training.tally import Tally
 from allmlp.training.validation import Stopped, Verdict, validate
@@ -32,7 +33,8 @@ class Loop:
     """One run from a position to its end, or to a signal."""
 
     def __init__(self, plan: Plan, run: Run, position: Position, display: Display, journal: Journal) -> None:
-        self.plan, self.run, self.position, self.display, self.journal = plan, run, position, display, journal
+        self.run, self.position, self.display, self.journal = run, position, display, journal
+        self._take(plan)
         self.recipe, self.team = plan.recipe, plan.team
         self.tally = Tally(position, plan.team, every=1 if plan.device.type == "cpu" else LOOK_EVERY)
         self.interrupt = Interrupt()
@@ -45,7 +47,6 @@ class Loop:
         self.listed = {record["path"] for record in read_lines(run.unreadable)}
         self.broken: dict[str, str] = {}
         """Path → reason of what could not be decoded since the run began or went on: it may have been repaired in between."""
-        self.cost = {"parameters": parameters(plan.model), "macs": multiply_adds(plan.model)}
 
     def fit(self) -> bool:
         """Train to the end; False when a signal stopped it. Raises Diverged when the loss leaves all bounds."""
@@ -66,6 +67,11 @@ class Loop:
             finally:
                 self.display.end()
         return True
+
+    def _take(self, plan: Plan) -> None:
+        """From now on this is what is trained."""
+        self.plan = plan
+        self.cost = {"parameters": parameters(plan.model), "macs": multiply_adds(plan.model)}
 
     @property
     def done(self) -> int:
@@ -146,7 +152,10 @@ class Loop:
     def go_back(self) -> None:
         """To the last checkpoint, from where the run goes on at half the rate. Raises RunError when there is none."""
         retries = self.position.retries + 1
-        found = checkpoint.load(self.run, self.plan.parts, self.team, lambda text: self.display.say(text, "yellow"))
+        found, plan = checkpoint.load(
+            self.run, lambda at: plan_at(self.plan, at.epoch), self.team, lambda text: self.display.say(text, "yellow")
+        )
+        self._take(plan)
         self.position = replace(found, retries=retries)
         self.tally = Tally(self.position, self.team, every=self.tally.every)
         self._save()
@@ -162,9 +171,12 @@ class Loop:
         """Validate, record, keep the best, save."""
         position, plan = self.position, self.plan
         started = time.monotonic()
+        height, width = plan.model.img_size
         record: dict[str, Any] = {
             "epoch": position.epoch + 1,
             "step": self.done,
+            "img_height": height,
+            "img_width": width,
             "lr": plan.optimiser.param_groups[0]["lr"],
             "train_loss": position.loss_sum / max(position.weighed, 1),
             "train_top1": position.hits / position.judged if position.judged else None,
@@ -179,7 +191,7 @@ class Loop:
         position.seconds += time.monotonic() - started
         record |= {"images_per_s": self.rate, "seconds": position.seconds, "unreadable": position.unreadable}
         winner = max(found, key=lambda name: found[name].rank)
-        better = found[winner].rank > (position.best_top1, -position.best_loss)
+        better = plan.sizes.changes(position.epoch) or found[winner].rank > (position.best_top1, -position.best_loss)
         position.begin_epoch()
         if better:
             position.best_epoch, position.best_weights = position.epoch, winner
@@ -190,9 +202,19 @@ class Loop:
         if self.team.first:
             self.run.append(self.run.metrics, record)
         self.journal.epoch(record)
-        self._save()
-        left = position.seconds / position.epoch * (self.recipe.train.epochs - position.epoch)
+        left = position.seconds * plan.sizes.left(position.epoch, self.recipe.train.epochs)
         self.display.epoch(record, epochs=self.recipe.train.epochs, left=left, best=better)
+        self._change_size()
+        self._save()
+
+    def _change_size(self) -> None:
+        """Where the next epoch has another image size, everything goes on at that: before the checkpoint, so that one
+        always holds the model its position trains."""
+        plan = plan_at(self.plan, self.position.epoch)
+        if plan is not self.plan:
+            self._take(plan)
+            self.display.say("images of {}×{} pixels from now on".format(*plan.model.img_size))
+            self._ask_teacher()
 
     def _validate(self, model: nn.Module) -> Verdict:
         found = validate(self.plan, model, note=self._note_unreadable, stop=lambda: self.interrupt.caught)

@@ -31,6 +31,7 @@ from allmlp.training.journal import Journal
 from allmlp.training.loop import Loop
 from allmlp.training.retry import fitted
 from allmlp.training.setup import Plan, make_plan
+from allmlp.training.stages import plan_at
 from allmlp.training.start import start_from
 from allmlp.training.trackers import checked
 
@@ -136,8 +137,10 @@ def _go_on(run: Run, team: Team, *, quiet: bool) -> Run:
     before, now = read_json(run.data), _describe(source)
     if any(before[key] != now[key] for key in ("classes", "train", "val")):
         raise RunError(f"the images of {record['data']} are not those this run began with", mend="restore them, or train again")
-    plan = make_plan(recipe, source, team=team)
-    position = checkpoint.load(run, plan.parts, team, lambda text: display.say(text, "yellow"))
+    begun_with = make_plan(recipe, source, team=team)
+    position, plan = checkpoint.load(
+        run, lambda at: plan_at(begun_with, at.epoch), team, lambda text: display.say(text, "yellow")
+    )
     if team.first:
         cut_back(run, position, plan.steps)
     display.say(f"resuming {run.folder} at epoch {position.epoch + 1}, step {position.step + 1}")
@@ -255,6 +258,8 @@ def _summarise(display: Display, plan: Plan, run: Run) -> None:
     size = "×".join(map(str, model.img_size))
     count = sum(p.numel() for p in model.parameters())
     display.say(f"model    {model.name} at {size}, {count / 1e6:.2f} M parameters, {plan.precision} on {plan.device.type}")
+    if plan.recipe.train.sizes:
+        display.say(f"sizes    {plan.sizes}")
     if plan.distiller is not None:
         teacher = plan.distiller.teacher
         seen = "×".join(map(str, teacher.preprocessing.img_size))

@@ -13,21 +13,22 @@ from torch.utils.data import DataLoader
 from allmlp.data.images import ArrayImages, Source
 from allmlp.data.keys import seed_everything
 from allmlp.data.loader import Batch, plain_batches, training_batches
-from allmlp.data.memory import UNCHANGED, fits_memory, memory_batches
+from allmlp.data.memory import UNCHANGED, at_model_size, fits_memory, memory_batches
 from allmlp.data.mix import Mix
-from allmlp.data.transforms import SMALL, training_transform
+from allmlp.data.transforms import SMALL, scaled, training_transform
 from allmlp.engine.device import best_device, choose_precision, prepared
 from allmlp.errors import DataError, ModelError, RecipeError
 from allmlp.models import create_model
 from allmlp.models.base import ImageModel
 from allmlp.pixels.preprocess import Preprocessing
-from allmlp.recipe import Data, Recipe
+from allmlp.recipe import Augment, Data, Recipe
 from allmlp.training.distillation.distiller import Distiller
 from allmlp.training.distillation.open import Opened, open_teacher
 from allmlp.training.distillation.teacher import Teacher
 from allmlp.training.distributed import Forward, Team, chosen, local_size, spread, with_shared_norms
 from allmlp.training.objectives import Objective, objective
 from allmlp.training.optim import Schedule, optimiser, schedule
+from allmlp.training.sizes import Sizes, sizes_of, smaller
 
 VAL_BATCH = 256
 FEW = 20_000
@@ -59,6 +60,8 @@ class Plan:
     precision: str
     steps: int
     """Steps in an epoch."""
+    sizes: Sizes
+    """Which image size each epoch has; the model and the batches have one of them."""
 
     @property
     def parts(self) -> dict[str, Any]:
@@ -79,18 +82,24 @@ def make_plan(recipe: Recipe, source: Source, start: ImageModel | None = None, t
     team = team or Team()
     seed_everything(recipe.seed, "weights")
     model = build_model(recipe, source, start)
+    sizes = sizes_of(recipe.train, model)
+    if recipe.train.sizes and chosen(recipe.train.parallel, model, team) == "fsdp":
+        raise RecipeError("sharded models keep their image size", mend="leave train.sizes away, or use --train.parallel ddp")
+    if sizes.at(0) != sizes.last:
+        model = smaller(model, sizes.at(0), fresh=start is None)
     opened = None if recipe.distill.teacher is None else team.one_by_one(lambda: open_teacher(recipe.distill))
-    return plan_for(model, recipe, source, opened, team)
+    return plan_for(model, recipe, source, opened, team, sizes)
 
 
-def plan_for(model: ImageModel, recipe: Recipe, source: Source, opened: Opened | None, team: Team) -> Plan:
+def plan_for(model: ImageModel, recipe: Recipe, source: Source, opened: Opened | None, team: Team, sizes: Sizes) -> Plan:
     """Everything around a model that is ready. opened: the teacher. Raises as `make_plan` does."""
     device = best_device()
     prepared(with_shared_norms(model, device, team), device)
     model.set_grad_checkpointing(recipe.train.recompute)
     batch = _shared_batch(recipe, source, team)
     workers = _workers(recipe.data, source)
-    train_batches = _training_batches(recipe, source, model, batch, workers, team)
+    augment = scaled(recipe.augment, model.img_size, sizes.last)
+    train_batches = _training_batches(recipe, augment, source, model, batch, workers, team)
     val_batches = _validation_batches(source, model, min(VAL_BATCH * team.size, 2 * batch), workers, team)
     steps = len(source.train) // batch
     parallel = chosen(recipe.train.parallel, model, team)
@@ -120,6 +129,7 @@ def plan_for(model: ImageModel, recipe: Recipe, source: Source, opened: Opened |
         device=device,
         precision=precision,
         steps=steps,
+        sizes=sizes,
     )
 
 
@@ -145,31 +155,33 @@ def _shared_batch(recipe: Recipe, source: Source, team: Team) -> int:
 
 
 def _training_batches(
-    recipe: Recipe, source: Source, model: ImageModel, batch: int, workers: int, team: Team
+    recipe: Recipe, augment: Augment, source: Source, model: ImageModel, batch: int, workers: int, team: Team
 ) -> DataLoader[Batch]:
+    images = at_model_size(source.train, model.preprocessing)
     share: dict[str, Any] = {"batch": batch, "seed": recipe.seed, "rank": team.rank, "world": team.size}
-    if fits_memory(source.train, recipe.augment, model.preprocessing):
-        return memory_batches(source.train, recipe.augment, model.preprocessing, **share)
-    transform = training_transform(recipe.augment, model.preprocessing)
-    repeats = recipe.augment.repeats
-    return training_batches(source.train, transform, in_chans=model.in_chans, workers=workers, repeats=repeats, **share)
+    if fits_memory(images, augment, model.preprocessing):
+        return memory_batches(images, augment, model.preprocessing, **share)
+    transform = training_transform(augment, model.preprocessing)
+    return training_batches(images, transform, in_chans=model.in_chans, workers=workers, repeats=augment.repeats, **share)
 
 
 def unchanged_training_batches(plan: Plan) -> DataLoader[Batch]:
     """Every training image once, in order, prepared as for training by a recipe that changes nothing."""
-    images, spec, workers = plan.source.train, plan.model.preprocessing, _workers(plan.recipe.data, plan.source)
+    spec, workers = plan.model.preprocessing, _workers(plan.recipe.data, plan.source)
+    images = at_model_size(plan.source.train, spec)
     batch = min(VAL_BATCH, 2 * plan.recipe.train.batch)
     if fits_memory(images, UNCHANGED, spec):
         return memory_batches(images, UNCHANGED, spec, batch=batch, seed=None)
-    transform = training_transform(plan.recipe.augment, spec)
+    transform = training_transform(scaled(plan.recipe.augment, spec.img_size, plan.sizes.last), spec)
     return plain_batches(images, transform, in_chans=plan.model.in_chans, batch=batch, workers=workers)
 
 
 def _validation_batches(source: Source, model: ImageModel, batch: int, workers: int, team: Team) -> DataLoader[Batch]:
+    images = at_model_size(source.val, model.preprocessing)
     share: dict[str, Any] = {"batch": batch, "rank": team.rank, "world": team.size}
-    if fits_memory(source.val, UNCHANGED, model.preprocessing):
-        return memory_batches(source.val, UNCHANGED, model.preprocessing, seed=None, **share)
-    return plain_batches(source.val, model.preprocessing, in_chans=model.in_chans, workers=workers, **share)
+    if fits_memory(images, UNCHANGED, model.preprocessing):
+        return memory_batches(images, UNCHANGED, model.preprocessing, seed=None, **share)
+    return plain_batches(images, model.preprocessing, in_chans=model.in_chans, workers=workers, **share)
 
 
 def build_model(recipe: Recipe, source: Source, start: ImageModel | None = None) -> ImageModel:

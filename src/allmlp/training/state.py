@@ -61,7 +61,7 @@ def put_back(parts: Parts, tensors: Mapping[str, Tensor], values: Mapping[str, A
 
 def _by_name(made: Optimizer, model: nn.Module) -> dict[str, Any]:
     """The optimiser's state under the names of parameters, which do not depend on their order."""
-    names = _names(made, model)
+    names = parameter_names(made, model)
     packed = made.state_dict()
     groups = [{key: value for key, value in group.items() if key != "params"} for group in packed["param_groups"]]
     return {"state": {names[index]: state for index, state in packed["state"].items()}, "groups": groups}
@@ -69,7 +69,7 @@ def _by_name(made: Optimizer, model: nn.Module) -> dict[str, Any]:
 
 def _restore(made: Optimizer, content: Mapping[str, Any], model: nn.Module) -> None:
     packed = made.state_dict()
-    numbers = {name: index for index, name in enumerate(_names(made, model))}
+    numbers = {name: index for index, name in enumerate(parameter_names(made, model))}
     state: dict[int, dict[str, Any]] = {}
     device = next(model.parameters()).device
     for key, value in content.items():
@@ -84,7 +84,7 @@ def _restore(made: Optimizer, content: Mapping[str, Any], model: nn.Module) -> N
     made.load_state_dict({"state": state, "param_groups": packed["param_groups"]})
 
 
-def _names(made: Optimizer, model: nn.Module) -> list[str]:
+def parameter_names(made: Optimizer, model: nn.Module) -> list[str]:
     """Names of the optimiser's parameters, in its own order."""
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     return [names[id(parameter)] for group in made.param_groups for parameter in group["params"]]
