@@ -42,8 +42,8 @@ def main(words: list[str]) -> int:
     if given.most < 1 or given.prune_images < 1:
         raise AllmlpError("--most and --prune-images start at 1", mend="give 1 or more")
     from allmlp import explain
+    from allmlp.data.pictures import list_pictures
     from allmlp.engine.load import load
-    from allmlp.prediction.pictures import list_pictures
 
     model = load(given.run, which=given.weights, img_size=pair(given.img_size))
     paths = list_pictures(given.pictures) if given.pictures else []
