@@ -157,7 +157,7 @@ def test_erasing_replaces_one_rectangle(crop: Any) -> None:
 def test_cutout_is_the_mean_colour_and_comes_before_noise(crop: Any) -> None:
     transform = training_transform(Augment(crop=crop, cutout=12, erase=1.0), RGB)
     kinds = [type(step).__name__ for step in transform.transforms]  # type: ignore[attr-defined]
-    assert kinds.index("Normalize") < kinds.index("Cutout") < kinds.index("RandomErasing")
+    assert kinds.index("ToNormalised") < kinds.index("Cutout") < kinds.index("RandomErasing")
     shown = run(training_transform(Augment(crop=crop, cutout=12), RGB), 1, RGB)
     assert int((shown == 0).all(0).sum()) >= 36
 

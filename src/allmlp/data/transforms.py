@@ -13,12 +13,13 @@ from PIL import Image
 from timm.data import create_transform
 from timm.data.auto_augment import AugmentOp, augment_and_mix_transform, auto_augment_transform, rand_augment_transform
 from timm.data.random_erasing import RandomErasing
-from timm.data.transforms import MaybeToTensor, str_to_interp_mode
+from timm.data.transforms import str_to_interp_mode
 from torch import Tensor
 from torchvision import transforms
 
 from allmlp.errors import RecipeError
 from allmlp.pixels.preprocess import Preprocessing
+from allmlp.pixels.tensor import ToNormalised, in_one_buffer
 from allmlp.recipe import Augment
 
 SMALL = 64
@@ -70,17 +71,15 @@ def _part_of_picture(augment: Augment, preprocessing: Preprocessing) -> transfor
             re_prob=augment.erase,
             re_mode="pixel",
         )
-    steps = pipeline.transforms
-    if ours:
-        place = next(i for i, step in enumerate(steps) if isinstance(step, transforms.ToTensor | MaybeToTensor))
-        steps.insert(place, image_policy(augment, preprocessing))
+    steps = in_one_buffer(pipeline.transforms)
+    place = next(i for i, step in enumerate(steps) if isinstance(step, ToNormalised))
     if augment.cutout:
-        steps.insert(
-            next(i for i, step in enumerate(steps) if isinstance(step, transforms.Normalize)) + 1, Cutout(augment.cutout)
-        )
+        steps.insert(place + 1, Cutout(augment.cutout))
+    if ours:
+        steps.insert(place, image_policy(augment, preprocessing))
     for step in steps:
         _guard_posterize(step)
-    return pipeline
+    return transforms.Compose(steps)
 
 
 def _whole_picture(augment: Augment, preprocessing: Preprocessing, padding: int) -> list[Any]:
@@ -94,7 +93,7 @@ def _whole_picture(augment: Augment, preprocessing: Preprocessing, padding: int)
     policy = image_policy(augment, preprocessing)
     if policy is not None:
         steps.append(policy)
-    steps += [transforms.ToTensor(), transforms.Normalize(preprocessing.mean, preprocessing.std)]
+    steps.append(ToNormalised(preprocessing.mean, preprocessing.std))
     if augment.cutout:
         steps.append(Cutout(augment.cutout))
     if augment.erase:

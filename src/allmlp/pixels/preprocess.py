@@ -64,8 +64,11 @@ class Preprocessing:
 @lru_cache(maxsize=16)
 def _pipeline(spec: Preprocessing) -> Callable[[Image.Image], Tensor]:
     from timm.data import create_transform
+    from torchvision import transforms
 
-    return create_transform(
+    from allmlp.pixels.tensor import in_one_buffer
+
+    pipeline = create_transform(
         input_size=(spec.in_chans, *spec.img_size),
         is_training=False,
         interpolation=spec.interpolation,
@@ -74,3 +77,4 @@ def _pipeline(spec: Preprocessing) -> Callable[[Image.Image], Tensor]:
         crop_pct=spec.crop_ratio,
         crop_mode=spec.crop_mode,
     )
+    return transforms.Compose(in_one_buffer(pipeline.transforms))
