@@ -66,6 +66,7 @@ def _pipeline(spec: Preprocessing) -> Callable[[Image.Image], Tensor]:
     from timm.data import create_transform
     from torchvision import transforms
 
+    from allmlp.pixels.centre import only_the_centre
     from allmlp.pixels.tensor import in_one_buffer
 
     pipeline = create_transform(
@@ -77,4 +78,4 @@ def _pipeline(spec: Preprocessing) -> Callable[[Image.Image], Tensor]:
         crop_pct=spec.crop_ratio,
         crop_mode=spec.crop_mode,
     )
-    return transforms.Compose(in_one_buffer(pipeline.transforms))
+    return transforms.Compose(in_one_buffer(only_the_centre(pipeline.transforms)))
