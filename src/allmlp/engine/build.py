@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from allmlp.engine.calibrate import seconds_per_image
 from allmlp.engine.device import BF16_GAIN, FASTER, bf16_gain
 from allmlp.engine.kept import content_hash, folder_of, keep, read_kept, workshop
 from allmlp.engine.parity import ALLOWED, Parity, in_float32, in_parts, parity, probes
+from allmlp.engine.quantise import Calibration
 from allmlp.errors import EngineError
 from allmlp.models.base import ImageModel
 
@@ -30,6 +31,8 @@ class Request:
     backend: str
     batch: int
     threads: int
+    calibration: str = ""
+    """Digest of the images that set int8."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,15 +48,15 @@ class Built:
     from_disk: bool = False
 
 
-def built(model: ImageModel, request: Request, *, kept: bool, quiet: bool) -> Built:
-    """As the disk has it, else anew. kept: whether the disk is looked at and written to at all."""
+def built(model: ImageModel, request: Request, *, shown: Calibration | None = None, kept: bool, quiet: bool) -> Built:
+    """As the disk has it, else anew. shown: for int8. kept: whether the disk is looked at and written to at all."""
     folder = folder_of(content_hash(model, asdict(request)))
     card = read_kept(folder) if kept else None
-    if card is not None and (found := _again(model, request, card, folder)) is not None:
+    if card is not None and (found := _again(model, request, shown, card, folder)) is not None:
         return found
     made = workshop(folder)
     try:
-        found = _chosen(model, request, made, quiet=quiet)
+        found = _chosen(model, request, shown, made, quiet=quiet)
         if kept:
             facts = dict(backend=found.backend, precision=found.precision, parity=asdict(found.parity), seconds=found.seconds)
             keep(folder, made / found.backend, facts)
@@ -62,13 +65,13 @@ def built(model: ImageModel, request: Request, *, kept: bool, quiet: bool) -> Bu
         shutil.rmtree(made, ignore_errors=True)
 
 
-def _again(model: ImageModel, request: Request, card: dict[str, Any], folder: Path) -> Built | None:
+def _again(model: ImageModel, request: Request, shown: Calibration | None, card: dict[str, Any], folder: Path) -> Built | None:
     """The engine that the disk remembers; None where it cannot be built as it was, and then it is forgotten."""
     try:
         backend, precision = BACKENDS[card["backend"]], card["precision"]
         if backend.refusal(precision) is not None:
             return None
-        run = _made(backend, model, _wanted(request, precision), folder)
+        run = _made(backend, model, _wanted(request, precision, shown), folder)
         found = Parity(**card["parity"])
         return Built(
             backend=backend.name, precision=precision, run=run, parity=found, seconds=dict(card["seconds"]), from_disk=True
@@ -78,8 +81,8 @@ def _again(model: ImageModel, request: Request, card: dict[str, Any], folder: Pa
         return None
 
 
-def _chosen(model: ImageModel, request: Request, made: Path, *, quiet: bool) -> Built:
-    given = probes(model)
+def _chosen(model: ImageModel, request: Request, shown: Calibration | None, made: Path, *, quiet: bool) -> Built:
+    given = probes(model) if shown is None else shown.compared
     due = in_float32(model, given, request.batch)
     runs: dict[Candidate, Runner] = {}
     found: dict[Candidate, Parity] = {}
@@ -87,8 +90,8 @@ def _chosen(model: ImageModel, request: Request, made: Path, *, quiet: bool) -> 
     candidates = _candidates(request)
     for name, precision in watched(candidates, total=len(candidates), what="preparing the engine", quiet=quiet):
         try:
-            run = _made(BACKENDS[name], model, _wanted(request, precision), made / name)
-            found[name, precision] = _compared(name, precision, run, given, due, request.batch)
+            run = _made(BACKENDS[name], model, _wanted(request, precision, shown), made / name)
+            found[name, precision] = _compared(name, precision, run, given, due, request.batch, shown)
             runs[name, precision] = run
         except EngineError as error:
             failures.append(error)
@@ -102,10 +105,10 @@ def _chosen(model: ImageModel, request: Request, made: Path, *, quiet: bool) -> 
 
 def _candidates(request: Request) -> Sequence[Candidate]:
     """All that may be tried. Raises EngineError where nothing may, with the first reason."""
-    names = [n for n, b in BACKENDS.items() if b.seconds_to_build] if request.backend == "auto" else [request.backend]
     found, reasons = [], []
     for precision in _precisions(request.precision):
-        for name in names:
+        quick = [name for name, backend in BACKENDS.items() if backend.seconds_to_build and precision in backend.precisions]
+        for name in quick if request.backend == "auto" else [request.backend]:
             why = BACKENDS[name].refusal(precision)
             found += [(name, precision)] if why is None else []
             reasons += [] if why is None else [why]
@@ -126,8 +129,9 @@ def fastest(seconds: dict[Candidate, float]) -> Candidate:
     return min(worth, key=lambda candidate: worth[candidate])
 
 
-def _wanted(request: Request, precision: str) -> Wanted:
-    return Wanted(precision=precision, batch=request.batch, threads=request.threads)
+def _wanted(request: Request, precision: str, shown: Calibration | None) -> Wanted:
+    setting = None if shown is None else shown.setting
+    return Wanted(precision=precision, batch=request.batch, threads=request.threads, setting=setting)
 
 
 def _made(backend: Backend, model: ImageModel, wanted: Wanted, folder: Path) -> Runner:
@@ -144,14 +148,20 @@ def _made(backend: Backend, model: ImageModel, wanted: Wanted, folder: Path) -> 
         ) from error
 
 
-def _compared(name: str, precision: str, run: Runner, given: Tensor, due: Tensor, batch: int) -> Parity:
+def _compared(
+    name: str, precision: str, run: Runner, given: Tensor, due: Tensor, batch: int, shown: Calibration | None
+) -> Parity:
     """Raises EngineError for answers that are not the model's."""
     try:
-        found = parity(due, in_parts(run, given, batch))
+        got = in_parts(run, given, batch)
+        found = parity(due, got)
     except Exception as error:
         raise EngineError(
             f"engine {name} {precision} fails as it runs: {str(error)[:300]}", mend='use engine "eager"'
         ) from error
+    if shown is not None:
+        shown.refuse_loss(points := shown.points_lost(due, got))
+        return replace(found, points_lost=points)
     if found.deviation > ALLOWED[precision]:
         raise EngineError(
             f"engine {name} {precision} is off by {found.deviation:.1e}; rounding explains {ALLOWED[precision]:.0e}",

@@ -2,7 +2,7 @@
 
 # axes: b images, c channels, h w pixels, k classes
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -12,12 +12,14 @@ from allmlp.engine.backends.table import BACKENDS
 from allmlp.engine.build import Built, Request, built
 from allmlp.engine.device import threads_used
 from allmlp.engine.parity import Parity
+from allmlp.engine.quantise import Calibration
+from allmlp.engine.quantise import calibration as calibrated_by
 from allmlp.errors import EngineError, one_of
 from allmlp.models.base import ImageModel
 from allmlp.nn.patches import check_image
 from allmlp.pixels.preprocess import Preprocessing
 
-PRECISIONS = ("fp32", "bf16", "auto")
+PRECISIONS = ("fp32", "bf16", "int8", "auto")
 
 
 @dataclass(frozen=True)
@@ -67,21 +69,30 @@ def compile(  # noqa: A001 - the verb the rest of the world has for it
     backend: str = "auto",
     batch: int = 32,
     threads: int | None = None,
+    calibration: Tensor | None = None,  # b c h w
+    labels: Tensor | None = None,  # b
     keep: bool = True,
     quiet: bool = True,
 ) -> Engine:
     """The model in the fastest form this CPU can run it in, compared with the model before it is handed out.
 
-    precision: "fp32"; "bf16"; "auto" takes bf16 where this CPU is clearly faster in it.
+    precision: "fp32"; "bf16"; "int8" (extra export); "auto" takes bf16 where this CPU is clearly faster in it.
     backend: "torch" (folded, laid out anew, products by oneDNN); "eager"; "compile" (torch.compile, takes minutes to build);
     "openvino" and "onnxruntime" (extras); "auto" times those that are here and built in seconds, for two seconds or so.
     batch: images there usually are at once; other numbers work, though some backends are made for one only.
-    threads: of the CPU; None is torch's number. keep: remember the choice on disk, under the weights' hash, the versions
-    and the processor, in `engines` under $ALLMLP_HOME or the user's cache. quiet: no bar while building.
+    threads: of the CPU; None is torch's number.
+    calibration: for int8, 64 or more real images as the model takes them, better 1,000; 300 at most set the ranges, and on the
+    rest the engine must lose at most 0.5 points of top-1. labels: their classes' numbers; without them the loss is taken to
+    be the share of images decided otherwise.
+    keep: remember the choice on disk, under the weights' hash, the versions and the processor, in `engines` under
+    $ALLMLP_HOME or the user's cache. quiet: no bar while building.
     In fp32 the logits are within 1e-4 of the model's, relative to their norm; `parity` says how near they are.
-    Raises EngineError for a backend that is not here, does not compute what the model does, or cannot build it.
+    Raises EngineError for a backend that is not here, does not compute what the model does, or cannot build it, and for an int8
+    engine that loses too much, with the figure; ShapeError for calibration images of another size.
     """
+    shown = _calibration(model, precision, calibration, labels)
     request = _checked(precision, backend, batch, threads)
+    request = request if shown is None else replace(request, calibration=shown.digest())
     weight = next(model.parameters())
     if weight.device.type != "cpu" or weight.dtype != torch.float32:
         raise EngineError(
@@ -89,7 +100,15 @@ def compile(  # noqa: A001 - the verb the rest of the world has for it
             mend="give model.cpu().float(), or use the model as it is",
         )
     with threads_used(request.threads):
-        return _engine(model, request, built(model, request, kept=keep, quiet=quiet))
+        return _engine(model, request, built(model, request, shown=shown, kept=keep, quiet=quiet))
+
+
+def _calibration(model: ImageModel, precision: str, images: Tensor | None, labels: Tensor | None) -> Calibration | None:
+    if precision == "int8":
+        return calibrated_by(model, images, labels)
+    if images is not None or labels is not None:
+        raise EngineError(f"calibration is for int8, and precision is {precision}", mend='give precision="int8", or no images')
+    return None
 
 
 def _checked(precision: str, backend: str, batch: int, threads: int | None) -> Request:

@@ -25,7 +25,7 @@ FORMAT = 1
 MOST = 32
 """Engines on the disk; the oldest go first."""
 CARD = "engine.json"
-VERSIONS = ("allmlp", "torch", "onnxruntime", "openvino")
+VERSIONS = ("allmlp", "torch", "onnxruntime", "openvino", "nncf")
 """Packages with another version of which an engine may be another one."""
 
 

@@ -16,17 +16,19 @@ PROBES = 8
 COARSE = 7
 """Squares a side of the coarse half of a probe: networks look at shapes, and white noise has none."""
 ALLOWED = {"fp32": 1e-4, "bf16": 0.1}
-"""The largest deviation that is still rounding, by precision."""
+"""The largest deviation that is still rounding, by precision; int8 is judged by its decisions."""
 
 
 @dataclass(frozen=True)
 class Parity:
-    """An engine beside its model in float32, on noise."""
+    """An engine beside its model in float32, on noise; in int8 on the calibration images that did not set it."""
 
     deviation: float
     """‖engine - model‖ / ‖model‖ over all logits."""
     agreement: float
     """Share of the images, in [0, 1], for which both decide on the same class."""
+    points_lost: float | None = None
+    """Of top-1 in percent, in int8; without labels the most it can be."""
 
 
 def probes(model: ImageModel) -> Tensor:  # → b c h w

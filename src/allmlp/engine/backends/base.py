@@ -26,10 +26,12 @@ class Wanted:
     """What an engine is built for."""
 
     precision: str
-    """A key of DTYPES."""
+    """A key of DTYPES, or "int8"."""
     batch: int
     """Images there usually are at once."""
     threads: int
+    setting: Tensor | None = None  # b c h w
+    """Images that set the ranges of int8."""
 
 
 class Backend(ABC):

@@ -1,8 +1,5 @@
 """OpenVINO's intermediate representation, run by OpenVINO; int8 by NNCF."""
 
-import logging
-import sys
-from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from allmlp.engine.quantise import by_nncf
 from allmlp.exporting.formats.base import Format, Order, Runner, captured, lines_before
 
 
@@ -35,7 +33,7 @@ class OpenVINO(Format):
         shape = [-1 if isinstance(length, str) else length for length in order.input["shape"]]
         made.reshape({made.inputs[0]: openvino.PartialShape(shape)})
         if order.precision == "int8":
-            made = _quantised(made, order)
+            made = by_nncf(made, order.calibration)
         openvino.save_model(made, folder / self.file, compress_to_fp16=order.precision == "fp16")
         return {}
 
@@ -55,11 +53,3 @@ class OpenVINO(Format):
         return f"""{before}model = openvino.Core().compile_model("{self.file}", "CPU", {{"INFERENCE_PRECISION_HINT": "f32"}})
 print(json.load(open("bundle.json"))["classes"][model(images)[0][0].argmax()])
 """
-
-
-def _quantised(made: Any, order: Order) -> Any:
-    import nncf
-
-    nncf.set_log_level(logging.ERROR)
-    with redirect_stdout(sys.stderr):  # where its bars belong
-        return nncf.quantize(made, nncf.Dataset(order.calibration, lambda image: image.numpy()))
