@@ -95,3 +95,4 @@ def __dir__() -> list[str]:
 def _tell_timm(_timm: Any) -> None:
     """timm.create_model knows our names as soon as both packages are imported, in either order."""
     import_module("allmlp.models")
+    import_module("allmlp.timm_names").register()

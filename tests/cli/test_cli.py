@@ -16,6 +16,7 @@ from PIL import Image
 
 from allmlp.cli import COMMANDS, main
 from allmlp.run import read_json
+from helpers import picture
 
 FAST = ["--train.epochs", "2", "--train.batch", "8", "--data.workers", "0", "--data.img-size", "16", "16"]
 SMALL = ["--model", "resmlp_xs", "--hyper.dim", "16", "--hyper.depth", "2"]
@@ -312,6 +313,18 @@ def test_overview_lists_every_command_without_loading_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert all(command in done.stdout for command in COMMANDS)
+
+
+def test_a_picture_is_classified_without_loading_timm_or_torchvision(tmp_path: Path) -> None:
+    picture(0, (40, 30)).save(tmp_path / "a.png")
+    code = (
+        "import sys; from allmlp.cli import main\n"
+        "assert main(['predict', 'smlpnet_xs.cifar10', sys.argv[1]]) == 0\n"
+        "sys.exit(' '.join({'timm', 'torchvision', 'matplotlib', 'torch._dynamo'} & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.png")], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "a.png" in done.stdout
 
 
 @pytest.mark.slow

@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from allmlp.data.images import Images
 from allmlp.data.keys import generator, seed_everything
-from allmlp.data.transforms import Transform
 from allmlp.errors import DataError
+from allmlp.pixels.preprocess import Transform
 from allmlp.pixels.read import UnreadableImage
 
 Key = tuple[int, int]

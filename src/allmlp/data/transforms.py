@@ -18,7 +18,7 @@ from torch import Tensor
 from torchvision import transforms
 
 from allmlp.errors import RecipeError
-from allmlp.pixels.preprocess import Preprocessing
+from allmlp.pixels.preprocess import Preprocessing, Transform
 from allmlp.pixels.tensor import ToNormalised, in_one_buffer
 from allmlp.recipe import Augment
 
@@ -28,8 +28,6 @@ SMALL = 64
 TRIVIAL, CIFAR, THREE = "ta_wide", "cifar10", "3a"
 """augment.auto's names of TrivialAugment with its wide space and of AutoAugment for CIFAR-10, which are torchvision's, and of
 DeiT III's three-augment; that and every other name is timm's."""
-
-Transform = Callable[[Image.Image], Tensor]
 
 
 def training_transform(augment: Augment, preprocessing: Preprocessing) -> Transform:  # picture → c h w

@@ -4,7 +4,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
 
-from allmlp import registry, timm_names
+from allmlp import registry
 from allmlp.registry import list_models
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ def create_model(name: str, **hyperparameters: Any) -> "ImageModel":
     return registry.create_model(name, **hyperparameters)  # type: ignore[return-value]
 
 
-timm_names.register()
 create_model.__doc__ = registry.create_model.__doc__
 
 __all__ = ["create_model", "list_models"]

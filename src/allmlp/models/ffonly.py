@@ -3,11 +3,10 @@
 # axes: b batch, n patches, t = 1 + n tokens, c channels, y x rows and columns of the grid
 
 import torch
-from timm.layers import trunc_normal_
 from torch import Tensor, nn
 
 from allmlp.models.arguments import hidden_width, number, whole
-from allmlp.models.initial import truncated
+from allmlp.models.initial import trunc_normal, truncated
 from allmlp.models.tokens import ClassTokenModel
 from allmlp.nn.mixing import linear_rates, stochastic_depth
 from allmlp.nn.mlp import Mlp
@@ -91,7 +90,7 @@ class FFOnly(ClassTokenModel):
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         self.apply(truncated)
         for position in (self.class_position, self.grid_position):
-            trunc_normal_(position, std=0.02)
+            trunc_normal(position, std=0.02)
         self.head = self.new_head(num_classes)
 
     def begin(self, image: Tensor) -> Tensor:  # b c h w → b t c

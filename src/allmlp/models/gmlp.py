@@ -2,13 +2,12 @@
 
 # axes: b batch, n tokens, c channels
 
-from timm.layers import lecun_normal_
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from allmlp.errors import ModelError
 from allmlp.models.arguments import hidden_width, number, whole
-from allmlp.models.initial import zero
+from allmlp.models.initial import lecun_normal, zero
 from allmlp.models.tokens import TokenModel
 from allmlp.nn.gate import SpatialGate
 from allmlp.nn.mixing import stochastic_depth
@@ -89,6 +88,6 @@ def _initialise(module: nn.Module) -> None:
     if isinstance(module, SpatialGate):
         module.open()
     elif isinstance(module, nn.Linear | nn.Conv2d):
-        (nn.init.xavier_uniform_ if isinstance(module, nn.Linear) else lecun_normal_)(module.weight)
+        (nn.init.xavier_uniform_ if isinstance(module, nn.Linear) else lecun_normal)(module.weight)
         if module.bias is not None:
             nn.init.zeros_(module.bias)

@@ -2,11 +2,10 @@
 
 # axes: b batch, n tokens, c channels
 
-from timm.layers import lecun_normal_
 from torch import Tensor, nn
 
 from allmlp.models.arguments import activation, number, whole
-from allmlp.models.initial import zero
+from allmlp.models.initial import lecun_normal, zero
 from allmlp.models.tokens import TokenModel
 from allmlp.nn.mixing import linear_rates, stochastic_depth
 from allmlp.nn.mlp import Mlp, TokenMlp
@@ -99,6 +98,6 @@ class Mixer(TokenModel):
 def _lecun_normal(module: nn.Module) -> None:
     """Flax's default for dense layers and convolutions, with which the release was trained."""
     if isinstance(module, nn.Linear | nn.Conv2d):
-        lecun_normal_(module.weight)
+        lecun_normal(module.weight)
         if module.bias is not None:
             nn.init.zeros_(module.bias)

@@ -8,11 +8,10 @@ from math import prod
 from typing import Any
 
 import torch
-from timm.layers import trunc_normal_
 from torch import Tensor, nn
 
 from allmlp.models.arguments import choice, hidden_width, number, whole
-from allmlp.models.initial import truncated
+from allmlp.models.initial import trunc_normal, truncated
 from allmlp.models.tokens import TokenModel
 from allmlp.nn.affine import Affine, LayerScale
 from allmlp.nn.mixing import AlongTokens, stochastic_depth
@@ -174,7 +173,7 @@ class ResMLP(TokenModel):
         if head == "class_mlp":
             self.class_token = nn.Parameter(torch.zeros(1, 1, dim))
             self.class_blocks = nn.ModuleList(ClassMLPBlock(**block) for _ in range(CLASS_LAYERS))
-            trunc_normal_(self.class_token, std=0.02)
+            trunc_normal(self.class_token, std=0.02)
         self.norm = NORMS[norm](dim)
         self.apply(truncated)
         self.head = self.new_head(num_classes)

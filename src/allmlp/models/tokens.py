@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
-from timm.layers import trunc_normal_
 from torch import Tensor, nn
 
 from allmlp.models.arguments import both_axes, image_size, whole
 from allmlp.models.base import ImageModel
+from allmlp.models.initial import trunc_normal
 from allmlp.nn.patches import Patches, to_grid
 
 
@@ -85,7 +85,7 @@ class ClassTokenModel(TokenModel):
             patch_margin=patch_margin,
         )
         self.class_token = nn.Parameter(torch.empty(1, 1, dim))
-        trunc_normal_(self.class_token, std=0.02)
+        trunc_normal(self.class_token, std=0.02)
 
     def begin(self, image: Tensor) -> Tensor:  # b c h w → b (1 + n) c
         patches = self.patches(image)

@@ -33,9 +33,11 @@ class AlongColumns(nn.Linear):
 
 def stochastic_depth(rate: float) -> nn.Module:
     """Drop a residual branch for whole images in training; nothing at rate 0 (Huang et al., 2016)."""
+    if rate <= 0:
+        return nn.Identity()
     from timm.layers import DropPath  # here, because importing timm makes the models known, which import this file
 
-    return DropPath(rate) if rate > 0 else nn.Identity()
+    return DropPath(rate)
 
 
 def linear_rates(rate: float, depth: int) -> list[float]:

@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from timm.data.transforms import MaybeToTensor
 from torch import Tensor
-from torchvision import transforms
 
 
 class ToNormalised:
@@ -26,7 +24,10 @@ class ToNormalised:
 
 
 def in_one_buffer(steps: Sequence[Any]) -> list[Any]:
-    """The same steps, with ToTensor and the Normalize right after it as one."""
+    """timm's or torchvision's steps, with ToTensor and the Normalize right after it as one."""
+    from timm.data.transforms import MaybeToTensor
+    from torchvision import transforms
+
     merged: list[Any] = []
     for step in steps:
         if isinstance(step, transforms.Normalize) and merged and isinstance(merged[-1], transforms.ToTensor | MaybeToTensor):
