@@ -5,7 +5,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -60,8 +59,7 @@ def prune_curve(
         )
     names = [name for mixing in token_mixing(model) for name in mixing.weights]
     images, _ = open_labelled(data, model.classes, quiet=quiet)
-    if len(images) > limit:
-        images = images.subset(np.linspace(0, len(images) - 1, limit).round().astype(np.int64))
+    images = images.spread(limit)
     device = best_device()
     cut = prepared(copy.deepcopy(readable(model)).eval(), device)
     weights = {name: cut.get_parameter(name) for name in names}
