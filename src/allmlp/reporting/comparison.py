@@ -12,6 +12,7 @@ from markupsafe import Markup
 from allmlp.errors import RunError
 from allmlp.evaluation.comparison import Compared, Comparison
 from allmlp.files import whole_file, writing
+from allmlp.paired import RESAMPLES
 from allmlp.reporting import rivals
 from allmlp.reporting.ink import inline_svg
 from allmlp.reporting.records import Epoch, Records, read_records, visible
@@ -73,6 +74,8 @@ def _render(found: Comparison) -> str:
         strokes=[rivals.stroke(i) for i in range(len(found.models))],
         trained=[None if one is None else _trained(one) for one in records],
         curves=_curves([[] if one is None else one.epochs for one in records]),
+        averaged=[model.name for model, one in zip(found.models, records, strict=True) if one and _averaged(one)],
+        resamples=RESAMPLES,
         shares=_shares(found.models),
         apart=_apart(found.models),
         recipe={visible(name): [said(value) for value in values] for name, values in found.recipe.items()},
@@ -92,6 +95,10 @@ def _trained(records: Records) -> Trained:
         images_per_s=median(speeds) if speeds else None,
         device=" ".join(device),
     )
+
+
+def _averaged(records: Records) -> bool:
+    return any(epoch.ema_top1 is not None for epoch in records.epochs)
 
 
 def _curves(epochs: list[list[Epoch]]) -> list[tuple[str, Markup]]:

@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from allmlp.reporting.drawing import Drawing, Palette
 from allmlp.reporting.figures import sheet
-from allmlp.reporting.words import columns, points, shortened
+from allmlp.reporting.words import columns, shortened, signed
 
 ROLES = ("accent", "contrast", "ink", "muted")
 DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (1.4, 1.8))
@@ -88,6 +88,11 @@ def intervals(
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x")
     axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _place: points(x)) if zero else PercentFormatter(1))
+    wide = np.ptp(axes.get_xlim()) > 0.05
+    axes.xaxis.set_major_formatter(
+        FuncFormatter(lambda x, _place: signed(100 * x, 0 if wide else 1))
+        if zero
+        else PercentFormatter(1, decimals=0 if wide else 1)
+    )
     axes.set_xlabel("points" if zero else "top-1 accuracy")
     return figure
