@@ -142,12 +142,13 @@ def test_people_get_tables_and_a_page_that_needs_nothing_else(
 
 
 def test_a_name_from_a_strangers_disk_is_text(runs: dict[str, str], tmp_path: Path) -> None:
-    strange = tmp_path / "<img src=x>"
+    strange = tmp_path / "<img src=x>\u202egnp"
     shutil.copytree(runs["one"], strange)
     assert main(["compare", str(strange), runs["two"], "--out", str(tmp_path / "page.html")]) == 0
     html = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "<img" not in html
     assert "&lt;img src=x&gt;" in html
+    assert "\u202e" not in html  # which would turn what follows around
 
 
 WRONG = [

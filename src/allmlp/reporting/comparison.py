@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -70,11 +70,13 @@ def _render(found: Comparison) -> str:
     return render(
         "comparison.html.j2",
         c=found,
+        data=visible(found.data),
         names=[visible(model.name) for model in found.models],
+        pairs=[replace(pair, first=visible(pair.first), second=visible(pair.second)) for pair in found.pairs],
         strokes=[rivals.stroke(i) for i in range(len(found.models))],
         trained=[None if one is None else _trained(one) for one in records],
         curves=_curves([[] if one is None else one.epochs for one in records]),
-        averaged=[model.name for model, one in zip(found.models, records, strict=True) if one and _averaged(one)],
+        averaged=[visible(model.name) for model, one in zip(found.models, records, strict=True) if one and _averaged(one)],
         resamples=RESAMPLES,
         shares=_shares(found.models),
         apart=_apart(found.models),
