@@ -1,27 +1,16 @@
 """`allmlp.evaluate`: accuracy, confusion and calibration of a model on labelled images."""
 
 import os
-import shutil
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 from allmlp import metrics
-from allmlp.data.images import Images
-from allmlp.engine.infer import Outputs
 from allmlp.engine.load import load
 from allmlp.evaluation.answers import answers, images_for
-from allmlp.models.base import ImageModel
+from allmlp.evaluation.mistakes import mistakes
 from allmlp.run import Run, write_json
-
-MISTAKES = 24
-"""Pictures of the most confident mistakes that are kept."""
-THUMBNAIL = 160
-"""Longest side of such a picture in pixels."""
 
 
 def evaluate(
@@ -41,7 +30,7 @@ def evaluate(
     validation images. which: "best" or "last" weights. img_size: resize the model to it first. quiet: no bar.
     engine: what answers: "eager" (the model as it is), a backend of `allmlp.compile`, or "auto", the fastest for many images.
     Returns shares in [0, 1] (top1, top5, loss in nats, calibration_error, per_class, confusion, calibration)
-    and the most confident mistakes.
+    the most confident mistakes, and examples of each pair of classes that was confused.
     Raises AllmlpError for a run or data that cannot be used.
     """
     folder = run if isinstance(run, Run) else Run.open(run) if Path(run).is_dir() else None
@@ -57,7 +46,7 @@ def evaluate(
     result: dict[str, Any] = {"data": title, "split": split, "weights": which if folder else str(run)}
     result["engine"] = answered
     result |= metrics.summary(out.logits, out.labels, model.classes)
-    result["mistakes"] = _mistakes(folder, split, images, out, model)
+    result |= mistakes(folder, split, images, out, model)
     result["unreadable"] = len(left_out) + len(out.unreadable)
     result["unreadable_files"] = [{"path": p, "reason": r} for p, r in [*left_out, *out.unreadable][:1000]]
     result["seconds"] = time.monotonic() - started
@@ -65,33 +54,3 @@ def evaluate(
     if folder is not None:
         write_json(folder.evaluation / f"{split}.json", result)
     return result
-
-
-def _mistakes(run: Run | None, split: str, images: Images, out: Outputs, model: ImageModel) -> list[dict[str, Any]]:
-    """The images that were wrong with the highest confidence; in a run folder, with small pictures of them."""
-    folder = None if run is None else run.evaluation / f"mistakes-{split}"
-    if folder is not None:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-    confidence, predicted = (t.numpy() for t in out.logits.softmax(1).max(1))
-    wrong = np.flatnonzero(predicted != out.labels.numpy())
-    classes = model.classes or ()
-    kept = []
-    for place, i in enumerate(wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]):
-        index = int(out.indices[i])
-        shown = {}
-        if folder is not None:
-            picture = images.open(index, model.in_chans)
-            picture.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
-            picture.save(folder / f"{place:02}.png")
-            shown = {"picture": f"{folder.name}/{place:02}.png"}
-        kept.append(
-            {
-                **shown,
-                "path": images.name(index),
-                "label": classes[int(out.labels[i])],
-                "predicted": classes[int(predicted[i])],
-                "confidence": float(confidence[i]),
-            }
-        )
-    return kept

@@ -46,8 +46,8 @@ def likelihood(p: float) -> str:
 
 
 def compact(number: float) -> str:
-    """1228648 → "1.23 M"."""
-    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+    """1228648 → "1.23 M", up to 10¹⁵ (P)."""
+    for size, unit in ((1e15, " P"), (1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
         if number >= size:
             return f"{number / size:.3g}{unit}"
     return f"{number:g}"

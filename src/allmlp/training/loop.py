@@ -86,12 +86,14 @@ class Loop:
         order.epoch, order.start = position.epoch, position.step
         plan.model.train()
         began = last = time.monotonic()
+        ran = time.process_time()
         seen_before = position.seen
         mixing = position.epoch < self.recipe.train.epochs - self.recipe.augment.mix_off
         for batch in plan.train_batches if position.step < plan.steps else ():
             self._step(batch, mixing=mixing)
             last, before = time.monotonic(), last
             position.seconds += last - before
+            position.cpu_seconds, ran = position.cpu_seconds + time.process_time() - ran, time.process_time()
             self.display.step(
                 epoch=position.epoch + 1,
                 epochs=self.recipe.train.epochs,
@@ -101,17 +103,24 @@ class Loop:
                 rate=(position.seen - seen_before) / (last - began),
             )
             if self.journal.due(self.done):
-                norm = None if self.norm is None else float(unsharded(self.norm))
-                lr = plan.optimiser.param_groups[0]["lr"]
-                self.journal.step(
-                    self.done, {"epoch": position.epoch + 1, "loss": self.tally.loss, "lr": lr, "grad_norm": norm}
-                )
+                self.journal.step(self.done, self._last_step())
             if self.stopping or (self.team.size == 1 and self.interrupt.caught):
                 raise Stopped
             if self.save_due:
                 self._save()
         self._settle()
         self.rate = (position.seen - seen_before) / max(time.monotonic() - began, 1e-9)
+
+    def _last_step(self) -> dict[str, float | None]:
+        """What a line of steps.jsonl says; every process takes part."""
+        weights = nn.utils.get_total_norm([weight.detach() for weight in self.plan.model.parameters()])
+        return {
+            "epoch": self.position.epoch + 1,
+            "loss": self.tally.loss,
+            "lr": self.plan.optimiser.param_groups[0]["lr"],
+            "grad_norm": None if self.norm is None else float(unsharded(self.norm)),
+            "weight_norm": float(unsharded(weights)),
+        }
 
     def _step(self, batch: Batch, *, mixing: bool) -> None:
         """One update by all processes, if any of them has an image."""
@@ -170,7 +179,7 @@ class Loop:
     def _close_epoch(self) -> None:
         """Validate, record, keep the best, save."""
         position, plan = self.position, self.plan
-        started = time.monotonic()
+        started, ran = time.monotonic(), time.process_time()
         height, width = plan.model.img_size
         record: dict[str, Any] = {
             "epoch": position.epoch + 1,
@@ -189,6 +198,7 @@ class Loop:
             record |= {"ema_loss": found["ema"].loss, "ema_top1": found["ema"].top1}
         position.unreadable += val.unreadable
         position.seconds += time.monotonic() - started
+        position.cpu_seconds += time.process_time() - ran
         record |= {"images_per_s": self.rate, "seconds": position.seconds, "unreadable": position.unreadable}
         winner = max(found, key=lambda name: found[name].rank)
         better = plan.sizes.changes(position.epoch) or found[winner].rank > (position.best_top1, -position.best_loss)
