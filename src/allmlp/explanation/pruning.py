@@ -15,8 +15,8 @@ from allmlp.data.sources import open_labelled
 from allmlp.engine.device import best_device, prepared
 from allmlp.engine.infer import Outputs, gather
 from allmlp.errors import DataError, ModelError
-from allmlp.explanation.operators import readable, token_mixing
 from allmlp.models.base import ImageModel
+from allmlp.operators import readable, token_mixing
 
 KEPT = (1.0, 0.8, 0.6, 0.5, 0.4, 0.3, 0.2, 0.15, 0.1, 0.05, 0.0)
 """Shares of the token-mixing weights that are kept, unless others are asked for."""

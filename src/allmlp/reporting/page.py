@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from allmlp.files import whole_file, writing
 from allmlp.reporting import figures, words
+from allmlp.reporting.growth import growth_figures
 from allmlp.reporting.ink import inline_svg
 from allmlp.reporting.pairs import Shown, confused_pairs, example, shown_pairs
 from allmlp.reporting.pictures import Inlined, inlined
@@ -77,6 +78,7 @@ def _render(run: Run, records: Records) -> str:
         curves=_curves(records),
         robust=None if records.robustness is None else _robust(run, records.robustness, records.model),
         cost=_cost(records),
+        growth=growth_figures(run, records.state.epochs_done),
         folder=json.dumps(str(run.folder), ensure_ascii=False),
         quoted=shlex.quote(str(run.folder)),
         repeat=shlex.join(["allmlp", "train", *_data_argument(records), "--recipe", str(run.recipe)]),

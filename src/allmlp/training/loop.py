@@ -17,6 +17,7 @@ from allmlp.training.checkpoint import Position
 from allmlp.training.display import Display
 from allmlp.training.distributed import gathered_weights, unsharded
 from allmlp.training.divergence import diverged
+from allmlp.training.growth import keep_snapshot, wanted
 from allmlp.training.interrupt import Interrupt
 from allmlp.training.journal import Journal
 from allmlp.training.setup import Plan, unchanged_training_batches
@@ -53,6 +54,8 @@ class Loop:
         epochs = self.recipe.train.epochs
         position = self.position
         self._ask_teacher()
+        if not self.done:
+            self._keep_mixing()
         if self.recipe.train.retry and not self.done:
             self._save()
         with self.interrupt:
@@ -203,6 +206,7 @@ class Loop:
         winner = max(found, key=lambda name: found[name].rank)
         better = plan.sizes.changes(position.epoch) or found[winner].rank > (position.best_top1, -position.best_loss)
         position.begin_epoch()
+        self._keep_mixing()
         if better:
             position.best_epoch, position.best_weights = position.epoch, winner
             position.best_top1, position.best_loss = found[winner].top1, found[winner].loss
@@ -216,6 +220,12 @@ class Loop:
         self.display.epoch(record, epochs=self.recipe.train.epochs, left=left, best=better)
         self._change_size()
         self._save()
+
+    def _keep_mixing(self) -> None:
+        """A little of the token mixing, for the report; not of weights that lie in pieces."""
+        epoch = self.position.epoch
+        if self.team.first and self.plan.parallel != "fsdp" and wanted(epoch, self.recipe.train.epochs):
+            keep_snapshot(self.run, self.plan.model, epoch)
 
     def _change_size(self) -> None:
         """Where the next epoch has another image size, everything goes on at that: before the checkpoint, so that one
