@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from allmlp.engine.load import load
     from allmlp.errors import AllmlpError
     from allmlp.evaluation.classification import evaluate
+    from allmlp.evaluation.comparison import compare
     from allmlp.exporting.main import export
     from allmlp.models import create_model, list_models
     from allmlp.prediction.pictures import predict
@@ -36,6 +37,7 @@ __version__ = version("allmlp")
 _HOMES = {
     "AllmlpError": "allmlp.errors:AllmlpError",
     "Recipe": "allmlp.recipe:Recipe",
+    "compare": "allmlp.evaluation.comparison:compare",
     "compile": "allmlp.engine.compiled:compile",
     "create_model": "allmlp.models:create_model",
     "evaluate": "allmlp.evaluation.classification:evaluate",
@@ -57,6 +59,7 @@ _HOMES = {
 __all__ = [
     "AllmlpError",
     "Recipe",
+    "compare",
     "compile",
     "create_model",
     "evaluate",

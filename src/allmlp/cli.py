@@ -11,6 +11,7 @@ COMMANDS = {
     "find-lr": "a learning rate for your images, from one short training",
     "find-batch": "the largest batch that fits, and the fastest",
     "evaluate": "accuracy, confusion and calibration of a run",
+    "compare": "runs side by side: intervals, McNemar's test, cost, recipes",
     "predict": "classes of pictures",
     "explain": "what a model does: token mixing as maps and numbers",
     "pack": "write a data set into shards",

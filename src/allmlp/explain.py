@@ -10,12 +10,12 @@ from allmlp.explanation.features import feature_maps
 from allmlp.explanation.main import Explanation, explained
 from allmlp.explanation.measures import effective_rank, locality, mixing_radius, rank, sparsity, symmetry
 from allmlp.explanation.numbers import MixingNumbers, mixing_numbers
-from allmlp.explanation.operators import Mixing, token_mixing
 from allmlp.explanation.path import linear_path
 from allmlp.explanation.pictures import ClassEvidence, Picture, explain_pictures
 from allmlp.explanation.pruning import Pruned, least_kept, prune_curve
 from allmlp.explanation.receptive import Reach, reach, receptive_field
 from allmlp.explanation.units import mean_frequency, opposing_pairs
+from allmlp.operators import Mixing, token_mixing
 from allmlp.reporting.explanation import ready
 from allmlp.reporting.explanation import write_explanation as write
 

@@ -14,7 +14,10 @@ checkpoints/         EPOCH-STEP: all that `--resume` needs, the last --train.kee
 diverged.safetensors images, labels and indices of the step whose loss left all bounds, if one did
 teacher-….safetensors what the teacher answered about the training images, where the recipe keeps that
 unreadable.jsonl     images that could not be decoded, with the reason
-evaluation/          SPLIT.json and pictures of the most confident mistakes
+evaluation/          SPLIT.json and pictures of mistakes
+robustness.json      accuracy on corrupted images, and robustness/ with pictures of them
+datasheet.json       sizes of the images, and which of them are there twice
+mixing/              a few rows of the token-mixing weights, EPOCH.safetensors
 report.html          the page for people
 """
 
@@ -53,6 +56,9 @@ class Run:
     unreadable = property(lambda self: self.folder / "unreadable.jsonl")
     diverged = property(lambda self: self.folder / "diverged.safetensors")
     evaluation = property(lambda self: self.folder / "evaluation")
+    robustness = property(lambda self: self.folder / "robustness.json")
+    datasheet = property(lambda self: self.folder / "datasheet.json")
+    mixing = property(lambda self: self.folder / "mixing")
     report = property(lambda self: self.folder / "report.html")
 
     def weights(self, which: str = "best") -> Path:

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from allmlp.explanation.arrange import Panel, common_limit, in_pairs, panels, path_panels, rows_on_grid, side_by_side
-from allmlp.explanation.operators import token_mixing
 from allmlp.models import create_model
+from allmlp.operators import token_mixing
 from contract import build
 
 GAP = np.nan

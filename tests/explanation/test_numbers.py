@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from allmlp.explanation.numbers import by_axis, mixing_numbers
-from allmlp.explanation.operators import Mixing, token_mixing
+from allmlp.operators import Mixing, token_mixing
 from contract import build
 
 

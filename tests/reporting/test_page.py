@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from allmlp.errors import RunError
-from allmlp.reporting.page import Pair, confused_pairs, write_report
+from allmlp.reporting.page import write_report
+from allmlp.reporting.pairs import Pair, confused_pairs
 from allmlp.run import Run, read_lines
 
 MakeRun = Callable[..., Run]
@@ -125,7 +126,19 @@ def test_classes_are_listed_worst_first(make_run: MakeRun) -> None:
 
 def test_confused_pairs_are_counted_by_hand() -> None:
     counts = np.array([[8, 2, 0], [0, 5, 5], [1, 0, 0]])
-    assert confused_pairs(counts, ["a", "b", "c"]) == [Pair("b", "c", 5, 0.5), Pair("a", "b", 2, 0.2), Pair("c", "a", 1, 1.0)]
+    assert confused_pairs(counts, ["a", "b", "c"]) == [
+        ((1, 2), Pair("b", "c", 5, 0.5)),
+        ((0, 1), Pair("a", "b", 2, 0.2)),
+        ((2, 0), Pair("c", "a", 1, 1.0)),
+    ]
+
+
+def test_cells_of_the_matrix_lead_to_pictures_of_their_mistakes(make_run: MakeRun) -> None:
+    page = report(make_run())
+    links = {value for value in page.values("href") if value.startswith("#pair-")}
+    places = {value for value in page.values("id") if value.startswith("pair-")} - {"pair-by-pair"}
+    assert links
+    assert links == {f"#{place}" for place in places}
 
 
 @pytest.mark.parametrize(
@@ -144,7 +157,7 @@ def test_report_of_hundred_classes_stays_under_5_mb(make_run: MakeRun) -> None:
 
 def test_mistakes_are_inlined_and_small_ones_are_scaled_up_crisply(make_run: MakeRun) -> None:
     pictures = report(make_run(side=28)).all("img")
-    assert len(pictures) == 24
+    assert len(pictures) == 2 * 24  # and again pair by pair
     assert all(picture["class"] == "crisp" for picture in pictures)
     assert all("taken for" in picture["alt"] for picture in pictures)
 

@@ -4,7 +4,19 @@ from datetime import UTC, datetime
 
 import pytest
 
-from allmlp.reporting.words import between, columns, compact, duration, moment, percent, shortened, wilson_interval
+from allmlp.reporting.words import (
+    between,
+    columns,
+    compact,
+    duration,
+    likelihood,
+    moment,
+    percent,
+    points,
+    shortened,
+    signed,
+    wilson_interval,
+)
 
 
 @pytest.mark.parametrize(
@@ -55,3 +67,19 @@ def test_wide_letters_count_twice_and_long_names_end_in_an_ellipsis() -> None:
     assert shortened("ankle boot", 10) == "ankle boot"
     assert shortened("ankle boots", 10) == "ankle boo…"
     assert shortened("衣服と靴の写真", 8) == "衣服と…"
+
+
+def test_differences_have_a_sign_unless_they_round_to_nothing() -> None:
+    assert [points(x) for x in (0.0123, -0.05, 0.0, -0.0001)] == ["+1.2", "−5.0", "0.0", "0.0"]
+    assert signed(-0.5, 2) == "−0.50"
+
+
+def test_likelihoods_have_as_many_digits_as_matter() -> None:
+    assert [likelihood(p) for p in (1.0, 0.021484375, 0.00123, 1e-4, 9e-5, 0.0)] == [
+        "1.000",
+        "0.021",
+        "0.0012",
+        "0.0001",
+        "< 0.0001",
+        "< 0.0001",
+    ]

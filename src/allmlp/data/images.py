@@ -44,6 +44,10 @@ class Images(ABC):
     def subset(self, indices: Indices) -> "Images":
         """These images alone, in this order."""
 
+    def spread(self, most: int) -> "Images":
+        """At most so many of them, at even distances."""
+        return self if len(self) <= most else self.subset(np.linspace(0, len(self) - 1, most).round().astype(np.int64))
+
     def content(self, index: int) -> bytes | None:
         """The bytes of its picture file; None where there are only pixels. Raises UnreadableImage."""
         return None

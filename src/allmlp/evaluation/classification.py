@@ -1,33 +1,16 @@
 """`allmlp.evaluate`: accuracy, confusion and calibration of a model on labelled images."""
 
 import os
-import shutil
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 from allmlp import metrics
-from allmlp.data.images import Images
-from allmlp.data.loader import plain_batches
-from allmlp.data.progress import watched
-from allmlp.data.sources import NAMED, open_labelled, open_source
-from allmlp.engine.device import best_device, choose_precision, prepared
-from allmlp.engine.infer import Outputs, gather
 from allmlp.engine.load import load
-from allmlp.engine.use import described, engine_for
-from allmlp.errors import DataError
-from allmlp.models.base import ImageModel
-from allmlp.recipe import Recipe, load_recipe
-from allmlp.run import Run, read_json, write_json
-
-MISTAKES = 24
-"""Pictures of the most confident mistakes that are kept."""
-THUMBNAIL = 160
-"""Longest side of such a picture in pixels."""
+from allmlp.evaluation.answers import answers, images_for
+from allmlp.evaluation.mistakes import mistakes
+from allmlp.run import Run, write_json
 
 
 def evaluate(
@@ -47,33 +30,23 @@ def evaluate(
     validation images. which: "best" or "last" weights. img_size: resize the model to it first. quiet: no bar.
     engine: what answers: "eager" (the model as it is), a backend of `allmlp.compile`, or "auto", the fastest for many images.
     Returns shares in [0, 1] (top1, top5, loss in nats, calibration_error, per_class, confusion, calibration)
-    and the most confident mistakes.
+    the most confident mistakes, and examples of each pair of classes that was confused.
     Raises AllmlpError for a run or data that cannot be used.
     """
     folder = run if isinstance(run, Run) else Run.open(run) if Path(run).is_dir() else None
     if folder is not None:
         folder.check_writable()
     model = load(run, which=which, img_size=img_size)
-    images, split, title, left_out = _images(folder, model, data, quiet)
+    images, split, title, left_out = images_for(folder, model.classes or (), data, quiet)
     if img_size is not None:
         split += "-{}x{}".format(*model.img_size)
-    device = best_device()
-    prepared(model, device)
     started = time.monotonic()
-    batches = plain_batches(images, model.preprocessing, in_chans=model.in_chans, batch=batch, workers=workers)
-    shown = watched(batches, total=len(batches), what="evaluating", quiet=quiet)
-    precision = choose_precision("auto", device, model)
-    fast = engine_for(model, engine, images=len(images), batch=batch, device=device, precision=precision, quiet=quiet)
-    out = gather(model, shown, device=device, precision=precision, engine=fast)
-    if not len(out.labels):
-        raise DataError(
-            f"none of the {len(images)} images of {title} could be read", mend="check the files with another program"
-        )
+    out, answered = answers(model, images, title=title, batch=batch, workers=workers, engine=engine, quiet=quiet)
     assert model.classes is not None
     result: dict[str, Any] = {"data": title, "split": split, "weights": which if folder else str(run)}
-    result["engine"] = described(fast, precision)
+    result["engine"] = answered
     result |= metrics.summary(out.logits, out.labels, model.classes)
-    result["mistakes"] = _mistakes(folder, split, images, out, model)
+    result |= mistakes(folder, split, images, out, model)
     result["unreadable"] = len(left_out) + len(out.unreadable)
     result["unreadable_files"] = [{"path": p, "reason": r} for p, r in [*left_out, *out.unreadable][:1000]]
     result["seconds"] = time.monotonic() - started
@@ -81,58 +54,3 @@ def evaluate(
     if folder is not None:
         write_json(folder.evaluation / f"{split}.json", result)
     return result
-
-
-def _images(
-    run: Run | None, model: ImageModel, data: str | os.PathLike[str] | None, quiet: bool
-) -> tuple[Images, str, str, list[tuple[str, str]]]:
-    """(images, name of the split, title, left out)."""
-    if run is None and data is None:
-        raise DataError(
-            "weights without a run folder have no images of their own", mend="give a folder of class folders as DATA"
-        )
-    classes = model.classes or ()
-    if data is None or (os.fspath(data) in NAMED and not Path(data).is_dir()):
-        recipe = Recipe() if run is None else load_recipe(run.recipe)
-        spec = read_json(run.state)["data_spec"] if run is not None and data is None else os.fspath(data or "")
-        source = open_source(spec, val_share=recipe.data.val_share, seed=recipe.seed, quiet=quiet)
-        if source.classes != classes:
-            raise DataError(
-                f"{source.title} has other classes than the model", mend="give the folder the run was trained on, as DATA"
-            )
-        if source.test is not None:
-            return source.test, "test", f"{source.title}, test images", []
-        return source.val, "val", f"{source.title}, validation images", []
-    images, left_out = open_labelled(data, classes, quiet=quiet)
-    name = Path(data).expanduser().resolve().name
-    return images, "".join(c if c.isalnum() or c in "-_" else "-" for c in name) or "data", os.fspath(data), left_out
-
-
-def _mistakes(run: Run | None, split: str, images: Images, out: Outputs, model: ImageModel) -> list[dict[str, Any]]:
-    """The images that were wrong with the highest confidence; in a run folder, with small pictures of them."""
-    folder = None if run is None else run.evaluation / f"mistakes-{split}"
-    if folder is not None:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-    confidence, predicted = (t.numpy() for t in out.logits.softmax(1).max(1))
-    wrong = np.flatnonzero(predicted != out.labels.numpy())
-    classes = model.classes or ()
-    kept = []
-    for place, i in enumerate(wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]):
-        index = int(out.indices[i])
-        shown = {}
-        if folder is not None:
-            picture = images.open(index, model.in_chans)
-            picture.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
-            picture.save(folder / f"{place:02}.png")
-            shown = {"picture": f"{folder.name}/{place:02}.png"}
-        kept.append(
-            {
-                **shown,
-                "path": images.name(index),
-                "label": classes[int(out.labels[i])],
-                "predicted": classes[int(predicted[i])],
-                "confidence": float(confidence[i]),
-            }
-        )
-    return kept

@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from allmlp.explanation.measures import Grid
-from allmlp.explanation.operators import Mixing
 from allmlp.explanation.units import opposing_pairs
+from allmlp.operators import Grid, Mixing
 
 Values = NDArray[np.float64]
 CENTRAL = 6

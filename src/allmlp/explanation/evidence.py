@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from allmlp.errors import ModelError
-from allmlp.explanation.measures import Grid
 from allmlp.models.base import ImageModel
+from allmlp.operators import Grid
 
 POINTS = 64
 """Points of the path of integrated gradients."""

@@ -12,12 +12,12 @@ from allmlp.data.progress import watched
 from allmlp.errors import DataError, ModelError
 from allmlp.explanation.measures import mixing_radius
 from allmlp.explanation.numbers import MixingNumbers, mixing_numbers
-from allmlp.explanation.operators import Mixing, token_mixing
 from allmlp.explanation.path import linear_path
 from allmlp.explanation.pictures import Picture, explain_pictures
 from allmlp.explanation.pruning import IMAGES, Pruned, least_kept, prune_curve
 from allmlp.explanation.receptive import Reach, reach, receptive_field, shown_steps, step_names
 from allmlp.models.base import ImageModel
+from allmlp.operators import Mixing, token_mixing
 from allmlp.pixels.read import UnreadableImage, read_image
 
 FIELD_PICTURES = 16

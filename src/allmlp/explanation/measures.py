@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from allmlp.errors import ShapeError
-
-Grid = tuple[int, int]
+from allmlp.operators import Grid
 
 FAINT = 0.05
 """An entry below this share of the largest counts as none (ResMLP, section 3)."""

@@ -7,8 +7,8 @@ from statistics import mean
 import torch
 from torch import Tensor
 
-from allmlp.explanation.measures import Grid, effective_rank, locality, mixing_radius, rank, sparsity, symmetry
-from allmlp.explanation.operators import Mixing
+from allmlp.explanation.measures import effective_rank, locality, mixing_radius, rank, sparsity, symmetry
+from allmlp.operators import Grid, Mixing
 
 
 @dataclass(frozen=True, kw_only=True)

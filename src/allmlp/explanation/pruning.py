@@ -5,7 +5,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,8 +15,8 @@ from allmlp.data.sources import open_labelled
 from allmlp.engine.device import best_device, prepared
 from allmlp.engine.infer import Outputs, gather
 from allmlp.errors import DataError, ModelError
-from allmlp.explanation.operators import readable, token_mixing
 from allmlp.models.base import ImageModel
+from allmlp.operators import readable, token_mixing
 
 KEPT = (1.0, 0.8, 0.6, 0.5, 0.4, 0.3, 0.2, 0.15, 0.1, 0.05, 0.0)
 """Shares of the token-mixing weights that are kept, unless others are asked for."""
@@ -60,8 +59,7 @@ def prune_curve(
         )
     names = [name for mixing in token_mixing(model) for name in mixing.weights]
     images, _ = open_labelled(data, model.classes, quiet=quiet)
-    if len(images) > limit:
-        images = images.subset(np.linspace(0, len(images) - 1, limit).round().astype(np.int64))
+    images = images.spread(limit)
     device = best_device()
     cut = prepared(copy.deepcopy(readable(model)).eval(), device)
     weights = {name: cut.get_parameter(name) for name in names}

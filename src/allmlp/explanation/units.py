@@ -5,7 +5,7 @@
 import torch
 from torch import Tensor
 
-from allmlp.explanation.measures import Grid
+from allmlp.operators import Grid
 
 
 def opposing_pairs(units: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:  # u n → p 2 unit numbers, p frequencies

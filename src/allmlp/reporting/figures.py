@@ -2,7 +2,7 @@
 
 # axes: k classes
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import wraps
 from typing import ParamSpec
 
@@ -76,11 +76,13 @@ def image_sizes(epochs: Sequence[int], heights: Numbers, widths: Numbers) -> Fig
 
 
 @styled
-def confusion_map(counts: NDArray[np.int64], names: Sequence[str], *, numbers: bool) -> Figure:  # k k
+def confusion_map(
+    counts: NDArray[np.int64], names: Sequence[str], *, numbers: bool, links: Collection[tuple[int, int]] = ()
+) -> Figure:  # k k
     """Where each class's images went: a row per true class, tinted by the share of the row.
 
     Right answers have one colour and mistakes another, so that mistakes show while they are few.
-    numbers: write the counts into the cells.
+    numbers: write the counts into the cells. links: (row, column) of the cells that lead to `#pair-ROW-COLUMN`.
     """
     k = len(names)
     labels = [shortened(name, LABEL) for name in names]
@@ -95,10 +97,11 @@ def confusion_map(counts: NDArray[np.int64], names: Sequence[str], *, numbers: b
     corners = np.array([(0.03, 0.03), (0.97, 0.03), (0.97, 0.97), (0.03, 0.97)])
     squares = np.stack([places, rows], 1)[:, None] + corners
     tints = [to_rgba(ACCENT if i == j else CONTRAST, strength[i, j]) for i, j in zip(rows, places, strict=True)]
-    axes.add_collection(PolyCollection(list(squares), facecolors=tints, edgecolors="none"))
-    for i, j in zip(rows, places, strict=True) if numbers else ():
+    urls = [f"#pair-{i}-{j}" if (i, j) in links else None for i, j in zip(rows.tolist(), places.tolist(), strict=True)]
+    axes.add_collection(PolyCollection(list(squares), facecolors=tints, edgecolors="none", urls=urls))
+    for i, j, url in zip(rows, places, urls, strict=True) if numbers else ():
         colour = ON_ACCENT if strength[i, j] > 0.72 else INK
-        axes.text(j + 0.5, i + 0.54, str(counts[i, j]), color=colour, size=font, ha="center", va="center")
+        axes.text(j + 0.5, i + 0.54, str(counts[i, j]), color=colour, size=font, ha="center", va="center", url=url)
     axes.set(xlim=(0, k), ylim=(k, 0), xlabel="predicted", ylabel="true")
     axes.spines[:].set_visible(True)
     slanted = dict(rotation=45, ha="right", rotation_mode="anchor") if numbers else dict(rotation=90)

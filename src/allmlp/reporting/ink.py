@@ -91,7 +91,9 @@ def write_figure(figure: Figure, path: Path) -> None:
 
 
 def _rewritten(tag: str, name: str) -> str:
-    """A tag of matplotlib's with ids of the figure's own, the page's font and the page's colours."""
+    """A tag of matplotlib's with ids of the figure's own, the page's font and the page's colours; links lead into the page."""
+    if tag.startswith("<a "):
+        return re.sub(r"<a xlink:(href=\"[^\"]*\").*", r"<a \1>", tag)
     if tag.startswith("<g "):
         tag = re.sub(r' id="[^"]*"', "", tag)
     tag = re.sub(r' id="', f' id="{name}-', tag)

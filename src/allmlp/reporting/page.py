@@ -2,35 +2,47 @@
 
 import json
 import shlex
-from base64 import b64encode
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
 from markupsafe import Markup
+from matplotlib.figure import Figure
 
 from allmlp.files import whole_file, writing
 from allmlp.reporting import figures, words
+from allmlp.reporting.growth import growth_figures
 from allmlp.reporting.ink import inline_svg
-from allmlp.reporting.records import ClassResult, Counts, Epoch, Evaluation, Mistake, Records, read_records
+from allmlp.reporting.pairs import Shown, confused_pairs, example, shown_pairs
+from allmlp.reporting.pictures import Inlined, inlined
+from allmlp.reporting.records import (
+    ClassResult,
+    Corruption,
+    Epoch,
+    Evaluation,
+    Model,
+    Records,
+    Robustness,
+    Step,
+    read_records,
+)
+from allmlp.reporting.robust import by_strength
+from allmlp.reporting.steps import by_step
 from allmlp.reporting.template import render
 from allmlp.run import Run
 
 NUMBERED, MAPPED = 20, 60
 """Most classes of a confusion matrix with counts, and of one at all."""
-PAIRS = 20
-"""Confused pairs that are listed where there are no counts."""
 MISTAKES = 24
 """Pictures of mistakes that are shown."""
-PICTURE_BYTES = 120_000
-"""A larger picture is left out, so that the page stays small."""
-CRISP = 64
-"""Pictures up to this many pixels are scaled up without smoothing."""
+OPEN_PAIRS = 12
+"""Confused pairs whose pictures are there at once; those of others when their cell of the matrix is followed."""
+FORWARD_BACKWARD = "three times the forward pass, at the last image size"
+"""How training is counted: the gradients of a product are two products of its size."""
 LISTED = 100
 """Files that are listed by name; the others are counted."""
-PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True)
@@ -40,26 +52,6 @@ class Card:
     label: str
     value: str
     note: str
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Images of one class that were taken for another. share: of the true class's images."""
-
-    label: str
-    predicted: str
-    images: int
-    share: float
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A mistake to look at; address is None where the picture is gone."""
-
-    mistake: Mistake
-    file: str
-    address: str | None
-    crisp: bool
 
 
 def write_report(run: Run) -> Path:
@@ -84,6 +76,9 @@ def _render(run: Run, records: Records) -> str:
         headline=_headline(records, shown),
         cards=_cards(records, shown),
         curves=_curves(records),
+        robust=None if records.robustness is None else _robust(run, records.robustness, records.model),
+        cost=_cost(records),
+        growth=growth_figures(run, records.state.epochs_done),
         folder=json.dumps(str(run.folder), ensure_ascii=False),
         quoted=shlex.quote(str(run.folder)),
         repeat=shlex.join(["allmlp", "train", *_data_argument(records), "--recipe", str(run.recipe)]),
@@ -149,11 +144,26 @@ def _curves(records: Records) -> list[tuple[str, Markup]]:
     heights, widths = column("img_height"), column("img_width")
     if len(set(zip(heights, widths, strict=True))) > 1:
         drawn["Image size"] = figures.image_sizes(epochs, heights, widths)
+    norms = _norms(records.steps)
     last = records.epochs[-1]
     return [
-        (title, inline_svg(figure, f"curve{i}", f"{title} by epoch. {_ending(last)}"))
-        for i, (title, figure) in enumerate(drawn.items())
+        (title, inline_svg(figure, f"curve{i}", f"{title} by {'step' if title in norms else 'epoch'}. {_ending(last)}"))
+        for i, (title, figure) in enumerate({**drawn, **norms}.items())
     ]
+
+
+def _norms(steps: list[Step]) -> dict[str, Figure]:
+    """Of gradient and weights, where the run says them."""
+    series = {
+        "Gradient norm": [step.grad_norm for step in steps],
+        "Weight norm": [step.weight_norm for step in steps],
+    }
+    numbers = [step.step for step in steps]
+    return {
+        title: by_step(numbers, values)
+        for title, values in series.items()
+        if any(value is not None and isfinite(value) for value in values)
+    }
 
 
 def _ending(last: Epoch) -> str:
@@ -163,15 +173,62 @@ def _ending(last: Epoch) -> str:
 def _results(run: Run, shown: Evaluation) -> dict[str, Any]:
     """What the sections on the evaluation show."""
     names = [row.class_ for row in shown.per_class]
+    together = shown_pairs(shown.confusion, names, shown.examples or shown.mistakes, run.evaluation)
     total = max(sum(row.images for row in shown.calibration), 1)
     return {
         "ranked": sorted(shown.per_class, key=_accuracy),
-        "confusion": _confusion(shown, names) if len(names) <= MAPPED else None,
+        "confusion": _confusion(shown, names, together) if len(names) <= MAPPED else None,
         "pairs": confused_pairs(shown.confusion, names) if len(names) > NUMBERED else [],
-        "pictures": [_picture(run, mistake) for mistake in shown.mistakes[:MISTAKES]],
+        "together": together,
+        "linked": {one.place for one in together},
+        "open_pairs": OPEN_PAIRS,
+        "pictures": [example(run.evaluation, mistake) for mistake in shown.mistakes[:MISTAKES]],
         "reliability": _reliability(shown),
         "confidence": sum(row.images * row.confidence for row in shown.calibration) / total,
     }
+
+
+def _robust(run: Run, found: Robustness, model: Model | None) -> list[tuple[str, Markup, Inlined | None, Corruption]]:
+    """(title, figure, picture, numbers) of each corruption, the one that harms most first."""
+    chance = 1 / len(model.classes) if model and model.classes else 0.0
+    folder = run.robustness.with_suffix("")
+    worst = sorted(found.corruptions, key=lambda one: sum(one.accuracy))
+    titles = [one.name.replace("_", " ").capitalize().replace("Jpeg", "JPEG") for one in worst]
+    return [
+        (
+            title,
+            inline_svg(
+                by_strength(found.clean, one.accuracy, found.images, chance=chance),
+                f"robust{i}",
+                f"Accuracy with {title}, from strength 1 to 5: {', '.join(map(words.percent, one.accuracy))}.",
+            ),
+            inlined(folder, one.picture),
+            one,
+        )
+        for i, (title, one) in enumerate(zip(titles, worst, strict=True))
+    ]
+
+
+def _cost(records: Records) -> list[tuple[str, str]]:
+    """What was measured, and what follows from it; nothing is guessed."""
+    state, model, data = records.state, records.model, records.data
+    found = []
+    if model:
+        found.append(("Parameters", f"{model.parameters:,}"))
+        found.append(("Multiply-adds", f"{model.macs:,} per image"))
+    if data and state.epochs_done:
+        seen = state.epochs_done * data.train.images
+        found.append(("Images trained on", f"{seen:,} ({state.epochs_done:,} epochs of {data.train.images:,})"))
+        if model:
+            found.append(("Training in all", f"{words.compact(3 * model.macs * seen)} multiply-adds: {FORWARD_BACKWARD}"))
+    found.append(("Training time", words.duration(state.seconds)))
+    if state.cpu_seconds:
+        found.append(("Processor time", f"{words.duration(state.cpu_seconds)} of the first process, loader workers aside"))
+    if records.epochs:
+        speed = sorted(epoch.images_per_s for epoch in records.epochs)
+        found.append(("Images per second", f"{median(speed):,.0f} (slowest epoch {speed[0]:,.0f}, fastest {speed[-1]:,.0f})"))
+    where = [str(records.environment[key]) for key in ("device", "precision", "processor") if records.environment.get(key)]
+    return [*found, ("On", ", ".join(where) or "not recorded"), ("Energy", "not measured")]
 
 
 def _accuracy(row: ClassResult) -> float:
@@ -179,20 +236,12 @@ def _accuracy(row: ClassResult) -> float:
     return 2.0 if row.accuracy is None else row.accuracy
 
 
-def _confusion(shown: Evaluation, names: list[str]) -> Markup:
-    drawn = figures.confusion_map(shown.confusion, names, numbers=len(names) <= NUMBERED)
+def _confusion(shown: Evaluation, names: list[str], together: list[Shown]) -> Markup:
+    links = {one.place for one in together}
+    drawn = figures.confusion_map(shown.confusion, names, numbers=len(names) <= NUMBERED, links=links)
     return inline_svg(
         drawn, "confusion", f"Confusion matrix of {len(names)} classes. The table of classes says how each fared."
     )
-
-
-def confused_pairs(counts: Counts, names: list[str]) -> list[Pair]:
-    """The pairs of classes with the most mistakes, most first."""
-    wrong = counts.copy()
-    np.fill_diagonal(wrong, 0)
-    worst = np.argsort(-wrong, axis=None, kind="stable")[:PAIRS]
-    places = [divmod(int(place), len(names)) for place in worst]
-    return [Pair(names[i], names[j], int(wrong[i, j]), wrong[i, j] / counts[i].sum()) for i, j in places if wrong[i, j]]
 
 
 def _reliability(shown: Evaluation) -> Markup:
@@ -206,15 +255,3 @@ def _reliability(shown: Evaluation) -> Markup:
     return inline_svg(
         drawn, "reliability", "Reliability diagram: accuracy against confidence. The table beside it has its numbers."
     )
-
-
-def _picture(run: Run, mistake: Mistake) -> Picture:
-    """The picture as a data address. Only small PNG files inside the evaluation folder are taken."""
-    path = (run.evaluation / mistake.picture).resolve()
-    inside = path.is_relative_to(run.evaluation.resolve()) and path.is_file() and path.stat().st_size <= PICTURE_BYTES
-    content = path.read_bytes() if inside else b""
-    if not content.startswith(PNG):
-        return Picture(mistake, Path(mistake.path).name, None, False)
-    width, height = (int.from_bytes(content[at : at + 4], "big") for at in (16, 20))
-    address = f"data:image/png;base64,{b64encode(content).decode()}"
-    return Picture(mistake, Path(mistake.path).name, address, max(width, height) <= CRISP)

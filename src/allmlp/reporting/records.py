@@ -1,29 +1,11 @@
-"""The run folder's JSON as typed records: what a field is missing or is of another type is damaged."""
+"""What a run folder holds, as records."""
 
-import types
-import typing
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, is_dataclass
-from datetime import UTC, datetime
-from math import isfinite
-from pathlib import Path
-from typing import Any, NewType
-from unicodedata import category
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from allmlp.errors import RunError
-from allmlp.run import Run, read_json, read_lines
-
-Counts = NDArray[np.int64]
-Share = NewType("Share", float)
-"""In [0, 1]."""
-Loss = NewType("Loss", float)
-"""In nats; not finite where training diverged."""
-REORDERING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-"""Unicode's controls of writing direction: with them a name could rewrite the numbers beside it."""
+from allmlp.reporting.reading import Counts, Loss, Share, read, read_each, read_if_there
+from allmlp.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +30,7 @@ class State:
     epochs: int
     best: Best | None = None
     seconds: float
+    cpu_seconds: float | None = None
     started: datetime | None = None
     allmlp: str = ""
 
@@ -103,6 +86,15 @@ class Epoch:
     ema_top1: Share | None = None
     images_per_s: float
     seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A line of steps.jsonl. Norms are not finite where training diverged."""
+
+    step: int
+    grad_norm: Loss | None = None
+    weight_norm: Loss | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,6 +172,7 @@ class Evaluation:
     confusion: Counts
     calibration: list[Bin]
     mistakes: list[Mistake] = field(default_factory=list)
+    examples: list[Mistake] = field(default_factory=list)
     unreadable: int = 0
     evaluated: datetime
 
@@ -189,114 +182,108 @@ class Evaluation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Corruption:
+    """One kind, its accuracy at each strength. picture: relative to the folder of such pictures."""
+
+    name: str
+    accuracy: list[Share]
+    picture: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Robustness:
+    """robustness.json."""
+
+    data: str
+    images: int
+    clean: Share
+    mean: Share
+    benchmark: str
+    corruptions: list[Corruption]
+    measured: datetime
+
+    def __post_init__(self) -> None:
+        if not self.corruptions or any(len(one.accuracy) != 5 for one in self.corruptions):
+            raise ValueError("a corruption does not have five strengths")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """One size of pictures, in pixels."""
+
+    width: int
+    height: int
+    images: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """Least, median and most, in pixels; None where there is no picture."""
+
+    width: list[float] | None
+    height: list[float] | None
+    different: int
+    common: list[Size]
+
+    def __post_init__(self) -> None:
+        if not (self.width is None) == (self.height is None) or (self.width and len(self.width) != 3):
+            raise ValueError("sizes are not three of each side")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Duplicates:
+    """Images that are there more than once, to the byte."""
+
+    held_out: int
+    repeated: int
+    contradictory: int
+    examples: list[list[str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sheet:
+    """datasheet.json."""
+
+    images: int
+    sizes: Sizes
+    duplicates: Duplicates | None = None
+    looked: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
 class Records:
     """All that a report is made of; None or empty where the run has not come that far."""
 
     state: State
     data: Data | None
     epochs: list[Epoch]
+    steps: list[Step]
     model: Model | None
     environment: dict[str, Any]
     recipe: str
     evaluations: list[Evaluation]
     """The one to show comes first: test, else val, else the newest."""
+    robustness: Robustness | None
+    sheet: Sheet | None
     undecodable: list[LeftOut]
     """Each file once, however many epochs met it."""
 
 
 def read_records(run: Run) -> Records:
     """Raises RunError for a file that is damaged; run.json alone must be there."""
-    state: State = _read(State, run.state)
-    found = [_read(Evaluation, path) for path in sorted(run.evaluation.glob("*.json"))]
-    undecodable = {entry.path: entry for entry in _read_each(LeftOut, run.unreadable)}
+    state: State = read(State, run.state)
+    found = [read(Evaluation, path) for path in sorted(run.evaluation.glob("*.json"))]
+    undecodable = {entry.path: entry for entry in read_each(LeftOut, run.unreadable)}
     return Records(
         state=state,
-        data=_read_if_there(Data, run.data),
-        epochs=_read_each(Epoch, run.metrics),
-        model=_read_if_there(Model, run.weights("best").with_suffix(".json")),
-        environment=_read_if_there(dict[str, Any], run.environment) or {},
+        data=read_if_there(Data, run.data),
+        epochs=read_each(Epoch, run.metrics),
+        steps=read_each(Step, run.steps),
+        model=read_if_there(Model, run.weights("best").with_suffix(".json")),
+        environment=read_if_there(dict[str, Any], run.environment) or {},
         recipe=run.recipe.read_text(encoding="utf-8", errors="replace") if run.recipe.is_file() else "",
         evaluations=sorted(found, key=lambda e: (e.split == "test", e.split == "val", e.evaluated), reverse=True),
+        robustness=read_if_there(Robustness, run.robustness),
+        sheet=read_if_there(Sheet, run.datasheet),
         undecodable=list(undecodable.values()),
     )
-
-
-def _read(kind: Any, path: Path) -> Any:
-    with _understanding(path):
-        return typed(kind, read_json(path))
-
-
-def _read_if_there(kind: Any, path: Path) -> Any:
-    return _read(kind, path) if path.is_file() else None
-
-
-def _read_each(kind: Any, path: Path) -> list[Any]:
-    with _understanding(path):
-        return [typed(kind, line) for line in read_lines(path)]
-
-
-@contextmanager
-def _understanding(path: Path) -> Iterator[None]:
-    """Turns what goes wrong with a file's content into a RunError that names the file."""
-    try:
-        yield
-    except RunError:
-        raise
-    except (TypeError, ValueError, OverflowError) as error:
-        raise RunError(f"{path} is not as allmlp wrote it: {error}", mend="restore the file, or train again") from None
-
-
-def typed(hint: Any, value: Any, where: str = "the content") -> Any:
-    """`value` as the annotation asks; unknown keys are passed over. Raises TypeError or ValueError for what does not fit."""
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if hint is Any:
-        return value
-    if hint == Counts:
-        return _counts(value, where)
-    if hint is datetime:
-        return datetime.fromisoformat(typed(str, value, where)).astimezone(UTC)
-    if origin in (types.UnionType, typing.Union):
-        return None if value is None else typed(inner[0], value, where)
-    if is_dataclass(hint):
-        return _record(hint, value, where)
-    if hint in (int, float, Share, Loss):
-        return _number(hint, value, where)
-    _expect(origin or hint, value, where)
-    if origin is list:
-        return [typed(inner[0], item, where) for item in value]
-    return visible(value) if hint is str else value
-
-
-def _record(hint: Any, value: Any, where: str) -> Any:
-    _expect(dict, value, where)
-    hints = typing.get_type_hints(hint)
-    keys = {f.name: f.name.rstrip("_") for f in fields(hint)}  # class_ is written "class"
-    return hint(**{name: typed(hints[name], value[key], key) for name, key in keys.items() if key in value})
-
-
-def _number(hint: Any, value: Any, where: str) -> Any:
-    """A count from zero, a share (rounding may have taken it a little out of [0, 1]), a loss, or a finite number."""
-    _expect(int if hint is int else (int, float), value, where)
-    rounding = 1e-6
-    fits = {int: value >= 0, float: isfinite(value), Share: -rounding <= value <= 1 + rounding, Loss: True}
-    if not fits[hint]:
-        raise ValueError(f"{where} is {value}")
-    return min(max(value, 0.0), 1.0) if hint is Share else value
-
-
-def _expect(kind: Any, value: Any, where: str) -> None:
-    if not isinstance(value, kind):
-        raise TypeError(f"{where} is of type {type(value).__name__}")
-
-
-def visible(text: str) -> str:
-    """The same with a replacement character for each letter that a page cannot show, or that would reorder others."""
-    hidden = {letter for letter in text if category(letter) in ("Cc", "Cs") or letter in REORDERING}
-    return text.translate(dict.fromkeys(map(ord, hidden), "\N{REPLACEMENT CHARACTER}"))
-
-
-def _counts(value: Any, where: str) -> Counts:
-    counts = np.array(value)
-    if counts.ndim != 2 or counts.dtype.kind != "i" or (counts < 0).any():
-        raise ValueError(f"{where} is not a table of counts")
-    return counts.astype(np.int64)

@@ -6,7 +6,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from allmlp.reporting import words
 
-FILTERS = ("percent", "between", "moment", "wilson_interval")
+FILTERS = ("percent", "between", "moment", "wilson_interval", "points", "signed", "likelihood", "compact", "duration")
 """Functions of `words` that a template may use."""
 
 

@@ -29,9 +29,25 @@ def between(interval: tuple[float, float]) -> str:
     return f"{100 * low:.1f}–{high:.1%}"
 
 
+def points(difference: float) -> str:
+    """A difference of shares: 0.0123 → "+1.2", -0.05 → "−5.0", in points of a hundred."""
+    return signed(100 * difference, 1)
+
+
+def signed(number: float, digits: int) -> str:
+    """-0.5 → "−0.50", 0.5 → "+0.50"; zero, and what rounds to it, without a sign."""
+    text = f"{number:+.{digits}f}"
+    return text[1:] if float(text) == 0 else text.replace("-", "−")
+
+
+def likelihood(p: float) -> str:
+    """0.0215 → "0.021", 1e-9 → "< 0.0001"; three digits are enough for a p-value."""
+    return "< 0.0001" if p < 1e-4 else f"{p:.4f}" if p < 1e-2 else f"{p:.3f}"
+
+
 def compact(number: float) -> str:
-    """1228648 → "1.23 M"."""
-    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+    """1228648 → "1.23 M", up to 10¹⁵ (P)."""
+    for size, unit in ((1e15, " P"), (1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
         if number >= size:
             return f"{number / size:.3g}{unit}"
     return f"{number:g}"

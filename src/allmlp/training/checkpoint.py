@@ -50,6 +50,8 @@ class Position:
     """Steps done inside the epoch after those."""
     seconds: float = 0.0
     """Time spent so far."""
+    cpu_seconds: float = 0.0
+    """Of it, this process's own on processors; loader workers' is not in it."""
     loss_sum: float = 0.0
     """Over `weighed` images."""
     hits: int = 0

@@ -17,6 +17,7 @@ from allmlp.training.checkpoint import Position
 from allmlp.training.display import Display
 from allmlp.training.distributed import gathered_weights, unsharded
 from allmlp.training.divergence import diverged
+from allmlp.training.growth import keep_snapshot, wanted
 from allmlp.training.interrupt import Interrupt
 from allmlp.training.journal import Journal
 from allmlp.training.setup import Plan, unchanged_training_batches
@@ -53,6 +54,8 @@ class Loop:
         epochs = self.recipe.train.epochs
         position = self.position
         self._ask_teacher()
+        if not self.done:
+            self._keep_mixing()
         if self.recipe.train.retry and not self.done:
             self._save()
         with self.interrupt:
@@ -86,12 +89,14 @@ class Loop:
         order.epoch, order.start = position.epoch, position.step
         plan.model.train()
         began = last = time.monotonic()
+        ran = time.process_time()
         seen_before = position.seen
         mixing = position.epoch < self.recipe.train.epochs - self.recipe.augment.mix_off
         for batch in plan.train_batches if position.step < plan.steps else ():
             self._step(batch, mixing=mixing)
             last, before = time.monotonic(), last
             position.seconds += last - before
+            position.cpu_seconds, ran = position.cpu_seconds + time.process_time() - ran, time.process_time()
             self.display.step(
                 epoch=position.epoch + 1,
                 epochs=self.recipe.train.epochs,
@@ -101,17 +106,24 @@ class Loop:
                 rate=(position.seen - seen_before) / (last - began),
             )
             if self.journal.due(self.done):
-                norm = None if self.norm is None else float(unsharded(self.norm))
-                lr = plan.optimiser.param_groups[0]["lr"]
-                self.journal.step(
-                    self.done, {"epoch": position.epoch + 1, "loss": self.tally.loss, "lr": lr, "grad_norm": norm}
-                )
+                self.journal.step(self.done, self._last_step())
             if self.stopping or (self.team.size == 1 and self.interrupt.caught):
                 raise Stopped
             if self.save_due:
                 self._save()
         self._settle()
         self.rate = (position.seen - seen_before) / max(time.monotonic() - began, 1e-9)
+
+    def _last_step(self) -> dict[str, float | None]:
+        """What a line of steps.jsonl says; every process takes part."""
+        weights = nn.utils.get_total_norm([weight.detach() for weight in self.plan.model.parameters()])
+        return {
+            "epoch": self.position.epoch + 1,
+            "loss": self.tally.loss,
+            "lr": self.plan.optimiser.param_groups[0]["lr"],
+            "grad_norm": None if self.norm is None else float(unsharded(self.norm)),
+            "weight_norm": float(unsharded(weights)),
+        }
 
     def _step(self, batch: Batch, *, mixing: bool) -> None:
         """One update by all processes, if any of them has an image."""
@@ -170,7 +182,7 @@ class Loop:
     def _close_epoch(self) -> None:
         """Validate, record, keep the best, save."""
         position, plan = self.position, self.plan
-        started = time.monotonic()
+        started, ran = time.monotonic(), time.process_time()
         height, width = plan.model.img_size
         record: dict[str, Any] = {
             "epoch": position.epoch + 1,
@@ -189,10 +201,12 @@ class Loop:
             record |= {"ema_loss": found["ema"].loss, "ema_top1": found["ema"].top1}
         position.unreadable += val.unreadable
         position.seconds += time.monotonic() - started
+        position.cpu_seconds += time.process_time() - ran
         record |= {"images_per_s": self.rate, "seconds": position.seconds, "unreadable": position.unreadable}
         winner = max(found, key=lambda name: found[name].rank)
         better = plan.sizes.changes(position.epoch) or found[winner].rank > (position.best_top1, -position.best_loss)
         position.begin_epoch()
+        self._keep_mixing()
         if better:
             position.best_epoch, position.best_weights = position.epoch, winner
             position.best_top1, position.best_loss = found[winner].top1, found[winner].loss
@@ -206,6 +220,12 @@ class Loop:
         self.display.epoch(record, epochs=self.recipe.train.epochs, left=left, best=better)
         self._change_size()
         self._save()
+
+    def _keep_mixing(self) -> None:
+        """A little of the token mixing, for the report; not of weights that lie in pieces."""
+        epoch = self.position.epoch
+        if self.team.first and self.plan.parallel != "fsdp" and wanted(epoch, self.recipe.train.epochs):
+            keep_snapshot(self.run, self.plan.model, epoch)
 
     def _change_size(self) -> None:
         """Where the next epoch has another image size, everything goes on at that: before the checkpoint, so that one

@@ -210,6 +210,7 @@ def _finish(plan: Plan, run: Run, position: Position, display: Display, record: 
                 "epochs": plan.recipe.train.epochs,
                 "best": best if at.best_epoch else None,
                 "seconds": at.seconds,
+                "cpu_seconds": at.cpu_seconds,
                 "retries": retries,
             },
         )

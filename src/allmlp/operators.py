@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from allmlp.errors import ModelError
-from allmlp.explanation.measures import Grid
 from allmlp.models.base import ImageModel
 from allmlp.models.ffonly import FFOnlyBlock
 from allmlp.models.raftmlp import HorizontalMix, VerticalMix
@@ -18,6 +17,9 @@ from allmlp.nn.mixing import AlongColumns, AlongRows, AlongTokens
 from allmlp.nn.mlp import TokenMlp
 from allmlp.nn.segments import SegmentsAlongColumns, SegmentsAlongRows
 from allmlp.surgery.locality import inject_locality
+
+Grid = tuple[int, int]
+"""(rows, columns) of places."""
 
 WITHOUT = {
     "asmlp": "AS-MLP moves channels by fixed distances, without weights",

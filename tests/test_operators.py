@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 
 from allmlp.errors import ModelError
-from allmlp.explanation.operators import WITHOUT, Mixing, token_mixing
 from allmlp.models import create_model
 from allmlp.models.base import ImageModel
+from allmlp.operators import WITHOUT, Mixing, token_mixing
 from contract import SMALL, build
 
 READ = sorted(name for name in SMALL if not name.startswith(tuple(WITHOUT)) or name.startswith("resmlp"))

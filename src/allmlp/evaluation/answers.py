@@ -1,0 +1,74 @@
+"""A model's answers about labelled images: which images, and the logits of each."""
+
+import os
+from pathlib import Path
+
+from allmlp.data.images import Images
+from allmlp.data.loader import plain_batches
+from allmlp.data.progress import watched
+from allmlp.data.sources import NAMED, open_labelled, open_source
+from allmlp.engine.device import best_device, choose_precision, prepared
+from allmlp.engine.infer import Outputs, gather
+from allmlp.engine.use import described, engine_for
+from allmlp.errors import DataError
+from allmlp.models.base import ImageModel
+from allmlp.recipe import Recipe, load_recipe
+from allmlp.run import Run, read_json
+
+
+def images_for(
+    run: Run | None, classes: tuple[str, ...], data: str | os.PathLike[str] | None, quiet: bool
+) -> tuple[Images, str, str, list[tuple[str, str]]]:
+    """(images with the numbers of these classes, name of the split, title, left out).
+
+    data: None for the run's own test images if it has any, else its validation images. Raises DataError for data that
+    does not fit the classes.
+    """
+    if run is None and data is None:
+        raise DataError(
+            "weights without a run folder have no images of their own", mend="give a folder of class folders as DATA"
+        )
+    if data is None or (os.fspath(data) in NAMED and not Path(data).is_dir()):
+        recipe = Recipe() if run is None else load_recipe(run.recipe)
+        spec = read_json(run.state)["data_spec"] if run is not None and data is None else os.fspath(data or "")
+        source = open_source(spec, val_share=recipe.data.val_share, seed=recipe.seed, quiet=quiet)
+        if source.classes != classes:
+            raise DataError(
+                f"{source.title} has other classes than the model", mend="give the folder the run was trained on, as DATA"
+            )
+        if source.test is not None:
+            return source.test, "test", f"{source.title}, test images", []
+        return source.val, "val", f"{source.title}, validation images", []
+    images, left_out = open_labelled(data, classes, quiet=quiet)
+    name = Path(data).expanduser().resolve().name
+    return images, "".join(c if c.isalnum() or c in "-_" else "-" for c in name) or "data", os.fspath(data), left_out
+
+
+def answers(
+    model: ImageModel,
+    images: Images,
+    *,
+    title: str,
+    batch: int,
+    workers: int = 0,
+    engine: str = "auto",
+    what: str = "evaluating",
+    quiet: bool = False,
+) -> tuple[Outputs, str]:
+    """(logits and labels of every image that can be read, what answered). The model moves to the best device.
+
+    title: of the images, for messages. engine: as for `allmlp.evaluate`. what: the words beside the bar.
+    Raises DataError when no image can be read, EngineError for an engine that is not to be had here.
+    """
+    device = best_device()
+    prepared(model, device)
+    batches = plain_batches(images, model.preprocessing, in_chans=model.in_chans, batch=batch, workers=workers)
+    shown = watched(batches, total=len(batches), what=what, quiet=quiet)
+    precision = choose_precision("auto", device, model)
+    fast = engine_for(model, engine, images=len(images), batch=batch, device=device, precision=precision, quiet=quiet)
+    out = gather(model, shown, device=device, precision=precision, engine=fast)
+    if not len(out.labels):
+        raise DataError(
+            f"none of the {len(images)} images of {title} could be read", mend="check the files with another program"
+        )
+    return out, described(fast, precision)

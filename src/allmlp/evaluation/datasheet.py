@@ -1,0 +1,28 @@
+"""The data sheet of a run: what its images are, as they lie there now."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from allmlp.data.sheet import data_sheet
+from allmlp.data.sources import open_source
+from allmlp.recipe import load_recipe
+from allmlp.run import Run, read_json, write_json
+
+
+def describe_data(run: Run, *, quiet: bool = False) -> dict[str, Any]:
+    """Look at all images of a run, and write what was found to run.datasheet; see `data_sheet`.
+
+    Raises DataError when the images are gone, RunError where nothing can be written.
+    """
+    run.check_writable()
+    recipe = load_recipe(run.recipe)
+    source = open_source(
+        read_json(run.state)["data_spec"],
+        val_share=recipe.data.val_share,
+        seed=recipe.seed,
+        limit=recipe.train.limit,
+        quiet=quiet,
+    )
+    record = {**data_sheet(source, quiet=quiet), "looked": datetime.now(UTC).isoformat(timespec="seconds")}
+    write_json(run.datasheet, record)
+    return record
