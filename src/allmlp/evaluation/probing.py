@@ -20,7 +20,7 @@ from allmlp.evaluation.linear import linear_probe
 from allmlp.evaluation.neighbours import NEIGHBOURS, TEMPERATURE, knn_top1
 from allmlp.models.base import ImageModel
 from allmlp.recipe import Recipe, load_recipe
-from allmlp.run import Run, read_json, write_json
+from allmlp.run import Run, read_json, write_json, writing
 
 
 def probe(
@@ -42,7 +42,7 @@ def probe(
     data: as for `train`: its training images vote and teach, its test images are asked about, else its validation images;
     None: the run's own. knn: 10, 20, 100 and 200 neighbours at temperature 0.07. linear: a classifier on features of whole
     pictures, without augmentation, its learning rate chosen on a tenth of the training images. The rest as for `evaluate`.
-    Returns shares in [0, 1]: knn.top1 by number of neighbours, linear.top1 and its sweep; kept in the run's evaluation/.
+    Returns shares in [0, 1]: knn.top1 by number of neighbours, linear.top1 and its sweep; kept in the run's features/.
     Raises AllmlpError for a run or data that cannot be used.
     """
     folder = run if isinstance(run, Run) else Run.open(run) if Path(run).is_dir() else None
@@ -74,7 +74,9 @@ def probe(
     result["evaluated"] = datetime.now(UTC).isoformat(timespec="seconds")
     if folder is not None:
         name = "".join(c if c.isalnum() or c in "-_" else "-" for c in Path(source.title).name)
-        write_json(folder.evaluation / f"probe-{name or 'data'}.json", result)
+        with writing(folder.features):
+            folder.features.mkdir(exist_ok=True)
+        write_json(folder.features / f"{name or 'data'}.json", result)
     return result
 
 
