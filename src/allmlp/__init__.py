@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from allmlp.errors import AllmlpError
     from allmlp.evaluation.classification import evaluate
     from allmlp.evaluation.comparison import compare
+    from allmlp.evaluation.probing import probe
     from allmlp.exporting.main import export
     from allmlp.models import create_model, list_models
     from allmlp.prediction.pictures import predict
@@ -49,6 +50,7 @@ _HOMES = {
     "load_recipe": "allmlp.recipe:load_recipe",
     "load_weights": "allmlp.weights.load:load_weights",
     "predict": "allmlp.prediction.pictures:predict",
+    "probe": "allmlp.evaluation.probing:probe",
     "profile": "allmlp.profiling.main:profile",
     "report": "allmlp.reporting.page:write_report",
     "resize": "allmlp.surgery.resize:resize",
@@ -71,6 +73,7 @@ __all__ = [
     "load_recipe",
     "load_weights",
     "predict",
+    "probe",
     "profile",
     "report",
     "resize",

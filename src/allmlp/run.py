@@ -15,6 +15,7 @@ diverged.safetensors images, labels and indices of the step whose loss left all 
 teacher-….safetensors what the teacher answered about the training images, where the recipe keeps that
 unreadable.jsonl     images that could not be decoded, with the reason
 evaluation/          SPLIT.json and pictures of mistakes
+features/            DATA.json: what neighbours and a linear classifier make of the features
 robustness.json      accuracy on corrupted images, and robustness/ with pictures of them
 datasheet.json       sizes of the images, and which of them are there twice
 mixing/              a few rows of the token-mixing weights, EPOCH.safetensors
@@ -56,6 +57,7 @@ class Run:
     unreadable = property(lambda self: self.folder / "unreadable.jsonl")
     diverged = property(lambda self: self.folder / "diverged.safetensors")
     evaluation = property(lambda self: self.folder / "evaluation")
+    features = property(lambda self: self.folder / "features")
     robustness = property(lambda self: self.folder / "robustness.json")
     datasheet = property(lambda self: self.folder / "datasheet.json")
     mixing = property(lambda self: self.folder / "mixing")

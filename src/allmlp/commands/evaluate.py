@@ -31,12 +31,20 @@ class Words:
     """Images at a time."""
     engine: Engines = "auto"
     """What answers: the model as it is (eager), an engine, or the fastest here when there are many images (auto)."""
+    knn: bool = False
+    """Instead: how well nearest neighbours in feature space tell DATA's classes, whatever the model's are."""
+    linear: bool = False
+    """Instead, or besides: how well a linear classifier on the features does."""
     json: bool = False
     """Print everything as JSON on stdout."""
 
 
 def main(words: list[str]) -> int:
     given = parse(Words, words, command="evaluate")
+    return _features(given) if given.knn or given.linear else _classes(given)
+
+
+def _classes(given: Words) -> int:
     from allmlp.evaluation.classification import evaluate
 
     result = evaluate(
@@ -59,6 +67,23 @@ def main(words: list[str]) -> int:
     if result["unreadable"]:
         first = result["unreadable_files"][0]
         say(f"{result['unreadable']} images could not be read, such as {first['path']}: {first['reason']}")
+    return 0
+
+
+def _features(given: Words) -> int:
+    from allmlp.evaluation.probing import probe
+
+    shared: dict[str, Any] = dict(which=given.weights, img_size=pair(given.img_size), batch=given.batch, engine=given.engine)
+    result = probe(given.run, given.data, knn=given.knn, linear=given.linear, **shared)
+    if given.json:
+        print_json(result)
+        return 0
+    rows = [(f"{k} nearest neighbours", f"{top1:.2%}") for k, top1 in result.get("knn", {"top1": {}})["top1"].items()]
+    if given.linear:
+        rows.append((f"linear classifier, learning rate {result['linear']['lr']:g}", f"{result['linear']['top1']:.2%}"))
+    print_table(("features told apart by", "top-1"), rows, right=("top-1",))
+    told = f"{result['images']:,} {result['split']} images of {result['classes']} classes"
+    print(f"\n{result['data']}: {told}, {result['training_images']:,} to learn from")
     return 0
 
 

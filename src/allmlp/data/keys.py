@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-Purpose = Literal["split", "limit", "tie", "weights", "order", "image", "batch", "step", "corruption"]
+Purpose = Literal["split", "limit", "tie", "weights", "order", "image", "batch", "step", "corruption", "probe"]
 """What a key is for. None is the beginning of another, so that no counts can make two keys alike."""
 
 

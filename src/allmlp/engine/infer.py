@@ -16,7 +16,8 @@ from allmlp.models.base import ImageModel
 
 @dataclass(frozen=True)
 class Outputs:
-    """Logits of every image that could be read, in the loader's order, on the CPU in float32."""
+    """Logits, or features of a model without classes, of every image that could be read, in the loader's order, on the CPU in
+    float32."""
 
     logits: Tensor  # b k
     labels: Tensor  # b
@@ -40,7 +41,7 @@ def stream(
     try:
         for batch in batches:
             if not len(batch.labels):
-                yield torch.empty(0, model.num_classes), batch
+                yield torch.empty(0, _width(model)), batch
                 continue
             if engine is not None:
                 yield engine(batch.images), batch
@@ -72,8 +73,12 @@ def gather(
             after(batch)
     none = torch.empty(0, dtype=torch.long)
     return Outputs(
-        torch.cat([torch.empty(0, model.num_classes), *logits]),
+        torch.cat([torch.empty(0, _width(model)), *logits]),
         torch.cat([none, *labels]),
         torch.cat([none, *indices]),
         unreadable,
     )
+
+
+def _width(model: ImageModel) -> int:
+    return model.num_classes or model.num_features
