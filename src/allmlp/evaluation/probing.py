@@ -18,9 +18,10 @@ from allmlp.errors import DataError
 from allmlp.evaluation.answers import answers
 from allmlp.evaluation.linear import linear_probe
 from allmlp.evaluation.neighbours import NEIGHBOURS, TEMPERATURE, knn_top1
+from allmlp.files import writing
 from allmlp.models.base import ImageModel
 from allmlp.recipe import Recipe, load_recipe
-from allmlp.run import Run, read_json, write_json, writing
+from allmlp.run import Run, read_json, write_json
 
 
 def probe(
