@@ -5,6 +5,7 @@ allmlp.explain.write(found, "why")
 [allmlp.explain.mixing_radius(layer.matrix, layer.grid).mean() for layer in allmlp.explain.token_mixing(model)]
 """
 
+from allmlp.explanation.dataset import DataSet, agreement, explain_data, features, nearest, principal
 from allmlp.explanation.evidence import gradient_times_input, integrated_gradients, occlusion, patch_evidence, per_cell
 from allmlp.explanation.features import feature_maps
 from allmlp.explanation.main import Explanation, explained
@@ -21,16 +22,20 @@ from allmlp.reporting.explanation import write_explanation as write
 
 __all__ = [
     "ClassEvidence",
+    "DataSet",
     "Explanation",
     "Mixing",
     "MixingNumbers",
     "Picture",
     "Pruned",
     "Reach",
+    "agreement",
     "effective_rank",
+    "explain_data",
     "explain_pictures",
     "explained",
     "feature_maps",
+    "features",
     "gradient_times_input",
     "integrated_gradients",
     "least_kept",
@@ -39,10 +44,12 @@ __all__ = [
     "mean_frequency",
     "mixing_numbers",
     "mixing_radius",
+    "nearest",
     "occlusion",
     "opposing_pairs",
     "patch_evidence",
     "per_cell",
+    "principal",
     "prune_curve",
     "rank",
     "reach",

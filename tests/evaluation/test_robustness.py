@@ -13,7 +13,7 @@ from allmlp.errors import DataError
 from allmlp.evaluation.mistakes import by_pair
 from allmlp.evaluation.robustness import in_bytes, measure_robustness, normalised
 from allmlp.pixels.preprocess import Preprocessing
-from allmlp.run import Run, read_json, read_lines
+from allmlp.run import Run, read_json, read_lines, write_json
 from helpers import picture
 
 CLASSES = ("ant", "bee", "cow")
@@ -97,6 +97,10 @@ def test_the_report_measures_what_it_is_asked_for_and_shows_it(run: Run, capsys:
     assert "Gaussian noise" in html
     assert "JPEG compression" in html
     assert "1</b> validation or test image is a training image, too" in html
+    assert "another epoch" not in html
+    write_json(run.robustness, {**read_json(run.robustness), "epoch": 99})
+    assert main(["report", str(run.folder)]) == 0
+    assert "another epoch" in run.report.read_text(encoding="utf-8")
     assert "Weight norm" in html
     assert "Processor time" in html
     sheet = read_json(run.datasheet)

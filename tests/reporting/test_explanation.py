@@ -70,6 +70,36 @@ def test_the_numbers_are_all_in_the_json(tmp_path: Path) -> None:
     assert len(record["linear_path_radius"]) == 2
 
 
+def test_a_data_set_has_its_own_section_and_its_own_files(tmp_path: Path, picture_folder: PictureFolder) -> None:
+    folder = picture_folder({"cat": 5, "<dog> & co": 4})
+    found = explain.explained(small(), data=folder, quiet=True)
+    html = explain.write(found, tmp_path / "out").read_text(encoding="utf-8")
+    assert "9 images of" in html
+    assert "most confusing" in html
+    assert "<dog>" not in html
+    record = json.loads((tmp_path / "out" / "explain.json").read_text(encoding="utf-8"))
+    assert {"features.png", "classes.png", "neighbours.png"} <= set(record["pictures"])
+    assert [row["class"] for row in record["data"]["classes"]] == ["cat", "<dog> & co"]
+    assert len(record["data"]["map"]) == 9
+
+
+def test_pictures_of_an_earlier_explanation_go_and_other_files_stay(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for i in range(2):
+        picture(i).save(tmp_path / f"{i}.png")
+    explain.write(explain.explained(small(), [str(tmp_path / f"{i}.png") for i in range(2)], quiet=True), out)
+    (out / "mine.png").write_bytes(b"")
+    record = json.loads((out / "explain.json").read_text(encoding="utf-8"))
+    record["pictures"].append("../0.png")
+    (out / "explain.json").write_text(json.dumps(record), encoding="utf-8")
+    assert (out / "picture2-evidence.png").is_file()
+    explain.write(explain.explained(small(), [str(tmp_path / "0.png")], quiet=True), out)
+    assert (out / "picture1-evidence.png").is_file()
+    assert not (out / "picture2-evidence.png").exists()
+    assert (out / "mine.png").is_file()
+    assert (tmp_path / "0.png").is_file()
+
+
 def test_unreadable_pictures_are_listed_and_none_at_all_is_an_error(tmp_path: Path) -> None:
     picture(0).save(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(b"")

@@ -31,6 +31,11 @@ class Words:
     """Labelled images, as allmlp evaluate takes: accuracy with ever fewer token-mixing weights."""
     prune_images: int = 2000
     """Of these images at most so many, at even distances."""
+    data: Annotated[str | None, tyro.conf.arg(metavar="DATA")] = None
+    """Labelled images, as allmlp evaluate takes: a map of their features, nearest neighbours, and the most typical and the
+    most confusing pictures of each class."""
+    data_images: int = 2000
+    """Of these images at most so many, at even distances."""
     most: int = 12
     """Pictures to explain; of more, the first ones."""
     json: bool = False
@@ -41,6 +46,8 @@ def main(words: list[str]) -> int:
     given = parse(Words, words, command="explain")
     if given.most < 1 or given.prune_images < 1:
         raise AllmlpError("--most and --prune-images start at 1", mend="give 1 or more")
+    if given.data_images < 2:
+        raise AllmlpError("--data-images starts at 2", mend="give 2 or more")
     from allmlp import explain
     from allmlp.data.pictures import list_pictures
     from allmlp.engine.load import load
@@ -50,7 +57,14 @@ def main(words: list[str]) -> int:
     explain.ready(given.out)
     if len(paths) > given.most:
         say(f"allmlp: the first {given.most} of {len(paths)} pictures are explained; --most takes more")
-    found = explain.explained(model, paths[: given.most], prune=given.prune, prune_images=given.prune_images)
+    found = explain.explained(
+        model,
+        paths[: given.most],
+        prune=given.prune,
+        prune_images=given.prune_images,
+        data=given.data,
+        data_images=given.data_images,
+    )
     page = explain.write(found, given.out, subject=given.run)
     for path, reason in found.unreadable:
         say(f"allmlp: {path}: {reason}")

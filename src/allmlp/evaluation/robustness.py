@@ -24,7 +24,7 @@ from allmlp.evaluation.corruptions import STRENGTHS, benchmark, corrupted, to_pi
 from allmlp.files import whole_file, writing
 from allmlp.models.base import ImageModel
 from allmlp.pixels.preprocess import Preprocessing
-from allmlp.run import Run, write_json
+from allmlp.run import Run, read_json, write_json
 
 IMAGES = 1000
 """That are looked at, unless another number is asked for: enough to know an accuracy to 3 points."""
@@ -61,6 +61,7 @@ def measure_robustness(
         "data": title,
         "split": split,
         "images": seen,
+        "epoch": read_json(run.weights().with_suffix(".json")).get("epoch"),
         "clean": hits["", 0] / seen,
         "mean": sum(map(sum, accuracy.values())) / (len(STRENGTHS) * len(FIVE)),
         "benchmark": benchmark(model.img_size),

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from allmlp.data.progress import watched
 from allmlp.errors import DataError, ModelError
+from allmlp.explanation import dataset
+from allmlp.explanation.dataset import DataSet
 from allmlp.explanation.measures import mixing_radius
 from allmlp.explanation.numbers import MixingNumbers, mixing_numbers
 from allmlp.explanation.path import linear_path
@@ -47,6 +49,8 @@ class Explanation:
     """(path, reason)"""
     pruned: list[Pruned]
     """Nothing unless it was asked for."""
+    data: DataSet | None = None
+    """Nothing unless it was asked for."""
 
     def record(self) -> dict[str, Any]:
         """All numbers, for JSON."""
@@ -62,6 +66,7 @@ class Explanation:
             "unreadable": [{"path": path, "reason": reason} for path, reason in self.unreadable],
             "pruning": [asdict(row) for row in self.pruned],
             "least_kept": least_kept(self.pruned) if self.pruned else None,
+            "data": None if self.data is None else self.data.record(),
         }
 
 
@@ -71,12 +76,15 @@ def explained(
     *,
     prune: str | os.PathLike[str] | None = None,
     prune_images: int = IMAGES,
+    data: str | os.PathLike[str] | None = None,
+    data_images: int = dataset.IMAGES,
     quiet: bool = False,
 ) -> Explanation:
     """Look into a model.
 
     pictures: files to explain; those that cannot be read are listed. prune: labelled images to measure the model on with ever
-    fewer token-mixing weights; prune_images: at most so many of them.
+    fewer token-mixing weights; prune_images: at most so many of them. data: labelled images to show as the model sees them
+    (`explain_data`); data_images: at most so many of them.
     Raises ModelError for pruning a model without token-mixing matrices; without pruning, their absence is part of the answer.
     Raises DataError when pictures are given and none can be read.
     """
@@ -104,6 +112,7 @@ def explained(
         pictures=found,
         unreadable=unreadable,
         pruned=[] if prune is None else prune_curve(model, prune, limit=prune_images, quiet=quiet),
+        data=None if data is None else dataset.explain_data(model, data, limit=data_images, quiet=quiet),
     )
 
 

@@ -1,5 +1,6 @@
 """`allmlp.explain.write`: a model → a folder with one self-contained page, its pictures, and all numbers as JSON."""
 
+import json
 import os
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +20,7 @@ from allmlp.explanation.pruning import least_kept
 from allmlp.explanation.receptive import shown_steps
 from allmlp.files import whole_file, writing
 from allmlp.reporting import layers, maps, overlays
+from allmlp.reporting.dataset import dataset_section
 from allmlp.reporting.overlays import Overlay
 from allmlp.reporting.plates import Plates
 from allmlp.reporting.template import render
@@ -40,10 +42,11 @@ LABEL = 12
 def write_explanation(found: Explanation, out: str | os.PathLike[str], *, subject: str = "") -> Path:
     """Write index.html, explain.json and the pictures into `out`, which is made if need be. Returns the page's path.
 
-    subject: what was explained, for the page's heading. What an earlier explanation wrote and this one does not is left.
-    Raises RunError where nothing can be written.
+    subject: what was explained, for the page's heading. Pictures that an earlier explanation wrote there are removed; other
+    files are left. Raises RunError where nothing can be written.
     """
     folder = ready(out)
+    _clear(folder)
     plates = Plates(folder)
     model = found.model
     title = Path(subject).name or model.name or model.family
@@ -61,6 +64,7 @@ def write_explanation(found: Explanation, out: str | os.PathLike[str], *, subjec
         additive=any(picture.classes[0].patches is not None for picture in found.pictures),
         unreadable=found.unreadable,
         pruned=_pruned(found, plates) if found.pruned else None,
+        data=None if found.data is None else dataset_section(found.data, plates, title),
     )
     write_json(folder / "explain.json", {"subject": title, **found.record(), "pictures": plates.files})
     page = folder / "index.html"
@@ -80,6 +84,18 @@ def ready(out: str | os.PathLike[str]) -> Path:
     except OSError as error:
         raise RunError(f"{folder} cannot be written: {error.strerror}", mend="choose another --out") from None
     return folder
+
+
+def _clear(folder: Path) -> None:
+    """Remove the pictures that explain.json says an earlier explanation wrote, and nothing else."""
+    try:
+        listed = json.loads((folder / "explain.json").read_text(encoding="utf-8"))["pictures"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    for name in listed if isinstance(listed, list) else []:
+        if isinstance(name, str) and Path(name).name == name and name.endswith(".png"):
+            with writing(folder / name):
+                (folder / name).unlink(missing_ok=True)
 
 
 def _mixing(found: Explanation, plates: Plates, title: str) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def inline_svg(figure: Figure, name: str, description: str) -> Markup:
     file = StringIO()
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the page's font has it
-        figure.savefig(file, format="svg", transparent=True, metadata=_NO_METADATA)
+        figure.savefig(file, format="svg", transparent=True, dpi=2 * PIXELS, metadata=_NO_METADATA)
     content = re.sub(r"^.*?<svg[^>]*>|<defs>\s*<style.*?</style>\s*</defs>|<!--.*?-->", "", file.getvalue(), flags=re.DOTALL)
     content = re.sub(r"<[^>]+>", lambda tag: _rewritten(tag[0], name), content)
     width, height = (round(inches * PIXELS) for inches in figure.get_size_inches())

@@ -31,11 +31,14 @@ class Label:
     colour: str
 
 
-def place(axes: Axes, labels: Sequence[Label], lines: Sequence[NDArray[np.float64]], *, halo: str, size: float) -> list[Bbox]:
+def place(
+    axes: Axes, labels: Sequence[Label], lines: Sequence[NDArray[np.float64]], *, halo: str | None, size: float
+) -> list[Bbox]:
     """Write each name where it covers least, near its dot; those with the most neighbours choose first.
 
     lines: points along what a name should rather not cover, n × 2 in the axes' units. halo: the background's colour,
-    drawn around the letters. The axes' limits and the figure's size must be final. Returns the boxes, in pixels.
+    drawn around the letters; None where a page's stylesheet does that. The axes' limits and the figure's size must be final.
+    Returns the boxes, in pixels.
     """
     renderer = FigureCanvasAgg(axes.figure).get_renderer()  # type: ignore[arg-type]
     dots = axes.transData.transform(np.array([(label.x, label.y) for label in labels], dtype=float))
@@ -79,7 +82,7 @@ def _inside(points: NDArray[np.float64], box: Bbox) -> int:
     return int(((points >= box.min) & (points <= box.max)).all(1).sum())
 
 
-def _write(axes: Axes, label: Label, box: Bbox, dot: NDArray[np.float64], *, size: float, halo: str, lead: bool) -> None:
+def _write(axes: Axes, label: Label, box: Bbox, dot: NDArray[np.float64], *, size: float, halo: str | None, lead: bool) -> None:
     line = dict(arrowstyle="-", color=label.colour, linewidth=0.6, alpha=0.6, shrinkA=1, shrinkB=DOT - 1)
     note = axes.annotate(
         label.text,
@@ -92,4 +95,5 @@ def _write(axes: Axes, label: Label, box: Bbox, dot: NDArray[np.float64], *, siz
         va="bottom",
         arrowprops=line if lead else None,
     )
-    note.set_path_effects([withStroke(linewidth=2.5, foreground=halo)])
+    if halo is not None:
+        note.set_path_effects([withStroke(linewidth=2.5, foreground=halo)])

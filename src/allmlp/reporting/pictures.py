@@ -1,8 +1,15 @@
-"""Pictures of a run folder for the middle of a page."""
+"""Pictures for the middle of a page."""
+
+# axes: h w pixels
 
 from base64 import b64encode
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 LARGEST = 120_000
 """Bytes of a picture; a larger one is left out, so that the page stays small."""
@@ -32,5 +39,17 @@ def inlined(folder: Path, name: str) -> Inlined | None:
     content = path.read_bytes() if inside else b""
     if not content.startswith(PNG):
         return None
-    width, height = (int.from_bytes(content[at : at + 4], "big") for at in (16, 20))
-    return Inlined(f"data:image/png;base64,{b64encode(content).decode()}", width, height)
+    return _address(content)
+
+
+def from_pixels(pixels: NDArray[np.uint8], largest: int = 160) -> Inlined:  # h w 3
+    """At most `largest` pixels a side."""
+    picture, file = Image.fromarray(pixels), BytesIO()
+    picture.thumbnail((largest, largest), Image.Resampling.LANCZOS)
+    picture.save(file, "PNG")
+    return _address(file.getvalue())
+
+
+def _address(png: bytes) -> Inlined:
+    width, height = (int.from_bytes(png[at : at + 4], "big") for at in (16, 20))
+    return Inlined(f"data:image/png;base64,{b64encode(png).decode()}", width, height)

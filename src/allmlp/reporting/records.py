@@ -192,10 +192,11 @@ class Corruption:
 
 @dataclass(frozen=True, kw_only=True)
 class Robustness:
-    """robustness.json."""
+    """robustness.json. epoch: whose weights were measured."""
 
     data: str
     images: int
+    epoch: int | None = None
     clean: Share
     mean: Share
     benchmark: str
