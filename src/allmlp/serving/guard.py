@@ -22,6 +22,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 LINGER = 2.0
 """Seconds for which the rest of a refused body is read and thrown away: a client that is still sending would otherwise see
 its connection break before it sees the answer."""
+ALIVE = "/healthz"
+"""Answered however busy the server is: who asks would end it otherwise."""
 LOCKED = ("/v1/", "/metrics")
 """Paths that ask for the key, where there is one."""
 
@@ -45,7 +47,7 @@ class Guard:
             return
         exchange = Exchange(dict(scope["headers"]), receive, send, self.limits.body_seconds)
         try:
-            with self.load.request() as exchange.received:
+            with self.load.request(always=scope["path"] == ALIVE) as exchange.received:
                 exchange.received.declared(exchange.length)
                 self._identified(scope["path"], exchange.headers)
                 await self.app(scope, exchange.receive, exchange.send)

@@ -21,6 +21,8 @@ class Limits:
     """That one picture may declare; a picture is not decoded before."""
     images: int = 32
     """In one request."""
+    evidence: int = 8
+    """Images whose evidence is being computed or waits for it, over all requests."""
     requests: int = 512
     """That are being received or answered at a time; more are told to come again."""
     waiting: int = 512
@@ -58,12 +60,12 @@ class Load:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self.requests = self.images = self.bytes = 0
+        self.requests = self.images = self.evidence = self.bytes = 0
 
     @contextmanager
-    def request(self) -> Iterator["Received"]:
-        """One request, as long as it is received and answered. Raises Refused when there are too many."""
-        if self.requests >= self.limits.requests:
+    def request(self, *, always: bool = False) -> Iterator["Received"]:
+        """One request, as long as it is received and answered. Raises Refused when there are too many, unless `always`."""
+        if not always and self.requests >= self.limits.requests:
             raise busy(f"{self.requests} requests are under way")
         self.requests += 1
         received = Received(self)
@@ -74,15 +76,18 @@ class Load:
             self.bytes -= received.bytes
 
     @contextmanager
-    def room(self, images: int) -> Iterator[None]:
-        """Places for so many images. Raises Refused when there are not so many left."""
-        if self.images + images > self.limits.waiting:
+    def room(self, images: int, evidence: int = 0) -> Iterator[None]:
+        """Places for so many images, and for the evidence in so many. Raises Refused when there are not so many left."""
+        if evidence > self.limits.evidence:
+            mend = f"ask for it for at most {self.limits.evidence} pictures"
+            raise Refused(413, "that is more evidence than is computed at a time", mend=mend)
+        if self.images + images > self.limits.waiting or self.evidence + evidence > self.limits.evidence:
             raise busy(f"{self.images} images wait")
-        self.images += images
+        self.images, self.evidence = self.images + images, self.evidence + evidence
         try:
             yield
         finally:
-            self.images -= images
+            self.images, self.evidence = self.images - images, self.evidence - evidence
 
 
 class Received:

@@ -12,9 +12,23 @@ class Named(BaseModel):
     version: str = Field(description="Of the weights: another one after a reload.")
 
 
+class StepEvidence(BaseModel):
+    step: str = Field(description="Where in the model, such as blocks.3.")
+    values: list[list[float]] = Field(
+        description="A row for each row of the step's grid: above 0 where it speaks for the class."
+    )
+
+
+class Evidence(BaseModel):
+    name: str = Field(description="The class it is about.")
+    steps: list[StepEvidence] = Field(description="Each step's output times the logit's gradient there, from first to last.")
+    seen: str = Field(description="The picture as the model sees it, as data:image/png;base64, on which the grids lie.")
+
+
 class Prediction(BaseModel):
     classes: list[str] = Field(description="Best first.")
     probabilities: list[float] = Field(description="In [0, 1]; over all classes they sum to 1.")
+    evidence: Evidence | None = Field(None, description="Where it was asked for.")
 
 
 class Predictions(BaseModel):
@@ -34,6 +48,16 @@ class Model(BaseModel):
     loaded: str = Field(description="When, in UTC.")
 
 
+class Mixing(BaseModel):
+    without: str | None = Field(description="Why there are no maps, where there are none.")
+    scale: str = Field(description="An <svg> element.")
+    panels: list[str] = Field(description="One <svg> element for each layer that mixes tokens.")
+
+
+class Status(BaseModel):
+    status: str
+
+
 class Problem(BaseModel):
     error: str = Field(description="What is wrong.")
     mend: str = Field(description="How to put it right.")
@@ -49,6 +73,12 @@ _WHAT = {
     503: "Too much to do: come again after Retry-After seconds.",
 }
 ANSWERS: dict[int | str, dict[str, Any]] = {status: {"model": Problem, "description": what} for status, what in _WHAT.items()}
+
+RELOADS: dict[int | str, dict[str, Any]] = {
+    401: ANSWERS[401],
+    403: {"model": Problem, "description": "The server has no key."},
+    409: {"model": Problem, "description": "It cannot be loaded, and the model that was there stays."},
+}
 
 BODY: dict[str, Any] = {
     "required": True,

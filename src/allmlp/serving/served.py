@@ -58,6 +58,7 @@ class Served:
         self.classes = model.classes or tuple(map(str, range(model.num_classes)))
         self.loaded = datetime.now(UTC).isoformat(timespec="seconds")
         self.batcher = Batcher(self.probabilities, most=source.batch, counted=counted)
+        self.mixing: dict[str, Any] | None = None
         self.using, self.replaced = 0, False
         self._warm()
 
