@@ -4,8 +4,8 @@ from typing import Any
 
 from allmlp.errors import ModelError
 from allmlp.explanation.arrange import common_limit, panels
-from allmlp.explanation.operators import token_mixing
 from allmlp.models.base import ImageModel
+from allmlp.operators import token_mixing
 from allmlp.reporting import maps
 from allmlp.reporting.ink import inline_svg
 
