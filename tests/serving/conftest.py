@@ -8,26 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-
-from allmlp.run import write_model
-from contract import awake, build
 
 pytest.importorskip("fastapi", reason="allmlp[serve] brings it")
+
+from talk import write
 
 from allmlp.serving.app import Server
 from allmlp.serving.limits import Limits
 from allmlp.serving.served import Source
-
-
-def write(path: Path, seed: int, **hyper: Any) -> Path:
-    """A small ResMLP of five classes whose answers differ from picture to picture."""
-    model = awake(build("resmlp_xs", **hyper)).eval()
-    with torch.no_grad():
-        model.head.weight.normal_(std=20, generator=torch.Generator().manual_seed(seed))  # type: ignore[union-attr,operator]
-    model.classes = ("ant", "bee", "cat", "dog", "eel")
-    write_model(path, model.state_dict(), model.card())
-    return path
 
 
 @pytest.fixture(scope="session")

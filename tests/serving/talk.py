@@ -1,15 +1,19 @@
-"""How tests talk to a server that runs in their own process."""
+"""How tests talk to a server that runs in their own process, and what it serves."""
 
 import asyncio
 import base64
 import io
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx2
+import torch
 from PIL import Image
 
+from allmlp.run import write_model
 from allmlp.serving.app import Server
+from contract import awake, build
 
 Answer = TypeVar("Answer")
 
@@ -44,3 +48,13 @@ def form(*contents: bytes) -> list[tuple[str, tuple[str, bytes, str]]]:
 def encoded(*contents: bytes) -> dict[str, list[str]]:
     """For `json=`."""
     return {"images": [base64.b64encode(content).decode() for content in contents]}
+
+
+def write(path: Path, seed: int, **hyper: Any) -> Path:
+    """A small ResMLP of five classes whose answers differ from picture to picture."""
+    model = awake(build("resmlp_xs", **hyper)).eval()
+    with torch.no_grad():
+        model.head.weight.normal_(std=20, generator=torch.Generator().manual_seed(seed))  # type: ignore[union-attr,operator]
+    model.classes = ("ant", "bee", "cat", "dog", "eel")
+    write_model(path, model.state_dict(), model.card())
+    return path

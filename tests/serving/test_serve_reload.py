@@ -11,13 +11,12 @@ from typing import Any
 
 import pytest
 
-from conftest import write
 from helpers import picture
 
 pytest.importorskip("fastapi", reason="allmlp[serve] brings it")
 
 import httpx2
-from talk import ask, form, png, talk
+from talk import ask, form, png, talk, write
 
 from allmlp.serving.app import Server
 
