@@ -69,13 +69,13 @@ class Load:
 
     async def here(self) -> dict[str, float]:
         self.latencies: list[float] = []
-        self.failures, self.begins = 0, time.perf_counter() + 0.5  # warmed up until then
+        self.failures = self.within = 0
+        self.begins = time.perf_counter() + 0.5  # warmed up until then
         self.ends = self.begins + self.seconds
         await asyncio.gather(*(self._client(number) for number in range(self.clients)))
         ordered = sorted(self.latencies) or [float("nan")]
         p50, p99 = (ordered[int(share * (len(ordered) - 1))] for share in (0.5, 0.99))
-        answers = len(self.latencies)
-        return {"rate": answers / self.seconds, "answers": self.all, "failures": self.failures, "p50": p50, "p99": p99}
+        return {"rate": self.within / self.seconds, "answers": self.all, "failures": self.failures, "p50": p50, "p99": p99}
 
     all = 0
     """Answers, with those before it was counted."""
@@ -92,7 +92,8 @@ class Load:
             now = time.perf_counter()
             self.all += 1
             self.failures += not head.startswith(b"HTTP/1.1 200")
-            if began >= self.begins and now <= self.ends:
+            self.within += self.begins <= now <= self.ends
+            if began >= self.begins:
                 self.latencies.append(now - began)
         writer.close()
 

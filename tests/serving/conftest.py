@@ -5,29 +5,29 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-pytest.importorskip("fastapi", reason="allmlp[serve] brings it")
-
-from talk import write
-
-from allmlp.serving.app import Server
-from allmlp.serving.limits import Limits
-from allmlp.serving.served import Source
+if TYPE_CHECKING:  # each file of tests skips itself where allmlp[serve] is not installed, and this one is read before
+    from allmlp.serving.app import Server
 
 
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from talk import write
+
     return write(tmp_path_factory.mktemp("served") / "model.safetensors", seed=1)
 
 
 @pytest.fixture
-def server_of(weights: Path) -> Callable[..., Server]:
+def server_of(weights: Path) -> Callable[..., "Server"]:
     """server_of(images=3) → a server with these limits."""
+    from allmlp.serving.app import Server
+    from allmlp.serving.limits import Limits
+    from allmlp.serving.served import Source
 
-    def make(*, key: str | None = None, source: dict[str, Any] | None = None, **limits: Any) -> Server:
+    def make(*, key: str | None = None, source: dict[str, Any] | None = None, **limits: Any) -> "Server":
         words: dict[str, Any] = {"run": str(weights), "engine": "eager", "batch": 8, **(source or {})}
         return Server(Source(**words), limits=Limits(**limits), key=key)
 
