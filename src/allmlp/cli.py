@@ -13,6 +13,7 @@ COMMANDS = {
     "evaluate": "accuracy, confusion and calibration of a run",
     "compare": "runs side by side: intervals, McNemar's test, cost, recipes",
     "predict": "classes of pictures",
+    "serve": "answers over HTTP, and a page to try a model",
     "explain": "what a model does: token mixing as maps and numbers",
     "pack": "write a data set into shards",
     "export": "a bundle that programs without allmlp load: ONNX, OpenVINO, torch, timm",

@@ -6,7 +6,14 @@ allmlp.explain.write(found, "why")
 """
 
 from allmlp.explanation.dataset import DataSet, agreement, explain_data, features, nearest, principal
-from allmlp.explanation.evidence import gradient_times_input, integrated_gradients, occlusion, patch_evidence, per_cell
+from allmlp.explanation.evidence import (
+    gradient_times_input,
+    integrated_gradients,
+    occlusion,
+    patch_evidence,
+    per_cell,
+    step_evidence,
+)
 from allmlp.explanation.features import feature_maps
 from allmlp.explanation.main import Explanation, explained
 from allmlp.explanation.measures import effective_rank, locality, mixing_radius, rank, sparsity, symmetry
@@ -56,6 +63,7 @@ __all__ = [
     "ready",
     "receptive_field",
     "sparsity",
+    "step_evidence",
     "symmetry",
     "token_mixing",
     "write",

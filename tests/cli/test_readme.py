@@ -1,8 +1,16 @@
 """The README tells the truth: its commands run, and its files exist."""
 
+import os
 import re
 import shlex
+import signal
+import socket
+import threading
+import time
+from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -45,7 +53,28 @@ def test_every_command_of_the_readme_runs_in_its_order(tmp_path: Path, monkeypat
             command += ["--most", "1", "--seconds", "0"]
         if command[1] == "profile":
             command += BRIEF
+        if command[1] == "serve":
+            if find_spec("fastapi") is None:
+                continue
+            command += ["--port", str(ended_once_it_answers())]
         assert main(command[1:]) == 0, command
+
+
+def ended_once_it_answers() -> int:
+    """A port; whatever this process serves there is ended by SIGTERM as soon as it answers."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+
+    def end() -> None:
+        for _ in range(600):
+            time.sleep(0.1)
+            with suppress(OSError), urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5):
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+
+    threading.Thread(target=end, daemon=True).start()
+    return port
 
 
 def test_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

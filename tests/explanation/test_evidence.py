@@ -11,6 +11,7 @@ from allmlp.explanation.evidence import (
     occlusion,
     patch_evidence,
     per_cell,
+    step_evidence,
 )
 from contract import SMALL, awake, build, images
 
@@ -42,6 +43,28 @@ def test_the_evidence_of_a_token_stands_where_its_patch_does() -> None:
     changed[:, 4:8, 20:24] += 1  # the patch in row 1, column 5
     difference = (patch_evidence(model, changed)[0] - patch_evidence(model, image)[0]).abs().amax(0)
     assert difference.nonzero().tolist() == [[1, 5]]
+
+
+def test_evidence_of_resmlps_last_step_and_the_head_of_nothing_sum_to_the_logit() -> None:
+    model = awake(build("resmlp_xs", img_size=(16, 24))).eval().double()
+    (image,) = images(model, 1).double()
+    last = step_evidence(model, image, 3)[-1]
+    assert last.shape == (4, 6)
+    with torch.no_grad():
+        tokens, _ = model.forward_intermediates(image[None], indices=1)
+        nothing = model.forward_head(model.end(torch.zeros_like(tokens)))
+        torch.testing.assert_close(last.sum() + nothing[0, 3], model(image[None])[0, 3])
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_every_family_has_evidence_at_each_of_its_steps(name: str) -> None:
+    model = awake(build(name)).eval()
+    (image,) = images(model, 1)
+    maps = model.forward_intermediates(image[None], intermediates_only=True)
+    found = step_evidence(model, image, 1)
+    assert [one.shape for one in found] == [one.shape[2:] for one in maps]
+    assert all(one.isfinite().all() for one in found)
+    assert all(one.any() for one in found[:-1]), "only of the last step may a class token be all that counts"
 
 
 @pytest.mark.parametrize("family", ["resmlp_s12_class", "ffonly", "eamlp"])

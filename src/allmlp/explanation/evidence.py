@@ -3,6 +3,7 @@
 # axes: b batch, n tokens, c channels, k classes, h w pixels, y x rows and columns of a grid, t points of a path
 
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,32 @@ def patch_evidence(model: ImageModel, image: Tensor) -> tuple[Tensor, Tensor]:  
     shares = tokens[0] @ model.head.weight.T / tokens.shape[1]  # n k
     bias = model.head.bias if model.head.bias is not None else shares.new_zeros(model.num_classes)
     return shares.T.unflatten(1, last.shape[2:]), bias.detach()
+
+
+def step_evidence(model: ImageModel, image: Tensor, label: int) -> list[Tensor]:  # c h w → of each step y x
+    """At every step its output times the logit's gradient there, summed over channels: first order around what the step has
+    found, where it stands on the step's grid. Of a ResMLP's last step, up to the norm's shift and the head's bias, these are
+    the exact shares of `patch_evidence`.
+    """
+    with torch.enable_grad():
+        x: Any = model.begin(image[None].detach().clone().requires_grad_())
+        found = []
+        for step in model.steps():
+            x = step(x)
+            found.append(x)
+        logit = model.forward_head(model.end(x))[0, label]
+        products = [_times_gradient(x, logit) for x in found]
+    return [model.grid_view(x).sum(1)[0].detach() for x in products]
+
+
+def _times_gradient(x: Any, logit: Tensor) -> Any:  # the steps' own layout, kept
+    """A tensor, or a tuple of tensors of which some may be missing, times the logit's gradient there."""
+    if x is None:
+        return None
+    if isinstance(x, tuple):
+        return type(x)(*(_times_gradient(part, logit) for part in x))
+    (gradient,) = torch.autograd.grad(logit, x, retain_graph=True, allow_unused=True)
+    return torch.zeros_like(x) if gradient is None else x * gradient
 
 
 def gradient_times_input(model: ImageModel, image: Tensor, label: int) -> Tensor:  # c h w → h w

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from allmlp.engine.cost import parameters
 from allmlp.errors import RunError
-from allmlp.explanation.arrange import Panel, common_limit, feature_panel, panels, path_panels
+from allmlp.explanation.arrange import common_limit, feature_panel, panels, path_panels
 from allmlp.explanation.main import Explanation
 from allmlp.explanation.numbers import by_axis
 from allmlp.explanation.pictures import ClassEvidence, Picture
@@ -104,7 +104,7 @@ def _mixing(found: Explanation, plates: Plates, title: str) -> dict[str, Any]:
     limit = common_limit(shown)
     plates.file(maps.mixing_maps, shown, name="mixing", limit=limit, title=f"Token mixing of {title}")
     return {
-        "maps": _inline_panels(shown, plates, "map", limit),
+        "maps": maps.inline_panels(shown, "map", limit),
         "scale": plates.inline(
             maps.colour_scale, name="scale", description=f"Colours from −{limit:.2g} to {limit:.2g}", limit=limit
         ),
@@ -143,27 +143,12 @@ def _path(found: Explanation, plates: Plates, title: str) -> dict[str, Any]:
     limit = common_limit(shown)
     plates.file(maps.mixing_maps, shown, name="linear-path", limit=limit, title=f"Linear path of {title}")
     return {
-        "maps": _inline_panels(shown, plates, "path", limit),
+        "maps": maps.inline_panels(shown, "path", limit),
         "scale": plates.inline(
             maps.colour_scale, name="path-scale", description=f"From −{limit:.2g} to {limit:.2g}", limit=limit
         ),
         "radius": found.path_radius,
     }
-
-
-def _inline_panels(shown: list[Panel], plates: Plates, name: str, limit: float) -> list[Markup]:
-    """Each panel as a figure of its own, so that a narrow page can stack them."""
-    return [
-        plates.inline(
-            maps.mixing_maps,
-            [panel],
-            name=f"{name}-{i}",
-            description=f"{panel.title}: {panel.note}.",
-            limit=limit,
-            scale=False,
-        )
-        for i, panel in enumerate(shown)
-    ]
 
 
 def _fields(found: Explanation, plates: Plates, title: str) -> dict[str, Any]:
@@ -223,7 +208,7 @@ def _picture(found: Explanation, picture: Picture, number: int, plates: Plates) 
             }
             for one_number, (one, row) in enumerate(zip(picture.classes, rows, strict=True))
         ],
-        "features": _inline_panels(features, plates, f"{name}-feature", 1.0),
+        "features": maps.inline_panels(features, f"{name}-feature", 1.0),
     }
 
 

@@ -5,13 +5,14 @@
 from collections.abc import Sequence
 
 import numpy as np
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from allmlp.explanation.arrange import Panel
 from allmlp.reporting.drawing import Drawing, Palette
-from allmlp.reporting.ink import PIXELS
+from allmlp.reporting.ink import PIXELS, inline_svg
 from allmlp.reporting.tints import signed
 
 WIDTH, TALLEST = 316, 316
@@ -50,6 +51,14 @@ def mixing_maps(
     if scale:
         _scale(figure, palette, limit, left=edge, top=top - GAP + 16)
     return figure
+
+
+def inline_panels(shown: Sequence[Panel], name: str, limit: float) -> list[Markup]:
+    """Each panel as a figure of its own for a page, which can stack them where it is narrow."""
+    return [
+        inline_svg(mixing_maps([panel], limit=limit, scale=False), f"{name}-{i}", f"{panel.title}: {panel.note}.")
+        for i, panel in enumerate(shown)
+    ]
 
 
 def _height(panel: Panel) -> float:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from allmlp.reporting import words
 
@@ -10,10 +10,10 @@ FILTERS = ("percent", "between", "moment", "wilson_interval", "points", "signed"
 """Functions of `words` that a template may use."""
 
 
-def render(template: str, **values: Any) -> str:
-    """The page of a template of this room."""
+def render(template: str, *, room: str = "allmlp.reporting", **values: Any) -> str:
+    """The page of a template of a room, which may include what lies in this one."""
     environment = Environment(
-        loader=PackageLoader("allmlp.reporting", "."),
+        loader=ChoiceLoader([PackageLoader(package, ".") for package in (room, "allmlp.reporting")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

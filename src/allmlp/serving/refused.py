@@ -1,0 +1,25 @@
+"""What a client is told when it gets no answer."""
+
+from allmlp.errors import AllmlpError
+
+
+class Refused(AllmlpError):
+    """A request that is not answered. `status` is HTTP's; `retry` says after how many seconds it may come again."""
+
+    def __init__(self, status: int, what: str, *, mend: str, retry: int | None = None) -> None:
+        super().__init__(what, mend=mend)
+        self.status, self.retry = status, retry
+
+    def body(self) -> dict[str, str]:
+        """For JSON."""
+        return {"error": self.what, "mend": self.mend}
+
+    def headers(self) -> dict[str, str]:
+        """Besides those that every answer has."""
+        more = {"retry-after": str(self.retry)} if self.retry is not None else {}
+        return more | ({"www-authenticate": "Bearer"} if self.status == 401 else {})
+
+
+def busy(what: str) -> Refused:
+    """The server has all it can hold: the client is to come again."""
+    return Refused(503, f"the server is busy: {what}", mend="send it again after Retry-After seconds", retry=1)

@@ -1,0 +1,60 @@
+"""How tests talk to a server that runs in their own process, and what it serves."""
+
+import asyncio
+import base64
+import io
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx2
+import torch
+from PIL import Image
+
+from allmlp.run import write_model
+from allmlp.serving.app import Server
+from contract import awake, build
+
+Answer = TypeVar("Answer")
+
+
+def talk(server: Server, action: Callable[[httpx2.AsyncClient], Awaitable[Answer]]) -> Answer:
+    """What `action` makes of a client of this server."""
+
+    async def run() -> Answer:
+        transport = httpx2.ASGITransport(app=server.app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://test", timeout=60) as client:
+            return await action(client)
+
+    return asyncio.run(run())
+
+
+def ask(server: Server, method: str = "POST", path: str = "/v1/predict", **words: Any) -> httpx2.Response:
+    """One request."""
+    return talk(server, lambda client: client.request(method, path, **words))
+
+
+def png(image: Image.Image, kind: str = "PNG") -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind)
+    return file.getvalue()
+
+
+def form(*contents: bytes) -> list[tuple[str, tuple[str, bytes, str]]]:
+    """For `files=`."""
+    return [("images", (f"{i}.png", content, "image/png")) for i, content in enumerate(contents)]
+
+
+def encoded(*contents: bytes) -> dict[str, list[str]]:
+    """For `json=`."""
+    return {"images": [base64.b64encode(content).decode() for content in contents]}
+
+
+def write(path: Path, seed: int, **hyper: Any) -> Path:
+    """A small ResMLP of five classes whose answers differ from picture to picture."""
+    model = awake(build("resmlp_xs", **hyper)).eval()
+    with torch.no_grad():
+        model.head.weight.normal_(std=20, generator=torch.Generator().manual_seed(seed))  # type: ignore[union-attr,operator]
+    model.classes = ("ant", "bee", "cat", "dog", "eel")
+    write_model(path, model.state_dict(), model.card())
+    return path
