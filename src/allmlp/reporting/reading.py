@@ -27,15 +27,18 @@ REORDERING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 
 def read(kind: Any, path: Path) -> Any:
+    """A JSON file as `kind`. Raises RunError for one that is missing or damaged."""
     with _understanding(path):
         return typed(kind, read_json(path))
 
 
 def read_if_there(kind: Any, path: Path) -> Any:
+    """The same; None where there is no file."""
     return read(kind, path) if path.is_file() else None
 
 
 def read_each(kind: Any, path: Path) -> list[Any]:
+    """Each line of JSON as `kind`; none where there is no file."""
     with _understanding(path):
         return [typed(kind, line) for line in read_lines(path)]
 
