@@ -3,6 +3,7 @@
 import asyncio
 import io
 import struct
+import threading
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -153,7 +154,7 @@ def test_more_requests_than_may_be_under_way_are_told_to_come_again(server_of: C
 
 def test_an_answer_that_takes_too_long_is_given_up(server_of: Callable[..., Server], monkeypatch: pytest.MonkeyPatch) -> None:
     server = server_of(answer_seconds=0.05)
-    started = __import__("threading").Event()
+    started = threading.Event()
     plain = server.holder.current.batcher.answer
 
     def slow(images: torch.Tensor) -> Any:
@@ -219,6 +220,27 @@ def test_the_log_has_a_line_for_each_request_and_nothing_of_the_pictures(weights
     one, two = [json.loads(line) for line in file.getvalue().splitlines()]
     assert (one["status"], two["status"], one["path"]) == (200, 422, "/v1/predict")
     assert set(one) == {"time", "event", "method", "path", "status", "ms", "bytes", "client"}
+
+
+def test_a_loop_that_ended_before_its_answer_leaves_the_batcher_working() -> None:
+    from allmlp.serving.batcher import Batcher
+
+    slowly = threading.Event()
+
+    def answer(images: torch.Tensor) -> Any:
+        slowly.wait(5)
+        return images.flatten(1).numpy()
+
+    batcher = Batcher(answer, most=1)
+
+    async def leave() -> None:
+        asked = asyncio.ensure_future(batcher.ask([torch.zeros(1, 1, 1)]))
+        await asyncio.sleep(0.05)
+        asked.cancel()
+
+    asyncio.run(leave())
+    slowly.set()
+    assert len(asyncio.run(asyncio.wait_for(batcher.ask([torch.ones(1, 1, 1)]), 5))) == 1
 
 
 def test_asking_the_batcher_and_going_away_leaves_others_alone(server_of: Callable[..., Server]) -> None:

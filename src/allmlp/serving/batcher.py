@@ -6,7 +6,9 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from threading import Lock
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,23 +41,23 @@ class Batcher:
             self.waiting.extend(asked)
             starts, self.working = not self.working, True
         if starts:
-            self.thread.submit(self._work, loop)
+            self.thread.submit(self._work)
         return await asyncio.gather(*(future for _, future in asked))
 
     def close(self) -> None:
         """End the thread when it is done with what waits."""
         self.thread.shutdown(wait=False)
 
-    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _work(self) -> None:
         """In the thread, until nothing waits."""
         while taken := self._taken():
             try:
                 answers = self.answer(torch.stack([image for image, _ in taken]))
             except BaseException as error:  # whoever asked is told, and the next batch is another one
-                loop.call_soon_threadsafe(_failed, taken, error)
+                _tell(taken, _failed, error)
             else:
                 self.counted(len(taken))
-                loop.call_soon_threadsafe(_answered, taken, answers)
+                _tell(taken, _answered, answers)
 
     def _taken(self) -> list[tuple[Tensor, "asyncio.Future[Answer]"]]:
         taken: list[tuple[Tensor, asyncio.Future[Answer]]] = []
@@ -66,6 +68,12 @@ class Batcher:
                     taken.append((image, future))
             self.working = bool(taken)
         return taken
+
+
+def _tell(taken: list[tuple[Tensor, "asyncio.Future[Answer]"]], how: Callable[[Any, Any], None], what: Any) -> None:
+    """In the loop of whoever asked; where that has ended, nobody waits, and the thread must go on for others."""
+    with suppress(RuntimeError):
+        taken[0][1].get_loop().call_soon_threadsafe(how, taken, what)
 
 
 def _answered(taken: list[tuple[Tensor, "asyncio.Future[Answer]"]], answers: NDArray[np.float32]) -> None:
