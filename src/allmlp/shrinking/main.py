@@ -1,11 +1,9 @@
 """`allmlp.shrink`: less of a trained model, a short fine-tune, and what both cost and bring, measured."""
 
 import os
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from allmlp.data.images import Images
 from allmlp.engine.device import best_device
@@ -64,37 +62,60 @@ def shrink(
         channel_sparsity=channel_sparsity,
     )
     model, own = load(source, which=which), _own(Path(source))
-    base = recipe if isinstance(recipe, Recipe) else load_recipe(recipe) if recipe else own[0]
-    spec = own[1] if data is None else data_spec(data)
-    if data is None and not own[2]:
+    base = recipe if isinstance(recipe, Recipe) else load_recipe(recipe) if recipe else own.recipe
+    if data is None and not own.there:
         raise DataError("weights without a run folder have no images of their own", mend="give what to fine-tune on as DATA")
+    spec = own.spec if data is None else data_spec(data)
     folder = Path(out) if out is not None else _beside(source, asked)
-    _check(folder, asked, model)
+    _check(folder, asked)
     images = images_of(spec, base, Team(), quiet)
     if images.classes != model.classes:
         raise DataError(f"{images.title} has other classes than the model", mend="give the data it was trained on, as DATA")
     left = shrunk(model, asked)
     shown, split = (images.val, "validation") if images.test is None else (images.test, "test")
+    subject = Subject(model, located(source, which)[0], os.fspath(source), shown, f"{images.title}, {split} images")
     init = _written(left, asked, folder)
     chosen = tuning(base, left.model, init, epochs=max(epochs, 1), lr=lr)
     after = _accuracy(left.model, shown, quiet)
-    if epochs:
-        run = train(spec, recipe=chosen, out=folder, resume="auto", quiet=quiet)
-        if read_json(run.state)["state"] != "finished":
-            return {"out": str(folder), "state": "stopped", "signal": read_json(run.state)["signal"]}
-    else:
+    if not epochs:
         run = untrained(left.model, chosen, images, spec, folder, after)
-    return _measured(model, left, run, asked, source, which, shown, f"{images.title}, {split} images", after, epochs, quiet)
+    else:
+        run = train(spec, recipe=chosen, out=folder, resume="auto", quiet=quiet)
+        state = read_json(run.state)
+        if state["state"] != "finished":
+            return {"out": str(folder), "state": "stopped", "signal": state["signal"]}
+    return _measured(subject, asked, left, run, after, epochs, quiet)
 
 
-def _own(folder: Path) -> tuple[Recipe, str | None, bool]:
-    """(recipe, data, whether there is a run) of a run folder. Raises RunError for a sparse one, whose zeros would be lost."""
+@dataclass(frozen=True)
+class Subject:
+    """What is shrunk, and the images by which it is judged."""
+
+    model: ImageModel
+    weights: Path
+    source: str
+    images: Images
+    title: str
+    """Of the images, in words."""
+
+
+@dataclass(frozen=True)
+class Own:
+    """What a run folder says itself; nothing for weights without one."""
+
+    recipe: Recipe
+    spec: str | None
+    there: bool
+
+
+def _own(folder: Path) -> Own:
+    """Raises RunError for a sparse run, whose zeros would be lost."""
     if not (folder / "run.json").is_file():
-        return Recipe(), None, False
+        return Own(Recipe(), None, there=False)
     run = Run.open(folder)
     if run.masks.is_file():
         raise RunError(f"{folder} is sparse already, and would not stay so", mend="make it sparse last: shrink the run before")
-    return load_recipe(run.recipe), read_json(run.state).get("data_spec"), True
+    return Own(load_recipe(run.recipe), read_json(run.state).get("data_spec"), there=True)
 
 
 def _beside(source: str | os.PathLike[str], asked: Asked) -> Path:
@@ -102,7 +123,7 @@ def _beside(source: str | os.PathLike[str], asked: Asked) -> Path:
     return path.with_name(f"{path.name}-{asked.words}") if path.is_dir() else Path("runs") / f"{path.stem}-{asked.words}"
 
 
-def _check(folder: Path, asked: Asked, model: ImageModel) -> None:
+def _check(folder: Path, asked: Asked) -> None:
     """Raises RunError where the folder has something else than what an earlier call of the same kind began."""
     if (folder / REPORT).is_file():
         raise RunError(f"{folder} is shrunk and measured already", mend=f"see {folder / REPORT}, or choose another --out")
@@ -132,43 +153,30 @@ def _accuracy(model: ImageModel, images: Images, quiet: bool) -> dict[str, Any]:
 
 
 def _measured(
-    model: ImageModel,
-    left: Shrunk,
-    run: Run,
-    asked: Asked,
-    source: str | os.PathLike[str],
-    which: str,
-    shown: Images,
-    title: str,
-    after: dict[str, Any],
-    epochs: int,
-    quiet: bool,
+    subject: Subject, asked: Asked, left: Shrunk, run: Run, after: dict[str, Any], epochs: int, quiet: bool
 ) -> dict[str, Any]:
-    """What shrink.json says, once it is written."""
-    final = load(run)
-    few = shown.subset(np.linspace(0, len(shown) - 1, min(IMAGES, len(shown))).round().astype(np.int64))
+    """What shrink.json says, once it is written. after: the accuracy of what was shrunk, before it was trained further."""
+    model, shown, final = subject.model, subject.images, load(run)
+    few = shown.spread(IMAGES)
     tried = levels(model, asked)
     curve = at_levels(model, list(tried.values()), few, title=f"{len(few)} images", quiet=quiet)
+    original = {**size(model, subject.weights), **_accuracy(model, shown, quiet)}
+    result = {**size(final, run.weights()), "before_tuning": after, **(_accuracy(final, shown, quiet) if epochs else after)}
     rates = speed({"original": model, "shrunk": final}, quiet=quiet)
     report: dict[str, Any] = {
         "asked": asdict(asked),
         "way": asked.words,
-        "source": os.fspath(source),
+        "source": subject.source,
         "model": model.name,
-        "data": title,
+        "data": subject.title,
         "epochs": epochs,
         "left": left.left,
-        "original": {
-            **size(model, located(source, which)[0]),
-            **_accuracy(model, shown, quiet),
-            "images_per_s": rates["original"],
-        },
-        "shrunk": {**size(final, run.weights()), "before_tuning": after, "images_per_s": rates["shrunk"]},
+        "original": {**original, "images_per_s": rates["original"]},
+        "shrunk": {**result, "images_per_s": rates["shrunk"]},
         "curve": [{"left": share, **row} for share, row in zip(tried, curve, strict=True)],
         "measured": {**environment(best_device(), "fp32"), "batch": BATCH, "rounds": ROUNDS},
         "out": str(run.folder),
         "state": "finished",
     }
-    report["shrunk"] |= _accuracy(final, shown, quiet) if epochs else after
     write_json(run.folder / REPORT, report)
     return report
