@@ -11,8 +11,8 @@ import allmlp
 from allmlp.conversion.convert import convert
 from allmlp.engine.cost import multiply_adds
 from allmlp.errors import ModelError, WeightsError
-from allmlp.operators import token_mixing
 from allmlp.models.base import ImageModel
+from allmlp.operators import token_mixing
 from allmlp.run import write_model
 from allmlp.surgery.factor import factored, factors, ranks_for, token_maps
 from allmlp.surgery.resize import resize

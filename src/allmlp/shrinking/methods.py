@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from allmlp.errors import ModelError
-from allmlp.operators import readable, token_mixing
 from allmlp.explanation.pruning import KEPT
 from allmlp.models.base import ImageModel
 from allmlp.nn.mlp import Mlp
+from allmlp.operators import readable, token_mixing
 from allmlp.surgery.factor import factored, factors, ranks_for, token_maps
 from allmlp.surgery.magnitude import Scope, kept
 from allmlp.surgery.narrow import channel_mlps, narrowed, strongest
