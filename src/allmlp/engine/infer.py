@@ -86,5 +86,5 @@ def gather(
     )
 
 
-def _width(model: ImageModel) -> int:
-    return model.num_classes or model.num_features
+def _width(model: ImageModel | Graph) -> int:
+    return model.num_classes if isinstance(model, Graph) else model.num_classes or model.num_features
