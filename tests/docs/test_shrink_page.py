@@ -17,7 +17,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "shrink.md").read_text(encoding="ut
 def test_the_commands_of_the_page_are_understood() -> None:
     (block,) = re.findall(r"```sh\n(.*?)```", PAGE, re.S)
     lines = [shlex.split(line) for line in block.splitlines() if "shrink" in line]
-    assert len(lines) == 6
+    assert len(lines) == 7
     for line in lines:
         given = parse(Words, line[2:], command="shrink")
         Asked(
@@ -37,6 +37,7 @@ def test_the_counts_of_the_page_are_those_of_the_models() -> None:
         (demo, Asked(token_rank=4)),
         (demo, Asked(channel_sparsity=0.5)),
         (load("smlpnet_xs.cifar10"), Asked(channel_sparsity=0.5)),
+        (load("smlpnet_xs.cifar10"), Asked(token_rank=3)),
     ):
         assert f"| {multiply_adds(model) / 1e6:.2f} M |" in PAGE
         assert f"| {multiply_adds(shrunk(model, asked).model) / 1e6:.2f} M |" in PAGE
