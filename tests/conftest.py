@@ -1,12 +1,15 @@
-"""What many tests need: small folders of pictures, and quiet processors."""
+"""What many tests need: small folders of pictures, a task learnt in seconds and its recipe, and quiet processors."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+from PIL import Image
 
+from allmlp.recipe import Recipe, recipe_from
 from helpers import PictureFolder, picture
 
 settings.register_profile("allmlp", deadline=None, max_examples=60, derandomize=True)
@@ -27,5 +30,41 @@ def picture_folder(tmp_path: Path) -> PictureFolder:
                 picture(number).save(root / folder / f"{i}{suffix}")
                 number += 1
         return root
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def stripes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of noisy 16 × 16 pictures: horizontal against vertical stripes, 24 of each."""
+    folder = tmp_path_factory.mktemp("stripes")
+    generator = np.random.default_rng(0)
+    for name, axis in (("across", 0), ("down", 1)):
+        (folder / name).mkdir()
+        for i in range(24):
+            phase = generator.integers(4)
+            wave = 60 * (-1.0) ** ((np.arange(16) + phase) // 2)
+            pixels = 128 + np.expand_dims(wave, 1 - axis) + generator.normal(0, 10, (16, 16))
+            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / name / f"{i:02}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_recipe() -> Callable[..., Recipe]:
+    """Seconds of training; keyword groups change it."""
+
+    def make(**groups: dict[str, object]) -> Recipe:
+        table: dict[str, dict[str, object] | str] = {
+            "model": "resmlp",
+            "hyper": {"dim": 16, "depth": 2, "patch_size": 4},
+            "data": {"img_size": [16, 16], "in_chans": 1, "workers": 0, "val_share": 0.25},
+            "augment": {"crop": "pad", "padding": 1},
+            "optim": {"lr": 0.01, "lr_batch": 8, "warmup": 1.0},
+            "train": {"epochs": 3, "batch": 8, "precision": "fp32"},
+        }
+        for key, values in groups.items():
+            base = table.get(key)
+            table[key] = {**base, **values} if isinstance(base, dict) and isinstance(values, dict) else values
+        return recipe_from(table)
 
     return make

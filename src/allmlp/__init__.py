@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from allmlp.profiling.main import profile
     from allmlp.recipe import Recipe, load_recipe
     from allmlp.reporting.page import write_report as report
+    from allmlp.shrinking.main import shrink
     from allmlp.surgery.fold import fold
     from allmlp.surgery.resize import resize
     from allmlp.training.main import resume, train
@@ -55,6 +56,7 @@ _HOMES = {
     "report": "allmlp.reporting.page:write_report",
     "resize": "allmlp.surgery.resize:resize",
     "resume": "allmlp.training.main:resume",
+    "shrink": "allmlp.shrinking.main:shrink",
     "train": "allmlp.training.main:train",
 }
 
@@ -78,6 +80,7 @@ __all__ = [
     "report",
     "resize",
     "resume",
+    "shrink",
     "train",
 ]
 

@@ -16,6 +16,7 @@ COMMANDS = {
     "serve": "answers over HTTP, and a page to try a model",
     "explain": "what a model does: token mixing as maps and numbers",
     "pack": "write a data set into shards",
+    "shrink": "less of a trained model, a short fine-tune, and what both cost and bring",
     "export": "a bundle that programs without allmlp load: ONNX, OpenVINO, torch, timm",
     "convert": "checkpoints from and into the official releases' and timm's layouts",
     "report": "one self-contained page about a run",

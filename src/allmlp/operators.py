@@ -13,6 +13,7 @@ from allmlp.models.base import ImageModel
 from allmlp.models.ffonly import FFOnlyBlock
 from allmlp.models.raftmlp import HorizontalMix, VerticalMix
 from allmlp.models.repmlpnet import ChannelPerceptron, RepMLPNet
+from allmlp.nn.lowrank import LowRank, LowRankAlongColumns, LowRankAlongRows, LowRankAlongTokens
 from allmlp.nn.mixing import AlongColumns, AlongRows, AlongTokens
 from allmlp.nn.mlp import TokenMlp
 from allmlp.nn.segments import SegmentsAlongColumns, SegmentsAlongRows
@@ -84,28 +85,31 @@ def readable(model: ImageModel) -> ImageModel:
 
 
 def _along_tokens(name: str, module: nn.Module, grid: Grid) -> list[Mixing]:
-    assert isinstance(module, AlongTokens)
+    assert isinstance(module, AlongTokens | LowRankAlongTokens)
     matrix = _plain(module.weight)
     if len(matrix) == matrix.shape[1]:
         kind = "tokens"
     else:  # class-MLP: a row of the class token's own weight, then one for each patch
         kind, matrix = "class", matrix[:, 1:]
     parent = name.removesuffix(".token_mix").removesuffix(".gate")
-    return [Mixing(name=parent, kind=kind, axis="grid", grid=grid, matrices=matrix[None], weights=(f"{name}.weight",))]
+    return [Mixing(name=parent, kind=kind, axis="grid", grid=grid, matrices=matrix[None], weights=_weights(name, module))]
 
 
 def _token_mlp(name: str, module: nn.Module, grid: Grid) -> list[Mixing]:
     assert isinstance(module, TokenMlp)
-    return [_mlp(name.rpartition(".")[0], name, _plain(module.fc1.weight), _plain(module.fc2.weight), grid)]
+    first, second = (_plain(linear.weight) for linear in (module.fc1, module.fc2))
+    weights = (*_weights(f"{name}.fc1", module.fc1), *_weights(f"{name}.fc2", module.fc2))
+    return [_mlp(name.rpartition(".")[0], first, second, grid, weights)]
 
 
 def _class_token_mlp(name: str, module: nn.Module, grid: Grid) -> list[Mixing]:
     assert isinstance(module, FFOnlyBlock)
     first, second = (_plain(linear.weight) for linear in (module.token_mlp.fc1, module.token_mlp.fc2))
-    return [_mlp(name, f"{name}.token_mlp", first[:, 1:], second[1:], grid)]
+    weights = (f"{name}.token_mlp.fc1.weight", f"{name}.token_mlp.fc2.weight")
+    return [_mlp(name, first[:, 1:], second[1:], grid, weights)]
 
 
-def _mlp(name: str, path: str, first: Tensor, second: Tensor, grid: Grid) -> Mixing:  # u n, m u
+def _mlp(name: str, first: Tensor, second: Tensor, grid: Grid, weights: tuple[str, ...]) -> Mixing:  # u n, m u
     return Mixing(
         name=name,
         kind="mlp",
@@ -113,14 +117,15 @@ def _mlp(name: str, path: str, first: Tensor, second: Tensor, grid: Grid) -> Mix
         grid=grid,
         matrices=(second @ first)[None],
         units=first,
-        weights=(f"{path}.fc1.weight", f"{path}.fc2.weight"),
+        weights=weights,
     )
 
 
 def _along_axis(name: str, module: nn.Module, _grid: Grid) -> list[Mixing]:
-    assert isinstance(module, AlongRows | AlongColumns)
+    assert isinstance(module, AlongRows | AlongColumns | LowRankAlongRows | LowRankAlongColumns)
+    rows = isinstance(module, AlongRows | LowRankAlongRows)
     parent = name.rpartition(".")[0].removesuffix(".sparse")
-    return [_axis(parent, "tokens", isinstance(module, AlongRows), _plain(module.weight)[None], f"{name}.weight")]
+    return [_axis(parent, "tokens", rows, _plain(module.weight)[None], *_weights(name, module))]
 
 
 def _segments(name: str, module: nn.Module, _grid: Grid) -> list[Mixing]:
@@ -152,16 +157,24 @@ def _sets(name: str, module: nn.Module, _grid: Grid) -> list[Mixing]:
     return [Mixing(name=parent, kind="tokens", axis="grid", grid=module.grid, matrices=matrices, weights=(f"{name}.weight",))]
 
 
+def _weights(name: str, module: nn.Module) -> tuple[str, ...]:
+    """Names of the matrix, or of its two factors."""
+    return (f"{name}.down.weight", f"{name}.up.weight") if isinstance(module, LowRank) else (f"{name}.weight",)
+
+
 def _plain(weight: Tensor) -> Tensor:
     return weight.detach().to("cpu", torch.float64)
 
 
 READERS: dict[type[nn.Module], Callable[[str, nn.Module, Grid], Sequence[Mixing]]] = {
     AlongTokens: _along_tokens,
+    LowRankAlongTokens: _along_tokens,
     TokenMlp: _token_mlp,
     FFOnlyBlock: _class_token_mlp,
     AlongRows: _along_axis,
     AlongColumns: _along_axis,
+    LowRankAlongRows: _along_axis,
+    LowRankAlongColumns: _along_axis,
     SegmentsAlongRows: _segments,
     SegmentsAlongColumns: _segments,
     VerticalMix: _rafts,

@@ -13,6 +13,9 @@ last.safetensors     the same after the last epoch, with last.json
 checkpoints/         EPOCH-STEP: all that `--resume` needs, the last --train.keep of them
 diverged.safetensors images, labels and indices of the step whose loss left all bounds, if one did
 teacher-….safetensors what the teacher answered about the training images, where the recipe keeps that
+shrunk/              the model that allmlp shrink made of another, before it was trained further
+shrink.json          what it was asked, and what it measured; shrink.svg draws it
+masks.safetensors    which weights of a sparse run stay zero
 unreadable.jsonl     images that could not be decoded, with the reason
 evaluation/          SPLIT.json and pictures of mistakes
 features/            DATA.json: what neighbours and a linear classifier make of the features
@@ -55,6 +58,8 @@ class Run:
     steps = property(lambda self: self.folder / "steps.jsonl")
     checkpoints = property(lambda self: self.folder / "checkpoints")
     unreadable = property(lambda self: self.folder / "unreadable.jsonl")
+    masks = property(lambda self: self.folder / "masks.safetensors")
+    shrunk = property(lambda self: self.folder / "shrunk")
     diverged = property(lambda self: self.folder / "diverged.safetensors")
     evaluation = property(lambda self: self.folder / "evaluation")
     features = property(lambda self: self.folder / "features")
@@ -87,7 +92,7 @@ class Run:
             if over and (path / "recipe.toml").is_file():
                 for lines in path.glob("*.jsonl"):
                     lines.unlink()
-            elif any(path.iterdir()):
+            elif any(found.name != "shrunk" for found in path.iterdir()):
                 raise RunError(
                     f"{folder} is not empty", mend=f"choose another --out, or continue it: allmlp train --resume {folder}"
                 )

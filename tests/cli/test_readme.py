@@ -34,6 +34,7 @@ def test_every_command_of_the_readme_runs_in_its_order(tmp_path: Path, monkeypat
     """`make` commands are for .ci/run, which is compared below; training is cut to one short epoch, measuring to one round."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ALLMLP_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("allmlp.shrinking.measure.SECONDS", 0.0)
     generator = np.random.default_rng(0)
     for name in ("cat", "dog"):
         (tmp_path / "pictures" / name).mkdir(parents=True)
@@ -51,6 +52,8 @@ def test_every_command_of_the_readme_runs_in_its_order(tmp_path: Path, monkeypat
             command += ["--steps", "20", "--low", "1e-3", "--train.batch", "4", "--data.workers", "0"]
         if command[1] == "find-batch":
             command += ["--most", "1", "--seconds", "0"]
+        if command[1] == "shrink":
+            command += ["--epochs", "1"]
         if command[1] == "profile":
             command += BRIEF
         if command[1] == "serve":

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from allmlp.errors import DataError, ModelError
-from allmlp.explanation.pruning import Pruned, largest, least_kept, prune_curve
+from allmlp.explanation.pruning import Pruned, least_kept, prune_curve
 from allmlp.models.base import ImageModel
+from allmlp.surgery.magnitude import largest
 from contract import build
 from helpers import PictureFolder
 

@@ -20,7 +20,7 @@ class Words:
     """
 
     run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_MODEL")]
-    """The run folder, its .safetensors file, or the name of a released checkpoint (allmlp models --released)."""
+    """The run folder, its .safetensors file, an exported bundle, or a released checkpoint's name (allmlp models --released)."""
     data: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")] = None
     """Folder, or the name of a data set."""
     weights: Literal["best", "last"] = "best"

@@ -18,7 +18,7 @@ class Words:
     """Classify pictures with a trained run. Pictures that cannot be read are named, and the rest goes on."""
 
     run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_MODEL")]
-    """The run folder, its .safetensors file, or the name of a released checkpoint (allmlp models --released)."""
+    """The run folder, its .safetensors file, an exported bundle, or a released checkpoint's name (allmlp models --released)."""
     pictures: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILES_OR_FOLDERS")]
     """Files, and folders that are searched for pictures."""
     top: int = 3
@@ -56,10 +56,10 @@ def main(words: list[str]) -> int:
         return _into_file(given, given.out)
     from allmlp.data.pictures import list_pictures
     from allmlp.data.progress import watched
-    from allmlp.engine.load import load
+    from allmlp.engine.open import open_answering
     from allmlp.prediction.pictures import predict
 
-    model = load(given.run, which=given.weights, img_size=pair(given.img_size))
+    model = open_answering(given.run, which=given.weights, img_size=pair(given.img_size))
     pictures = list_pictures(given.pictures)
     rows = predict(model, pictures, top=given.top, batch=given.batch, engine=given.engine)
     if not given.json and not given.csv:
@@ -75,10 +75,10 @@ def _into_file(given: Words, out: Path) -> int:
         raise AllmlpError("--json and --csv write to stdout, and --out is a parquet file", mend="choose one")
     if given.workers is not None and given.workers < 1:
         raise AllmlpError(f"--workers {given.workers}", mend="give 1 or more")
-    from allmlp.engine.load import load
+    from allmlp.engine.open import open_answering
     from allmlp.prediction.many import predict_many
 
-    model = load(given.run, which=given.weights, img_size=pair(given.img_size))
+    model = open_answering(given.run, which=given.weights, img_size=pair(given.img_size))
     done = predict_many(
         model,
         given.pictures,

@@ -11,6 +11,7 @@ from torch import Tensor
 from allmlp.data.loader import Batch
 from allmlp.engine.compiled import Engine
 from allmlp.engine.device import autocast, placed
+from allmlp.engine.graph import Graph
 from allmlp.models.base import ImageModel
 
 
@@ -26,7 +27,7 @@ class Outputs:
 
 
 def stream(
-    model: ImageModel,
+    model: ImageModel | Graph,
     batches: Iterable[Batch],
     *,
     device: torch.device,
@@ -36,12 +37,16 @@ def stream(
     """Logits batch by batch, in evaluation mode and without gradients; the model's mode is put back.
 
     engine: answers in the model's place, in a precision of its own."""
-    was_training = model.training
-    model.eval()
+    was_training = isinstance(model, ImageModel) and model.training
+    if isinstance(model, ImageModel):
+        model.eval()
     try:
         for batch in batches:
             if not len(batch.labels):
                 yield torch.empty(0, _width(model)), batch
+                continue
+            if isinstance(model, Graph):
+                yield model(batch.images), batch
                 continue
             if engine is not None:
                 yield engine(batch.images), batch
@@ -50,11 +55,12 @@ def stream(
                 logits = model(placed(batch.images, model, device))
             yield logits.float().cpu(), batch
     finally:
-        model.train(was_training)
+        if isinstance(model, ImageModel):
+            model.train(was_training)
 
 
 def gather(
-    model: ImageModel,
+    model: ImageModel | Graph,
     batches: Iterable[Batch],
     *,
     device: torch.device,
@@ -80,5 +86,5 @@ def gather(
     )
 
 
-def _width(model: ImageModel) -> int:
-    return model.num_classes or model.num_features
+def _width(model: ImageModel | Graph) -> int:
+    return model.num_classes if isinstance(model, Graph) else model.num_classes or model.num_features

@@ -4,13 +4,14 @@ import os
 from pathlib import Path
 from typing import Any
 
+from allmlp.engine.bundle import WEIGHTS, is_bundle, read_bundle
 from allmlp.errors import AllmlpError, RunError, one_of
 from allmlp.models import create_model
 from allmlp.models.base import ImageModel
 from allmlp.pixels.preprocess import Preprocessing
 from allmlp.released.fetch import fetch
 from allmlp.released.table import released
-from allmlp.run import BUNDLE, FORMAT, Run, read_json
+from allmlp.run import FORMAT, Run, read_json
 from allmlp.surgery.resize import resize
 from allmlp.weights.files import KINDS
 from allmlp.weights.load import load_weights
@@ -21,7 +22,7 @@ def load(
 ) -> ImageModel:
     """A trained model, in evaluation mode.
 
-    source: a run folder; a `.safetensors` file with its JSON, or a bundle of both; or the name of a released checkpoint,
+    source: a run folder; a `.safetensors` file with its JSON; an exported bundle of weights; or a released checkpoint's name,
     such as "resmlp_s12.fb_in1k", which is fetched once. which: "best" (by validation accuracy) or "last", of a run.
     img_size: for images of another size than it was trained on, in pixels (see `allmlp.resize`).
     The model knows its classes and preprocessing, so `load(run).predict([picture])` works.
@@ -36,7 +37,7 @@ def load(
 def located(source: str | os.PathLike[str] | Run, which: str = "best") -> tuple[Path, dict[str, Any]]:
     """(the file with the weights, the card that describes their model). Raises as `load` does."""
     folder = source.folder if isinstance(source, Run) else Path(source)
-    if (folder / BUNDLE).is_file():
+    if is_bundle(folder):
         return _bundled(folder)
     if folder.is_dir():
         if which not in ("best", "last"):
@@ -59,16 +60,14 @@ def located(source: str | os.PathLike[str] | Run, which: str = "best") -> tuple[
 
 
 def _bundled(folder: Path) -> tuple[Path, dict[str, Any]]:
-    """The same for a bundle that holds weights of allmlp's own."""
-    weights = folder / "model.safetensors"
-    said = read_json(folder / BUNDLE)
-    kind = said.get("format") if isinstance(said, dict) else None
-    if kind != "safetensors":
+    """The same for a bundle that holds weights; its own card describes them."""
+    card = read_bundle(folder)
+    if card["format"] not in WEIGHTS:
         raise RunError(
-            f"{folder} is a bundle of format {kind}, which has no weights that allmlp reads",
+            f"{folder} is a bundle of format {card['format']}: a graph, which predict and evaluate take, and no model",
             mend="give the run it was made from, or export --format safetensors",
         )
-    return weights, read_card(weights.with_suffix(".json"))
+    return folder / WEIGHTS[card["format"]][0], {**card, "format": FORMAT}
 
 
 _MEND = "give the folder that allmlp train wrote, or a name that allmlp models --released lists"

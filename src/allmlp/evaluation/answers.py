@@ -7,9 +7,9 @@ from allmlp.data.images import Images
 from allmlp.data.loader import plain_batches
 from allmlp.data.progress import watched
 from allmlp.data.sources import NAMED, open_labelled, open_source
-from allmlp.engine.device import best_device, choose_precision, prepared
+from allmlp.engine.graph import Graph
 from allmlp.engine.infer import Outputs, gather
-from allmlp.engine.use import described, engine_for
+from allmlp.engine.use import ready
 from allmlp.errors import DataError
 from allmlp.models.base import ImageModel
 from allmlp.recipe import Recipe, load_recipe
@@ -45,7 +45,7 @@ def images_for(
 
 
 def answers(
-    model: ImageModel,
+    model: ImageModel | Graph,
     images: Images,
     *,
     title: str,
@@ -60,15 +60,12 @@ def answers(
     title: of the images, for messages. engine: as for `allmlp.evaluate`. what: the words beside the bar.
     Raises DataError when no image can be read, EngineError for an engine that is not to be had here.
     """
-    device = best_device()
-    prepared(model, device)
     batches = plain_batches(images, model.preprocessing, in_chans=model.in_chans, batch=batch, workers=workers)
     shown = watched(batches, total=len(batches), what=what, quiet=quiet)
-    precision = choose_precision("auto", device, model)
-    fast = engine_for(model, engine, images=len(images), batch=batch, device=device, precision=precision, quiet=quiet)
-    out = gather(model, shown, device=device, precision=precision, engine=fast)
+    how = ready(model, engine, images=len(images), batch=batch, quiet=quiet)
+    out = gather(model, shown, device=how.device, precision=how.precision, engine=how.engine)
     if not len(out.labels):
         raise DataError(
             f"none of the {len(images)} images of {title} could be read", mend="check the files with another program"
         )
-    return out, described(fast, precision)
+    return out, how.described

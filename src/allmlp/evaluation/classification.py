@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from allmlp import metrics
-from allmlp.engine.load import load
+from allmlp.engine.bundle import is_bundle
+from allmlp.engine.open import open_answering
 from allmlp.evaluation.answers import answers, images_for
 from allmlp.evaluation.mistakes import mistakes
 from allmlp.run import Run, write_json
@@ -24,7 +25,7 @@ def evaluate(
     engine: str = "auto",
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """Measure a run, and keep the result in its evaluation/ folder; or whatever else `allmlp.load` takes.
+    """Measure a run, and keep the result in its evaluation/ folder; or whatever else `allmlp.load` takes, and exported graphs.
 
     data: as for `train`, matched to the model's classes by name; None: the run's own test images if it has any, else its
     validation images. which: "best" or "last" weights. img_size: resize the model to it first. quiet: no bar.
@@ -33,10 +34,10 @@ def evaluate(
     the most confident mistakes, and examples of each pair of classes that was confused.
     Raises AllmlpError for a run or data that cannot be used.
     """
-    folder = run if isinstance(run, Run) else Run.open(run) if Path(run).is_dir() else None
+    folder = run if isinstance(run, Run) else Run.open(run) if Path(run).is_dir() and not is_bundle(Path(run)) else None
     if folder is not None:
         folder.check_writable()
-    model = load(run, which=which, img_size=img_size)
+    model = open_answering(run, which=which, img_size=img_size)
     images, split, title, left_out = images_for(folder, model.classes or (), data, quiet)
     if img_size is not None:
         split += "-{}x{}".format(*model.img_size)

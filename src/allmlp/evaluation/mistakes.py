@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from allmlp.data.images import Images
+from allmlp.engine.graph import Graph
 from allmlp.engine.infer import Outputs
 from allmlp.models.base import ImageModel
 from allmlp.run import Run
@@ -24,7 +25,9 @@ ENOUGH = 1_500_000
 Numbers = NDArray[np.int64]
 
 
-def mistakes(run: Run | None, split: str, images: Images, out: Outputs, model: ImageModel) -> dict[str, list[dict[str, Any]]]:
+def mistakes(
+    run: Run | None, split: str, images: Images, out: Outputs, model: ImageModel | Graph
+) -> dict[str, list[dict[str, Any]]]:
     """ "mistakes": the images that were wrong with the highest confidence; "examples": a few of each pair of classes, pairs
     with the most mistakes first. Without a run they have no pictures."""
     confidence, predicted = (t.numpy() for t in out.logits.softmax(1).max(1))

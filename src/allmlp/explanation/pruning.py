@@ -2,13 +2,15 @@
 
 import copy
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from allmlp import metrics
+from allmlp.data.images import Images
 from allmlp.data.loader import plain_batches
 from allmlp.data.progress import watched
 from allmlp.data.sources import open_labelled
@@ -17,6 +19,7 @@ from allmlp.engine.infer import Outputs, gather
 from allmlp.errors import DataError, ModelError
 from allmlp.models.base import ImageModel
 from allmlp.operators import readable, token_mixing
+from allmlp.surgery.magnitude import largest
 
 KEPT = (1.0, 0.8, 0.6, 0.5, 0.4, 0.3, 0.2, 0.15, 0.1, 0.05, 0.0)
 """Shares of the token-mixing weights that are kept, unless others are asked for."""
@@ -60,37 +63,45 @@ def prune_curve(
     names = [name for mixing in token_mixing(model) for name in mixing.weights]
     images, _ = open_labelled(data, model.classes, quiet=quiet)
     images = images.spread(limit)
-    device = best_device()
-    cut = prepared(copy.deepcopy(readable(model)).eval(), device)
-    weights = {name: cut.get_parameter(name) for name in names}
+    weights = {name: readable(model).get_parameter(name) for name in names}
     levels = [{name: largest(weight.detach(), share) for name, weight in weights.items()} for share in kept]
+    found = at_levels(readable(model), levels, images, title=f"{len(images)} images of {data}", batch=batch, quiet=quiet)
+    return [Pruned(kept=share, **row) for share, row in zip(kept, found, strict=True)]
+
+
+def at_levels(
+    model: ImageModel,
+    levels: Sequence[Mapping[str, Tensor]],
+    images: Images,
+    *,
+    title: str,
+    batch: int = 64,
+    quiet: bool = False,
+) -> list[dict[str, Any]]:
+    """What a model is worth with other values for some of its parameters, by name; each image is decoded once for all levels.
+
+    title: what the images are, in words. Returns top1 (share), loss (nats) and images of each level; the model is left as it
+    was. Raises DataError where no image could be read.
+    """
+    device = best_device()
+    cut = prepared(copy.deepcopy(model).eval(), device)
     batches = plain_batches(images, cut.preprocessing, in_chans=cut.in_chans, batch=batch, workers=0)
-    outputs: list[list[Outputs]] = [[] for _ in kept]
-    for one in watched(batches, total=len(batches), what="pruning", quiet=quiet):  # each image is decoded once for all levels
+    outputs: list[list[Outputs]] = [[] for _ in levels]
+    for one in watched(batches, total=len(batches), what="pruning", quiet=quiet):
         for level, answers in zip(levels, outputs, strict=True):
             with torch.no_grad():
-                for name, weight in weights.items():
-                    weight.copy_(level[name])
+                for name, value in level.items():
+                    cut.get_parameter(name).copy_(value)
             answers.append(gather(cut, [one], device=device))
-    return [_result(share, answers, f"{len(images)} images of {data}") for share, answers in zip(kept, outputs, strict=True)]
+    return [_result(answers, title) for answers in outputs]
 
 
-def _result(share: float, answers: list[Outputs], what: str) -> Pruned:
+def _result(answers: list[Outputs], what: str) -> dict[str, Any]:
     """Over all batches. Raises DataError where no image could be read."""
     logits, labels = torch.cat([a.logits for a in answers]), torch.cat([a.labels for a in answers])
     if not len(labels):
         raise DataError(f"none of the {what} could be read", mend="check the files")
-    top1, loss = metrics.top_k(logits, labels, 1), metrics.cross_entropy(logits, labels)
-    return Pruned(kept=share, top1=top1, loss=loss, images=len(labels))
-
-
-def largest(weight: Tensor, share: float) -> Tensor:
-    """The same with zeros for all but the largest entries, of which `share` are kept, rounded to a whole number."""
-    count = round(share * weight.numel())
-    kept = torch.zeros_like(weight).flatten()
-    places = weight.abs().flatten().topk(count).indices
-    kept[places] = weight.flatten()[places]
-    return kept.reshape(weight.shape)
+    return {"top1": metrics.top_k(logits, labels, 1), "loss": metrics.cross_entropy(logits, labels), "images": len(labels)}
 
 
 def least_kept(curve: Sequence[Pruned], points: float = 0.01) -> float:

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from allmlp.engine.bundle import SCHEMA
 from allmlp.engine.environment import processor
 from allmlp.engine.kept import hashes, model_hash
 from allmlp.engine.load import load
@@ -20,9 +21,6 @@ from allmlp.exporting.pictures import Inputs, Pictures, open_pictures
 from allmlp.exporting.readme import readme
 from allmlp.files import fsync, writing
 from allmlp.run import BUNDLE, write_json
-
-FORMAT = 1
-"""Version of bundle.json."""
 
 
 def export(
@@ -122,7 +120,7 @@ def _card(made: Format, order: Order, found: Compared, pictures: Pictures, notes
     model = order.model
     entry = {"input": order.input, "output": {"name": "logits", "dtype": "float32"}} if made.graph else {}
     return {
-        "bundle": FORMAT,
+        "bundle": SCHEMA,
         "format": made.name,
         "precision": order.precision,
         **model.card(),

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 
@@ -20,6 +19,7 @@ from allmlp.errors import AllmlpError, DataError
 from allmlp.exporting.formats.base import Order
 from allmlp.models.base import ImageModel
 from allmlp.pixels.read import UnreadableImage
+from allmlp.pixels.tensor import pixels_of
 from allmlp.recipe import load_recipe
 from allmlp.run import Run, read_json
 
@@ -89,8 +89,7 @@ def as_input(picture: Image.Image, order: Order) -> Tensor:  # → 1 c h w, or 1
     """One picture as the file takes it."""
     if not order.with_preprocessing:
         return order.model.preprocessing(picture)[None]
-    pixels = np.asarray(picture)
-    return torch.from_numpy(pixels.reshape(1, *pixels.shape[:2], order.model.in_chans).copy())
+    return pixels_of(picture)[None]
 
 
 def readable(images: Images, model: ImageModel) -> Iterator[Image.Image]:

@@ -25,6 +25,16 @@ def wholes(name: str, value: object, *, least: int = 1, count: int | None = None
     return tuple(whole(f"{name}[{i}]", v, least=least) for i, v in enumerate(value))
 
 
+def ranks(name: str, value: object, *, count: int) -> tuple[int, ...]:
+    """`value` as `count` ranks from 0 on, where 0 means no low rank: of None all are 0, of a number all are that."""
+    if value is None or isinstance(value, int):
+        return (0 if value is None else whole(name, value),) * count
+    found = wholes(name, value, least=0)
+    if len(found) != count:
+        raise ModelError(f"{name} has {len(found)} values for {count} matrices", mend=f"give {name} {count}, one for each")
+    return found
+
+
 def numbers(name: str, value: object, *, count: int) -> tuple[float, ...]:
     """`value` as a tuple of `count` floats of at least 0, one for each stage."""
     if not isinstance(value, Sequence) or isinstance(value, str | bytes):

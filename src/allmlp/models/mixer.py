@@ -2,9 +2,11 @@
 
 # axes: b batch, n tokens, c channels
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
-from allmlp.models.arguments import activation, number, whole
+from allmlp.models.arguments import activation, number, ranks, whole
 from allmlp.models.initial import lecun_normal, zero
 from allmlp.models.tokens import TokenModel
 from allmlp.nn.mixing import linear_rates, stochastic_depth
@@ -29,10 +31,20 @@ LICENCES = dict.fromkeys(["mixer_s32", "mixer_s16", "mixer_b32", "mixer_b16", "m
 class MixerBlock(nn.Module):
     """LayerNorm, then an MLP, with a residual: once along the tokens, once along the channels (equation 1)."""
 
-    def __init__(self, *, tokens: int, dim: int, token_hidden: int, channel_hidden: int, act: str, drop_path: float) -> None:
+    def __init__(
+        self,
+        *,
+        tokens: int,
+        dim: int,
+        token_hidden: int,
+        channel_hidden: int,
+        act: str,
+        drop_path: float,
+        ranks: tuple[int, int],
+    ) -> None:
         super().__init__()
         self.token_norm = nn.LayerNorm(dim, eps=1e-6)
-        self.token_mlp = TokenMlp(tokens, token_hidden, act=act)
+        self.token_mlp = TokenMlp(tokens, token_hidden, act=act, ranks=ranks)
         self.channel_norm = nn.LayerNorm(dim, eps=1e-6)
         self.channel_mlp = Mlp(dim, channel_hidden, act=act)
         self.drop_path = stochastic_depth(drop_path)
@@ -46,7 +58,8 @@ class MixerBlock(nn.Module):
 class Mixer(TokenModel):
     """token_hidden and channel_hidden are the widths D_S and D_C inside the two MLPs; half of and four
     times `dim` unless given. act: "gelu", or "gelu_tanh" as the released weights were trained.
-    drop_path grows linearly with depth up to its value at the last block."""
+    drop_path grows linearly with depth up to its value at the last block.
+    token_rank: of the token MLPs' matrices, two a block; one number for all, or one for each, of which 0 leaves it whole."""
 
     PREPROCESSING = {"mean": HALF, "std": HALF, "crop_ratio": 0.875}
 
@@ -64,6 +77,7 @@ class Mixer(TokenModel):
         in_chans: int = 3,
         num_classes: int = 1000,
         drop_path: float = 0.0,
+        token_rank: int | Sequence[int] | None = None,
     ) -> None:
         super().__init__(
             img_size=img_size,
@@ -76,6 +90,7 @@ class Mixer(TokenModel):
         token_hidden = whole("token_hidden", max(dim // 2, 1) if token_hidden is None else token_hidden)
         channel_hidden = whole("channel_hidden", 4 * dim if channel_hidden is None else channel_hidden)
         rates = linear_rates(number("drop_path", drop_path, below=1), whole("depth", depth))
+        both = ranks("token_rank", token_rank, count=2 * len(rates))
         self.blocks = nn.ModuleList(
             MixerBlock(
                 tokens=self.tokens,
@@ -84,8 +99,9 @@ class Mixer(TokenModel):
                 channel_hidden=channel_hidden,
                 act=activation(act),
                 drop_path=rate,
+                ranks=pair,
             )
-            for rate in rates
+            for rate, pair in zip(rates, zip(both[::2], both[1::2], strict=True), strict=True)
         )
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         self.apply(_lecun_normal)

@@ -2,7 +2,7 @@
 
 # axes: b batch, n tokens, c channels
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from math import prod
 from typing import Any
@@ -10,10 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from allmlp.models.arguments import choice, hidden_width, number, whole
+from allmlp.errors import ModelError
+from allmlp.models.arguments import choice, hidden_width, number, ranks, whole
 from allmlp.models.initial import trunc_normal, truncated
 from allmlp.models.tokens import TokenModel
 from allmlp.nn.affine import Affine, LayerScale
+from allmlp.nn.lowrank import linear
 from allmlp.nn.mixing import AlongTokens, stochastic_depth
 from allmlp.nn.mlp import Mlp, TokenMlp
 from allmlp.nn.patches import OnGrid
@@ -79,10 +81,13 @@ class ResMLPBlock(nn.Module):
         token_hidden: int,
         norm: str,
         drop_path: float,
+        rank: int,
     ) -> None:
         super().__init__()
         self.token_norm = NORMS[norm](dim)
         self.token_mix = TOKEN_MIXERS[token_mixing](dim, grid, token_hidden)
+        if rank:
+            self.token_mix = linear(AlongTokens, prod(grid), prod(grid), rank)
         self.token_scale = LayerScale(dim, layer_scale)
         self.channel_norm = NORMS[norm](dim)
         self.channel_mlp = Mlp(dim, hidden)
@@ -124,7 +129,8 @@ class ResMLP(TokenModel):
     layers that gather into a class token, which `forward_features` then returns as token 0.
     token_mixing and norm: the paper's "linear" and "affine", or one of its ablations (TOKEN_MIXERS, NORMS);
     token_hidden: the hidden width of "mlp", four times the tokens unless given.
-    drop_path is the same in every block."""
+    drop_path is the same in every block. token_rank: of the "linear" A; one number for all blocks, or one for each, of which 0
+    leaves it whole."""
 
     PREPROCESSING = {"crop_ratio": 0.9}
 
@@ -145,6 +151,7 @@ class ResMLP(TokenModel):
         in_chans: int = 3,
         num_classes: int = 1000,
         drop_path: float = 0.0,
+        token_rank: int | Sequence[int] | None = None,
     ) -> None:
         super().__init__(
             img_size=img_size,
@@ -169,7 +176,12 @@ class ResMLP(TokenModel):
             token_hidden=whole("token_hidden", 4 * self.tokens if token_hidden is None else token_hidden),
         )
         self.pooling = choice("head", head, ("mean", "class_mlp"))
-        self.blocks = nn.ModuleList(ResMLPBlock(**mixing, **block) for _ in range(depth))
+        each = ranks("token_rank", token_rank, count=depth)
+        if any(each) and token_mixing != "linear":
+            raise ModelError(
+                f"token_rank is for a matrix, not {token_mixing!r}", mend='leave it away, or token_mixing="linear"'
+            )
+        self.blocks = nn.ModuleList(ResMLPBlock(**mixing, **block, rank=rank) for rank in each)
         if head == "class_mlp":
             self.class_token = nn.Parameter(torch.zeros(1, 1, dim))
             self.class_blocks = nn.ModuleList(ClassMLPBlock(**block) for _ in range(CLASS_LAYERS))

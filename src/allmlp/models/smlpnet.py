@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from allmlp.errors import ModelError
-from allmlp.models.arguments import choice, hidden_width, image_size, number, whole, wholes
+from allmlp.models.arguments import choice, hidden_width, image_size, number, ranks, whole, wholes
 from allmlp.models.pyramid import Pyramid, Stage, grids
 from allmlp.nn.fusion import SplitAttention
+from allmlp.nn.lowrank import linear
 from allmlp.nn.mixing import AlongColumns, AlongRows, linear_rates, stochastic_depth
 from allmlp.nn.mlp import Mlp
 from allmlp.registry import register
@@ -42,11 +43,11 @@ class DepthwiseMix(nn.Module):
 class SparseMix(nn.Module):
     """BatchNorm, GELU, then a linear fusion of [identity, along the width, along the height] (section 3.2)."""
 
-    def __init__(self, dim: int, grid: tuple[int, int]) -> None:
+    def __init__(self, dim: int, grid: tuple[int, int], ranks: tuple[int, int] = (0, 0)) -> None:
         super().__init__()
         self.norm = nn.BatchNorm2d(dim)
-        self.along_columns = AlongColumns(grid[1], grid[1])
-        self.along_rows = AlongRows(grid[0], grid[0])
+        self.along_columns = linear(AlongColumns, grid[1], grid[1], ranks[0])
+        self.along_rows = linear(AlongRows, grid[0], grid[0], ranks[1])
         self.fuse: nn.Module = nn.Conv2d(3 * dim, dim, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:  # b c y x → b c y x
@@ -60,8 +61,8 @@ class SparseMix(nn.Module):
 class SplitSparseMix(SparseMix):
     """The three branches weighed by split attention, as ViP does: an alternative that is not the release's."""
 
-    def __init__(self, dim: int, grid: tuple[int, int]) -> None:
-        super().__init__(dim, grid)
+    def __init__(self, dim: int, grid: tuple[int, int], ranks: tuple[int, int] = (0, 0)) -> None:
+        super().__init__(dim, grid, ranks)
         self.fuse = SplitAttention(dim)
 
     def fused(self, *branches: Tensor) -> Tensor:  # 3 times b c y x → b c y x
@@ -74,10 +75,19 @@ FUSIONS = {"linear": SparseMix, "split_attention": SplitSparseMix}
 class SparseMLPBlock(nn.Module):
     """One residual over depthwise convolution and sparse mixing, one over the channel MLP."""
 
-    def __init__(self, *, dim: int, grid: tuple[int, int], hidden: int, drop_path: float, fusion: str = "linear") -> None:
+    def __init__(
+        self,
+        *,
+        dim: int,
+        grid: tuple[int, int],
+        hidden: int,
+        drop_path: float,
+        fusion: str = "linear",
+        ranks: tuple[int, int] = (0, 0),
+    ) -> None:
         super().__init__()
         self.depthwise = DepthwiseMix(dim)
-        self.sparse = FUSIONS[fusion](dim, grid)
+        self.sparse = FUSIONS[fusion](dim, grid, ranks)
         self.channel_norm = nn.LayerNorm(dim)
         self.channel_mlp = Mlp(dim, hidden)
         self.drop_path = stochastic_depth(drop_path)
@@ -93,7 +103,9 @@ class SMLPNet(Pyramid):
     """dim: channels of the first stage; each further stage doubles them and halves the grid (an odd
     grid loses its last row or column, as the release's strided convolution does).
     fusion: of the three branches of a sparse mix, "linear" as released, or "split_attention" as in ViP.
-    drop_path grows linearly over the blocks of all stages."""
+    drop_path grows linearly over the blocks of all stages.
+    token_rank: of the mixing along columns and rows, two matrices a block; one number for all, or one for each, of which 0
+    leaves it whole."""
 
     PREPROCESSING = {"crop_ratio": 0.875}
     CHANNELS_LAST = True  # a fifth faster in training: the channel MLP then needs no copy
@@ -110,6 +122,7 @@ class SMLPNet(Pyramid):
         in_chans: int = 3,
         num_classes: int = 1000,
         drop_path: float = 0.0,
+        token_rank: int | Sequence[int] | None = None,
     ) -> None:
         size = image_size(img_size, whole("patch_size", patch_size))
         depths, dim = wholes("depths", depths), whole("dim", dim)
@@ -124,11 +137,12 @@ class SMLPNet(Pyramid):
             )
         block: dict[str, Any] = dict(fusion=choice("fusion", fusion, list(FUSIONS)))
         rates = iter(linear_rates(number("drop_path", drop_path, below=1), sum(depths)))
+        each = iter(ranks("token_rank", token_rank, count=2 * sum(depths)))
         self.stages = nn.ModuleList()
         chans, stride = in_chans, patch_size
         for s, (depth, grid) in enumerate(zip(depths, sizes, strict=True)):
             block |= dict(dim=dim * 2**s, grid=grid, hidden=hidden_width(dim * 2**s, expansion))
-            blocks = [SparseMLPBlock(**block, drop_path=next(rates)) for _ in range(depth)]
+            blocks = [SparseMLPBlock(**block, drop_path=next(rates), ranks=(next(each), next(each))) for _ in range(depth)]
             embed = nn.Conv2d(chans, dim * 2**s, stride, stride=stride, bias=False)
             self.stages.append(Stage(embed=embed, blocks=blocks))
             chans, stride = dim * 2**s, 2

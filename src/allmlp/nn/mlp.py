@@ -5,6 +5,8 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from allmlp.nn.lowrank import LowRank, linear
+
 ACTIVATIONS = {"gelu": "none", "gelu_tanh": "tanh"}
 """Name → `approximate` of torch's GELU. Mixer's released weights were trained with the tanh form."""
 
@@ -15,9 +17,9 @@ class Mlp(nn.Module):
     def __init__(self, dim: int, hidden: int, *, act: str = "gelu", dropout: float = 0.0) -> None:
         super().__init__()
         self.dropout = dropout
-        self.fc1 = nn.Linear(dim, hidden)
+        self.fc1: nn.Linear | LowRank = nn.Linear(dim, hidden)
         self.act = nn.GELU(approximate=ACTIVATIONS[act])
-        self.fc2 = nn.Linear(hidden, dim)
+        self.fc2: nn.Linear | LowRank = nn.Linear(hidden, dim)
 
     def forward(self, x: Tensor) -> Tensor:  # … c → … c
         if not (self.training and self.dropout):
@@ -26,7 +28,17 @@ class Mlp(nn.Module):
 
 
 class TokenMlp(Mlp):
-    """The same along the token axis, shared by all channels (MLP-Mixer, equation 1)."""
+    """The same along the token axis, shared by all channels (MLP-Mixer, equation 1).
+
+    ranks: of both maps; 0 leaves one whole.
+    """
+
+    def __init__(self, dim: int, hidden: int, *, act: str = "gelu", ranks: tuple[int, int] = (0, 0)) -> None:
+        super().__init__(dim, hidden, act=act)
+        if ranks[0]:
+            self.fc1 = linear(nn.Linear, dim, hidden, ranks[0])
+        if ranks[1]:
+            self.fc2 = linear(nn.Linear, hidden, dim, ranks[1])
 
     def forward(self, x: Tensor) -> Tensor:  # b n c → b n c
         return super().forward(x.transpose(1, 2)).transpose(1, 2)

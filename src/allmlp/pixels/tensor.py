@@ -19,8 +19,13 @@ class ToNormalised:
         self.std = torch.as_tensor(std, dtype=torch.float32).reshape(-1, 1, 1)
 
     def __call__(self, picture: Image.Image) -> Tensor:  # → c h w
-        pixels = torch.from_numpy(np.array(picture)).reshape(picture.height, picture.width, -1).permute(2, 0, 1)
+        pixels = pixels_of(picture).permute(2, 0, 1)
         return pixels.to(torch.float32, memory_format=torch.contiguous_format).div_(255).sub_(self.mean).div_(self.std)
+
+
+def pixels_of(picture: Image.Image) -> Tensor:  # → h w c of uint8
+    """As they are, in memory of their own."""
+    return torch.from_numpy(np.array(picture)).reshape(picture.height, picture.width, -1)
 
 
 def in_one_buffer(steps: Sequence[Any]) -> list[Any]:

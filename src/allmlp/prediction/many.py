@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from allmlp.data.loader import Batch
 from allmlp.data.progress import counting
 from allmlp.data.stream import Picture, stream, survey
-from allmlp.engine.device import best_device, choose_precision, prepared
+from allmlp.engine.graph import Graph
 from allmlp.engine.infer import stream as answers
 from allmlp.engine.kept import model_hash
-from allmlp.engine.use import engine_for
-from allmlp.errors import DataError
+from allmlp.engine.use import ready
+from allmlp.errors import DataError, EngineError
 from allmlp.models.base import ImageModel
 from allmlp.pixels.read import UnreadableImage
 from allmlp.prediction.parts import ROWS, Parts
@@ -32,7 +32,7 @@ AHEAD = 4
 
 
 def predict_many(
-    model: ImageModel,
+    model: ImageModel | Graph,
     sources: Iterable[str | os.PathLike[str]],
     out: str | os.PathLike[str],
     *,
@@ -58,7 +58,7 @@ def predict_many(
     started, found = time.monotonic(), survey(given)
     parts = Parts(out, found.count, embeddings=embeddings)
     options = {"top": top, "embeddings": embeddings, "engine": engine, "rows": ROWS}
-    with parts.held({"model": model_hash(model), "source": found.digest, "options": options, "sources": given}):
+    with parts.held({"model": _identity(model), "source": found.digest, "options": options, "sources": given}):
         missing = parts.missing()
         left = sum(map(len, missing))
         if missing:
@@ -73,6 +73,10 @@ def predict_many(
         "seconds": time.monotonic() - started,
         "out": str(out),
     }
+
+
+def _identity(model: ImageModel | Graph) -> str:
+    return model.digest if isinstance(model, Graph) else model_hash(model)
 
 
 def _answered(parts: Parts, missing: list[range], sources: list[str], ask: "_Asked", workers: int, more: Any) -> None:
@@ -97,27 +101,27 @@ class _Asked:
     """A model, or the engine in its place, and what is wanted of it."""
 
     def __init__(
-        self, model: ImageModel, top: int, batch: int, engine: str, embeddings: bool, *, images: int, quiet: bool
+        self, model: ImageModel | Graph, top: int, batch: int, engine: str, embeddings: bool, *, images: int, quiet: bool
     ) -> None:
-        self.device, self.batch = best_device(), batch
+        self.batch = batch
         self.names = model.classes or tuple(map(str, range(model.num_classes)))
         self.top = min(max(top, 1), len(self.names))
         self.preprocessing, self.in_chans = model.preprocessing, model.in_chans
         self.head: nn.Module | None = None
         if embeddings:
+            if isinstance(model, Graph):
+                raise EngineError("an exported graph gives no embeddings", mend="give the run it was made from")
             self.head = copy.deepcopy(model.head).cpu().float()
             model = copy.deepcopy(model)
             model.reset_classifier(0)
-        self.model = prepared(model, self.device)
-        self.precision = choose_precision("auto", self.device, model)
-        words: dict[str, Any] = {"images": images, "batch": batch, "device": self.device, "precision": self.precision}
-        self.engine = engine_for(model, engine, quiet=quiet, **words)
+        self.model, self.how = model, ready(model, engine, images=images, batch=batch, quiet=quiet)
 
     def rows(self, pictures: Iterable[Picture], pool: ThreadPoolExecutor) -> Iterator[dict[str, Any]]:
         """One for each picture, in their order."""
         held: list[list[str]] = []
         batches = self._batches(pictures, pool, held)
-        for output, done in answers(self.model, batches, device=self.device, precision=self.precision, engine=self.engine):
+        how = self.how
+        for output, done in answers(self.model, batches, device=how.device, precision=how.precision, engine=how.engine):
             errors = dict(done.unreadable)
             told = iter(self._told(output) if len(done.labels) else ())
             for place, name in enumerate(held.pop(0)):

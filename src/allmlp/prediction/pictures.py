@@ -9,14 +9,14 @@ import numpy as np
 from allmlp.data.images import FileImages
 from allmlp.data.loader import plain_batches
 from allmlp.data.pictures import list_pictures
-from allmlp.engine.device import best_device, choose_precision, prepared
+from allmlp.engine.graph import Graph
 from allmlp.engine.infer import stream
-from allmlp.engine.use import engine_for
+from allmlp.engine.use import ready
 from allmlp.models.base import ImageModel
 
 
 def predict(
-    model: ImageModel,
+    model: ImageModel | Graph,
     sources: Iterable[str | os.PathLike[str]],
     *,
     top: int = 3,
@@ -26,6 +26,7 @@ def predict(
 ) -> Iterator[dict[str, Any]]:
     """Classify pictures as they stream by.
 
+    model: of `allmlp.load`, or an exported graph (`allmlp.engine.open.open_answering`).
     sources: files, and folders that are searched for pictures. top: classes to name per picture.
     engine: what answers: "eager" (the model as it is), a backend of `allmlp.compile`, or "auto", the fastest for many pictures.
     Yields, in order, {"path", "classes", "probabilities"}, best first, or {"path", "error"} for a picture
@@ -33,14 +34,11 @@ def predict(
     """
     paths = list_pictures(sources)
     images = FileImages(paths, np.zeros(len(paths), dtype=np.int64))
-    device = best_device()
-    prepared(model, device)
     names = model.classes or tuple(str(i) for i in range(model.num_classes))
     batches = plain_batches(images, model.preprocessing, in_chans=model.in_chans, batch=batch, workers=workers)
     told = 0
-    precision = choose_precision("auto", device, model)
-    fast = engine_for(model, engine, images=len(paths), batch=batch, device=device, precision=precision)
-    for logits, done in stream(model, batches, device=device, precision=precision, engine=fast):
+    how = ready(model, engine, images=len(paths), batch=batch)
+    for logits, done in stream(model, batches, device=how.device, precision=how.precision, engine=how.engine):
         best = logits.softmax(-1).topk(min(max(top, 1), len(names)))
         rows: dict[str, dict[str, Any]] = {path: {"path": path, "error": reason} for path, reason in done.unreadable}
         for place, order, values in zip(done.indices.tolist(), best.indices.tolist(), best.values.tolist(), strict=True):

@@ -19,6 +19,7 @@ from allmlp.models import eamlp, ffonly, mixer, raftmlp, repmlpnet, resmlp
 from allmlp.models.arguments import choice, image_size
 from allmlp.models.base import ImageModel
 from allmlp.models.pyramid import Pyramid
+from allmlp.nn.lowrank import LowRank, LowRankAlongColumns, LowRankAlongRows, LowRankAlongTokens
 from allmlp.nn.mixing import AlongColumns, AlongRows, AlongTokens
 from allmlp.nn.mlp import Mlp, TokenMlp
 from allmlp.nn.patches import Patches
@@ -163,15 +164,36 @@ def _along_axis(old: nn.Linear, new: nn.Linear, change: Change) -> dict[str, Ten
     return _along(change.axis(old.in_features, new.in_features), old.weight, old.bias)
 
 
+def _factors_along_tokens(old: LowRank, new: LowRank, change: Change) -> dict[str, Tensor]:
+    return {**_entering(change.tokens(), old), **_leaving(change.tokens(), old)}
+
+
+def _factors_along_axis(old: LowRank, new: LowRank, change: Change) -> dict[str, Tensor]:
+    maps = change.axis(old.in_features, new.in_features)
+    return {**_entering(maps, old), **_leaving(maps, old)}
+
+
+def _entering(maps: Resample, linear: nn.Linear | LowRank) -> dict[str, Tensor]:
+    """The matrix that takes from the positions; of two factors the first."""
+    if isinstance(linear, LowRank):
+        return {"down.weight": maps.inputs(linear.down.weight)}
+    return {"weight": maps.inputs(linear.weight)}
+
+
+def _leaving(maps: Resample, linear: nn.Linear | LowRank) -> dict[str, Tensor]:
+    """The matrix and the bias that put onto the positions; of two factors the second."""
+    if isinstance(linear, LowRank):
+        return {"up.weight": maps.outputs(linear.up.weight), "up.bias": maps.outputs(linear.up.bias)}
+    return {"weight": maps.outputs(linear.weight), "bias": maps.outputs(linear.bias)}
+
+
 def _along_segments(old: Any, new: Any, change: Change) -> dict[str, Tensor]:
     return _along(change.axis(old.cells, new.cells).each_of(old.in_features // old.cells), old.weight, old.bias)
 
 
 def _mlp(maps: Resample, mlp: Mlp) -> dict[str, Tensor]:
     """Two linear maps, from the positions and back to them."""
-    first, second = mlp.fc1, mlp.fc2
-    outputs = _named("fc2", {"weight": maps.outputs(second.weight), "bias": maps.outputs(second.bias)})
-    return {"fc1.weight": maps.inputs(first.weight), **outputs}
+    return {**_named("fc1", _entering(maps, mlp.fc1)), **_named("fc2", _leaving(maps, mlp.fc2))}
 
 
 def _named(part: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -217,6 +239,9 @@ INTERPOLATE: dict[type[nn.Module], Rule] = {
     AlongTokens: _along_tokens,
     AlongRows: _along_axis,
     AlongColumns: _along_axis,
+    LowRankAlongTokens: _factors_along_tokens,
+    LowRankAlongRows: _factors_along_axis,
+    LowRankAlongColumns: _factors_along_axis,
     SegmentsAlongRows: _along_segments,
     SegmentsAlongColumns: _along_segments,
     TokenMlp: _token_mlp,
@@ -242,6 +267,8 @@ def _tiled_widths(model: ImageModel, img_size: object) -> dict[str, Any]:
             mend=f'use ({2 * height}, {2 * width}), say, or method="interpolate"',
         )
     block: Any = model.blocks[0]
+    if model.hyperparameters.get("token_rank"):
+        raise ModelError("block_diagonal is for whole matrices; this model's are of low rank", mend='use method="interpolate"')
     return {"token_hidden": block.token_mlp.fc1.out_features * (wanted[0] // height) * (wanted[1] // width)}
 
 

@@ -29,6 +29,7 @@ from allmlp.training.distillation.open import located
 from allmlp.training.distributed import Team, joined, may_restart, restarts
 from allmlp.training.journal import Journal
 from allmlp.training.loop import Loop
+from allmlp.training.masks import beside, keep_with, with_masks
 from allmlp.training.retry import fitted
 from allmlp.training.setup import Plan, make_plan
 from allmlp.training.stages import plan_at
@@ -100,7 +101,7 @@ def _begin(
     start = None
     if recipe.init is not None:
         recipe, start = start_from(recipe, source)
-    plan = make_plan(recipe, source, start, team)
+    plan = with_masks(make_plan(recipe, source, start, team), beside(recipe.init))
     run = team.by_first(lambda: Run.create(out if out is not None else _fresh_folder(recipe, source), over=over))
     display = _display(run, team, quiet)
     record = {
@@ -119,7 +120,8 @@ def _begin(
             temporary.write_text(recipe.to_toml(), encoding="utf-8")
         teacher = {} if plan.distiller is None else {"teacher_precision": plan.distiller.teacher.precision}
         write_json(run.environment, environment(plan.device, plan.precision) | teacher)
-        write_json(run.data, _describe(source))
+        write_json(run.data, describe(source))
+        keep_with(run, plan)
         for path, reason in source.left_out:
             run.append(run.unreadable, {"path": path, "reason": reason})
     _summarise(display, plan, run)
@@ -134,7 +136,7 @@ def _go_on(run: Run, team: Team, *, quiet: bool) -> Run:
     team.by_first(run.check_writable)
     recipe = _as_it_ran(load_recipe(run.recipe), read_json(run.environment))
     source = images_of(record["data_spec"], recipe, team, quiet)
-    before, now = read_json(run.data), _describe(source)
+    before, now = read_json(run.data), describe(source)
     if any(before[key] != now[key] for key in ("classes", "train", "val")):
         raise RunError(f"the images of {record['data']} are not those this run began with", mend="restore them, or train again")
     begun_with = make_plan(recipe, source, team=team)
@@ -144,7 +146,7 @@ def _go_on(run: Run, team: Team, *, quiet: bool) -> Run:
     if team.first:
         cut_back(run, position, plan.steps)
     display.say(f"resuming {run.folder} at epoch {position.epoch + 1}, step {position.step + 1}")
-    return _finish(plan, run, position, display, record)
+    return _finish(with_masks(plan, run.masks), run, position, display, record)
 
 
 def _as_it_ran(recipe: Recipe, environment: Mapping[str, str]) -> Recipe:
@@ -274,7 +276,8 @@ def _summarise(display: Display, plan: Plan, run: Run) -> None:
     display.say(f"run      {run.folder}   seed {plan.recipe.seed}, {length}")
 
 
-def _describe(source: Source) -> dict[str, Any]:
+def describe(source: Source) -> dict[str, Any]:
+    """What data.json says."""
     classes = len(source.classes)
     return {
         "source": source.title,

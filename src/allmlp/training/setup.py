@@ -1,7 +1,8 @@
 """A recipe and a source → everything the loop works with."""
 
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -62,6 +63,8 @@ class Plan:
     """Steps in an epoch."""
     sizes: Sizes
     """Which image size each epoch has; the model and the batches have one of them."""
+    masks: Mapping[str, Tensor] = field(default_factory=dict)
+    """Of a sparse model: true where a weight stays, by the parameter's name; all others are zero after each step."""
 
     @property
     def parts(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from allmlp.data.keys import seed_everything
 from allmlp.data.loader import Batch
 from allmlp.engine.device import autocast, placed
 from allmlp.training.distributed import synced
+from allmlp.training.masks import hold
 from allmlp.training.setup import Plan
 
 
@@ -47,6 +48,7 @@ def update(plan: Plan, batch: Batch, number: int, *, mixing: bool, weight: float
     plan.optimiser.zero_grad(set_to_none=True)
     loss, chance, logits = _gradients(plan, mixed, target, indices, weight)
     norm = _move(plan)
+    hold(plan.model, plan.masks)
     if plan.ema is not None:
         plan.ema.update(plan.model, step=number)
     hits = None if mixed is not images else (logits.argmax(1) == labels).sum()

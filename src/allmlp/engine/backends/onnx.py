@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from allmlp.engine.backends.base import Backend, Runner, Wanted, example, in_batches
+from allmlp.engine.sessions import onnx_session
 from allmlp.models.base import ImageModel
 from allmlp.surgery.fold import fold
 
@@ -20,21 +21,10 @@ class ONNXRuntime(Backend):
     file = "model.onnx"
 
     def build(self, model: ImageModel, wanted: Wanted, folder: Path) -> Runner:
-        import onnxruntime
-
         path = folder / self.file
         if not path.is_file():
             _export(fold(model), example(model, wanted.batch), path)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = wanted.threads
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads would keep cores busy
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        name = session.get_inputs()[0].name
-
-        def run(images: Tensor) -> Tensor:  # b c h w → b k
-            return torch.from_numpy(session.run(None, {name: images.numpy()})[0])
-
-        return in_batches(run, wanted.batch)
+        return in_batches(onnx_session(path, wanted.threads), wanted.batch)
 
 
 def _export(folded: ImageModel, images: Tensor, path: Path) -> None:

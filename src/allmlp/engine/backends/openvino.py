@@ -2,7 +2,6 @@
 
 from importlib.util import find_spec
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from allmlp.engine.backends.base import Backend, Runner, Wanted, example, in_batches
 from allmlp.engine.quantise import by_nncf
+from allmlp.engine.sessions import openvino_session
 from allmlp.errors import EngineError
 from allmlp.models.base import ImageModel
 from allmlp.surgery.fold import fold
@@ -40,21 +40,7 @@ class OpenVINO(Backend):
             if wanted.setting is not None:
                 made = by_nncf(made, _whole_batches(wanted.setting, wanted.batch))
             openvino.save_model(made, path, compress_to_fp16=False)
-        values = {
-            "INFERENCE_PRECISION_HINT": HINTS[wanted.precision],
-            "INFERENCE_NUM_THREADS": wanted.threads,
-            "NUM_STREAMS": 1,
-            "PERFORMANCE_HINT": "LATENCY",
-            "ENABLE_CPU_PINNING": False,
-        }
-        request = openvino.Core().compile_model(path, "CPU", values).create_infer_request()
-        alone = Lock()
-
-        def run(images: Tensor) -> Tensor:  # b c h w → b k
-            with alone:
-                return torch.from_numpy(request.infer([images.numpy()], share_inputs=True)[0]).clone()
-
-        return in_batches(run, wanted.batch)
+        return in_batches(openvino_session(path, wanted.threads, HINTS[wanted.precision]), wanted.batch)
 
 
 def _converted(model: ImageModel, batch: int) -> Any:

@@ -15,8 +15,10 @@ from allmlp.surgery.fold import fold
 
 
 def make_plan(model: ImageModel, setup: Setup) -> Plan:
-    """The plan of the model's family, or the one that suits all; ablations of a family get the latter."""
+    """The plan of the model's family, or the one that suits all; ablations of a family, and low rank, get the latter."""
     folded = fold(model).float()
+    if folded.hyperparameters.get("token_rank"):
+        return ModulePlan(folded, setup)
     if (
         isinstance(folded, ResMLP)
         and folded.token_mixing == "linear"

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from allmlp.engine.plans.layout import Folded, Plan, Setup
 from allmlp.engine.plans.products import Product
+from allmlp.nn.lowrank import LowRank
 from allmlp.nn.mixing import AlongColumns, AlongTokens
 from allmlp.nn.mlp import Mlp
 from allmlp.nn.segments import SegmentsAlongColumns, SegmentsAlongRows
@@ -35,6 +36,11 @@ _PACKED: dict[type, type] = {
 }
 
 
+def _factored(mlp: Mlp) -> bool:
+    """Whether one of its maps is two products."""
+    return isinstance(mlp.fc1, LowRank) or isinstance(mlp.fc2, LowRank)
+
+
 class ModulePlan(Plan):
     """The folded model in the wanted precision, a chunk of images at a time."""
 
@@ -45,7 +51,7 @@ class ModulePlan(Plan):
         for module in [m for m in folded.modules() if type(m) in _PACKED]:
             module.__class__ = _PACKED[type(module)]
             module.pack(rows=self.chunk * 256)
-        mlps: list[Folded] = [m for m in folded.modules() if isinstance(m, Mlp)]
+        mlps: list[Folded] = [m for m in folded.modules() if isinstance(m, Mlp) and not _factored(m)]
         for mlp in mlps:
             mlp.fc1.approximate, mlp.act = mlp.act.approximate, nn.Identity()
             for linear in (mlp.fc1, mlp.fc2):  # other modules may look into their weights, these do not

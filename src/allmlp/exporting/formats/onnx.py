@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from allmlp.engine.sessions import onnx_session
 from allmlp.exporting.formats.base import Format, Order, Runner, captured, example, lines_before
 
 OPSET = 18
@@ -57,17 +58,7 @@ class ONNX(Format):
         }
 
     def runner(self, order: Order, folder: Path) -> Runner:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads would keep cores busy
-        session = onnxruntime.InferenceSession(folder / self.file, options, providers=["CPUExecutionProvider"])
-
-        def run(images: Tensor) -> Tensor:
-            return torch.from_numpy(session.run(None, {order.input["name"]: images.numpy()})[0])
-
-        return run
+        return onnx_session(folder / self.file, torch.get_num_threads())
 
     def code(self, order: Order) -> str:
         before, name = lines_before(order, "onnxruntime"), order.input["name"]

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from allmlp.engine.quantise import by_nncf
+from allmlp.engine.sessions import openvino_session
 from allmlp.exporting.formats.base import Format, Order, Runner, captured, lines_before
 
 
@@ -38,15 +38,7 @@ class OpenVINO(Format):
         return {}
 
     def runner(self, order: Order, folder: Path) -> Runner:
-        import openvino
-
-        values = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads(), "NUM_STREAMS": 1}
-        compiled = openvino.Core().compile_model(folder / self.file, "CPU", values)
-
-        def run(images: Tensor) -> Tensor:
-            return torch.from_numpy(compiled([images.numpy()])[0]).clone()
-
-        return run
+        return openvino_session(folder / self.file, torch.get_num_threads())
 
     def code(self, order: Order) -> str:
         before = lines_before(order, "openvino")
