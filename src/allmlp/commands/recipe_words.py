@@ -1,7 +1,7 @@
 """The words that stand for a recipe, of every command that trains: a file or a name first, single values over it."""
 
 from dataclasses import dataclass, field, replace
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import tyro
 
@@ -10,7 +10,7 @@ from allmlp.recipe import Augment, Data, Distill, Optim, Recipe, Train, load_rec
 
 Words = TypeVar("Words", bound="RecipeWords")
 
-SAME = ("model", "init", "seed", "data", "augment", "optim", "train", "distill")
+SAME = ("model", "init", "freeze", "seed", "data", "augment", "optim", "train", "distill")
 """Words that are fields of a recipe."""
 
 
@@ -25,6 +25,8 @@ class RecipeWords:
     init: Annotated[str | None, tyro.conf.arg(metavar="RUN_OR_MODEL")] = None
     """Start from this model and its weights, resized to the images and with a new head for new classes: a run, a file of
     allmlp's own, or a released checkpoint by name."""
+    freeze: Literal["none", "backbone", "all-but-norms"] = "none"
+    """What of --init stays as it is: all but the head (backbone), or all but the head and the norms, Affine among them."""
     img_size: Annotated[tuple[int, ...] | None, tyro.conf.arg(metavar="HEIGHT [WIDTH]")] = None
     """Height and width of the model's input in pixels, one number for both; short for --data.img_size."""
     teacher: Annotated[str | None, tyro.conf.arg(metavar="NAME_OR_RUN")] = None

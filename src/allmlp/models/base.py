@@ -2,8 +2,9 @@
 
 # axes: b batch, c channels, h w pixels, n tokens, y x rows and columns of the grid, k classes
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,6 +16,10 @@ from allmlp.errors import ModelError
 from allmlp.models.arguments import choice, whole
 from allmlp.nn.recompute import recompute
 from allmlp.pixels.preprocess import Preprocessing
+
+_PLACE = re.compile(r"(?:stages\.(\d+)\.)?(?:blocks\.(\d+)\.)?")
+"""Of a parameter's name: its stage and its block."""
+_ABOVE_ALL = 10**6
 
 
 @dataclass(frozen=True)
@@ -172,6 +177,20 @@ class ImageModel(nn.Module, ABC):
         """Training keeps only the blocks' inputs and computes the rest again for the gradients, as in timm."""
         for block in self.blocks_of():
             recompute(block, enable)
+
+    def group_matcher(self, coarse: bool = False) -> Callable[[str], tuple[int, ...]]:
+        """timm's order of the parameters by depth, from their names: patches, blocks, norm and head. coarse: by stage."""
+
+        above = ("norm", "head", "class_") if hasattr(self, "class_blocks") else ("norm", "head")
+
+        def depth(name: str) -> tuple[int, ...]:
+            if name.startswith(above):
+                return (_ABOVE_ALL,)
+            place = _PLACE.match(name)
+            stage, block = (int(place[1] or 0), int(place[2] or -1)) if place else (0, -1)
+            return (stage,) if coarse else (stage, block + 1)
+
+        return depth
 
     def no_weight_decay(self) -> set[str]:
         """Names of parameters that must not decay though they are not vectors (those never decay)."""

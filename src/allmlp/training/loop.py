@@ -17,9 +17,11 @@ from allmlp.training.checkpoint import Position
 from allmlp.training.display import Display
 from allmlp.training.distributed import gathered_weights, unsharded
 from allmlp.training.divergence import diverged
+from allmlp.training.freeze import learning
 from allmlp.training.growth import keep_snapshot, wanted
 from allmlp.training.interrupt import Interrupt
 from allmlp.training.journal import Journal
+from allmlp.training.optim import peak
 from allmlp.training.setup import Plan, unchanged_training_batches
 from allmlp.training.stages import plan_at
 from allmlp.training.step import update
@@ -87,7 +89,7 @@ class Loop:
         order = plan.train_batches.batch_sampler
         assert isinstance(order, Order)
         order.epoch, order.start = position.epoch, position.step
-        plan.model.train()
+        learning(plan.model)
         began = last = time.monotonic()
         ran = time.process_time()
         seen_before = position.seen
@@ -120,7 +122,7 @@ class Loop:
         return {
             "epoch": self.position.epoch + 1,
             "loss": self.tally.loss,
-            "lr": self.plan.optimiser.param_groups[0]["lr"],
+            "lr": peak(self.plan.optimiser),
             "grad_norm": None if self.norm is None else float(unsharded(self.norm)),
             "weight_norm": float(unsharded(weights)),
         }
@@ -189,7 +191,7 @@ class Loop:
             "step": self.done,
             "img_height": height,
             "img_width": width,
-            "lr": plan.optimiser.param_groups[0]["lr"],
+            "lr": peak(plan.optimiser),
             "train_loss": position.loss_sum / max(position.weighed, 1),
             "train_top1": position.hits / position.judged if position.judged else None,
         }

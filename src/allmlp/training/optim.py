@@ -20,17 +20,25 @@ def optimiser(model: nn.Module, optim: Optim, batch: int) -> torch.optim.Optimiz
     """Parameters of one axis and those of `no_weight_decay` do not decay.
 
     The peak rate is `lr` times batch / lr_batch. Affine, LayerScale, norms and biases are vectors here.
+    With `layer_decay` blocks below learn at lower rates (`group_matcher`; BEiT, Bao et al., 2022).
     LAMB moves what does not decay as Adam does, without a trust ratio (as NVIDIA's, with which ResMLP was trained).
     """
     extra: dict[str, Any] = {"momentum": optim.betas[0]} if optim.name in ("sgd", "momentum") else {"betas": optim.betas}
     if optim.name == "adamw":
         extra["fused"] = True  # one pass over the weights, on CPUs too
+    if optim.layer_decay < 1:
+        extra["layer_decay"] = optim.layer_decay
     if optim.name == "lamb":
         extra["max_grad_norm"] = None  # the step clips, by `clip`; timm's would clip at 1 besides
     made: torch.optim.Optimizer = create_optimizer_v2(
         model, opt=optim.name, lr=optim.lr * batch / optim.lr_batch, weight_decay=optim.weight_decay, **extra
     )
     return made
+
+
+def peak(made: torch.optim.Optimizer) -> float:
+    """The learning rate of the layers that learn fastest, which is what the recipe's is."""
+    return float(max(group["lr"] for group in made.param_groups))
 
 
 def schedule(made: torch.optim.Optimizer, optim: Optim, *, batch: int, steps: int, epochs: int) -> Schedule:

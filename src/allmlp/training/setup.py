@@ -27,6 +27,7 @@ from allmlp.training.distillation.distiller import Distiller
 from allmlp.training.distillation.open import Opened, open_teacher
 from allmlp.training.distillation.teacher import Teacher
 from allmlp.training.distributed import Forward, Team, chosen, local_size, spread, with_shared_norms
+from allmlp.training.freeze import freeze
 from allmlp.training.objectives import Objective, objective
 from allmlp.training.optim import Schedule, optimiser, schedule
 from allmlp.training.sizes import Sizes, sizes_of, smaller
@@ -98,6 +99,7 @@ def plan_for(model: ImageModel, recipe: Recipe, source: Source, opened: Opened |
     """Everything around a model that is ready. opened: the teacher. Raises as `make_plan` does."""
     device = best_device()
     prepared(with_shared_norms(model, device, team), device)
+    freeze(model, recipe.freeze)
     model.set_grad_checkpointing(recipe.train.recompute)
     batch = _shared_batch(recipe, source, team)
     workers = _workers(recipe.data, source)

@@ -16,6 +16,7 @@ from allmlp.data.progress import watched
 from allmlp.errors import RecipeError, TrainingError
 from allmlp.recipe import Recipe
 from allmlp.training.distributed import Team
+from allmlp.training.freeze import learning
 from allmlp.training.main import images_of
 from allmlp.training.setup import Plan, make_plan
 from allmlp.training.start import start_from
@@ -66,7 +67,7 @@ class Ramp:
 
     def step_update(self, num_updates: int) -> None:
         for group in self.made.param_groups:
-            group["lr"] = self.rate(num_updates)
+            group["lr"] = self.rate(num_updates) * group.get("lr_scale", 1.0)
 
 
 def find_rate(
@@ -117,7 +118,7 @@ def _steps(plan: Plan, low: float, high: float, steps: int) -> Iterator[tuple[fl
     """(the optimiser's rate, the loss before its step), until the last step or until the loss has left all bounds."""
     ramp = Ramp(plan.optimiser, low, high, steps)
     plan = replace(plan, schedule=ramp)
-    plan.model.train()
+    learning(plan.model)
     batches, seen = _batches(plan), []
     average = 0.0
     for number in range(steps):

@@ -21,6 +21,7 @@ from allmlp.data.loader import Batch
 from allmlp.engine.memory import resident_bytes
 from allmlp.errors import AllmlpError
 from allmlp.recipe import recipe_from
+from allmlp.training.freeze import learning
 from allmlp.training.setup import Plan, make_plan
 from allmlp.training.start import start_from
 from allmlp.training.step import update
@@ -76,7 +77,7 @@ def tried(request: Request) -> Answer:
         torch.cuda.set_per_process_memory_fraction(min(request.memory / torch.cuda.mem_get_info()[1], 1.0))
     plan = make_plan(recipe, source, start)
     batch = _random_batch(plan, request.batch)
-    plan.model.train()
+    learning(plan.model)
     steps = 0
     began = time.perf_counter()
     while steps < UNTIMED + TIMED or time.perf_counter() - began < request.seconds:

@@ -1,22 +1,13 @@
-"""What a training run is made of: frozen dataclasses ↔ TOML. Precedence: dataclass < TOML < command line."""
+"""What a training run is made of: frozen dataclasses."""
 
-import os
-import tomllib
-import types
-import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from importlib.resources import files
+from dataclasses import asdict, dataclass, field
 from itertools import accumulate, pairwise
-from pathlib import Path
 from typing import Any, Literal
 
 import tomli_w
 
-from allmlp.errors import RecipeError, one_of
-
-MOST_BYTES = 1_000_000
-"""A recipe is a page of text; a larger file is refused unread."""
+from allmlp.errors import RecipeError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +124,8 @@ class Optim:
     """Last epochs at `min_lr`."""
     min_lr: float = 1e-5
     """Learning rate at the end, and before the warm-up; scaled as `lr`."""
+    layer_decay: float = 1.0
+    """By what the rate of each block is multiplied once more than that of the block above it; 1: all learn at one rate."""
     clip: float = 1.0
     """Largest norm of the whole gradient; 0 for none."""
 
@@ -141,6 +134,7 @@ class Optim:
         _within(self, "lr_batch", least=1)
         for name in ("weight_decay", "warmup", "warmup_steps", "cooldown", "min_lr", "clip"):
             _within(self, name, least=0)
+        _within(self, "layer_decay", above=0, most=1)
         if not all(0 <= beta < 1 for beta in self.betas):
             raise RecipeError(f"optim.betas are {self.betas}", mend="give two values in [0, 1)")
 
@@ -255,6 +249,8 @@ class Recipe:
     init: str | None = None
     """A run folder, or a .safetensors file with its JSON, whose model and weights training starts from. The model is
     resized to `data.img_size`; a head for other classes starts anew."""
+    freeze: Literal["none", "backbone", "all-but-norms"] = "none"
+    """What of `init` stays as it is: all but the head ("backbone"), or all but the head and the norms, Affine among them."""
     seed: int = 0
     """Decides the split, the initial weights, and every random change."""
     data: Data = field(default_factory=Data)
@@ -265,6 +261,8 @@ class Recipe:
 
     def __post_init__(self) -> None:
         _within(self, "seed", least=0, most=2**63 - 1)
+        if self.freeze != "none" and self.init is None:
+            raise RecipeError(f"freeze is {self.freeze!r}, and nothing was learnt yet", mend="give a trained model as init")
         if self.distill.cache and not self.augment.changes_nothing:
             raise RecipeError(
                 "distill.cache needs images that never change",
@@ -296,94 +294,6 @@ def _within(
     high = f"≤ {most:g}" if most < float("inf") else f"< {below:g}" if below < float("inf") else ""
     where = name if isinstance(group, Recipe) else f"{type(group).__name__.lower()}.{name}"
     raise RecipeError(f"{where} is {value}", mend=f"use a value {' and '.join(x for x in (low, high) if x)}")
-
-
-def packaged_recipes() -> dict[str, Path]:
-    """Name → file of the recipes that come with allmlp."""
-    folder = Path(str(files("allmlp") / "recipes"))
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
-
-
-def load_recipe(source: str | os.PathLike[str]) -> Recipe:
-    """A packaged recipe's name or a TOML file. Raises RecipeError that names the field and what would fit."""
-    known = packaged_recipes()
-    path = Path(source)
-    if not path.is_file():
-        path = known.get(str(source).removesuffix(".toml"), path)
-    if not path.is_file():
-        mend = one_of(known, str(source)) if path.name == str(source) else "check the path"
-        raise RecipeError(f"{source} is neither a file nor a recipe of allmlp's", mend=mend)
-    if path.stat().st_size > MOST_BYTES:
-        raise RecipeError(f"{path} is larger than {MOST_BYTES:,} bytes", mend="give a recipe in TOML, a page of text")
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RecipeError(f"{path} cannot be read: {error.strerror}", mend="make it readable") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise RecipeError(f"{path} is not TOML: {error}", mend="see the recipes that come with allmlp for the form") from None
-    try:
-        return recipe_from(table)
-    except RecipeError as error:
-        raise RecipeError(f"{path.name}: {error.what}", mend=error.mend) from None
-
-
-def recipe_from(table: Mapping[str, Any]) -> Recipe:
-    """A recipe from nested plain values. Raises RecipeError for unknown fields, wrong types and impossible values."""
-    recipe: Recipe = _build(Recipe, table, "")
-    return recipe
-
-
-def _build(kind: type, table: Mapping[str, Any], where: str) -> Any:
-    hints = typing.get_type_hints(kind)
-    known = [f.name for f in fields(kind)]
-    values = {}
-    for key, value in table.items():
-        if key not in known:
-            elsewhere = [name for name in _dotted(Recipe) if name.endswith(f".{key.casefold()}")]
-            near = f"did you mean {' or '.join(elsewhere)}?" if elsewhere else one_of([where + k for k in known], where + key)
-            raise RecipeError(f"{where}{key} is not a field", mend=near)
-        values[key] = _typed(hints[key], value, where + key)
-    return kind(**values)
-
-
-def _dotted(kind: type, where: str = "") -> list[str]:
-    """Every field's name as the command line writes it, groups included."""
-    hints = typing.get_type_hints(kind)
-    names = [where + f.name for f in fields(kind)]
-    return names + [n for f in fields(kind) if is_dataclass(hints[f.name]) for n in _dotted(hints[f.name], f"{where}{f.name}.")]
-
-
-def _typed(hint: Any, value: Any, where: str) -> Any:
-    """`value` as the annotation asks: ints become floats, lists become tuples, nothing else is converted."""
-    if is_dataclass(hint):
-        if not isinstance(value, Mapping):
-            raise RecipeError(f"{where} is not a table", mend=f"write [{where}] above its fields")
-        return _build(typing.cast(type, hint), value, f"{where}.")
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (types.UnionType, typing.Union):  # a Literal or None is the older kind
-        if value is None:
-            return None
-        return _typed(next(a for a in arguments if a is not types.NoneType), value, where)
-    if origin is Literal:
-        if value in arguments:
-            return value
-        raise RecipeError(f"{where} is {value!r}", mend=one_of(arguments, str(value)))
-    if origin is tuple and isinstance(value, list | tuple):
-        inner = arguments[:1] * len(value) if arguments[-1] is ... else arguments
-        if len(inner) == len(value):
-            return tuple(_typed(kind, v, where) for kind, v in zip(inner, value, strict=True))
-    if origin is dict and isinstance(value, Mapping):
-        return dict(value)
-    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    if hint in (bool, int, str) and type(value) is hint:
-        return value
-    raise RecipeError(f"{where} is {value!r}", mend=f"give {_name(hint)}")
-
-
-def _name(hint: Any) -> str:
-    names = {bool: "true or false", int: "a whole number", float: "a number", str: "text in quotes"}
-    return names.get(hint, str(hint).replace("tuple[float, ...]", "a list of numbers").replace("tuple", "a list of "))
 
 
 def _flat(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:

@@ -1,0 +1,17 @@
+"""What a training run is made of: frozen dataclasses ↔ TOML."""
+
+from allmlp.recipe.reading import MOST_BYTES, load_recipe, packaged_recipes, recipe_from
+from allmlp.recipe.tables import Augment, Data, Distill, Optim, Recipe, Train
+
+__all__ = [
+    "MOST_BYTES",
+    "Augment",
+    "Data",
+    "Distill",
+    "Optim",
+    "Recipe",
+    "Train",
+    "load_recipe",
+    "packaged_recipes",
+    "recipe_from",
+]
