@@ -23,8 +23,9 @@ class Words:
     in the environment variable ALLMLP_API_KEY is asked of every request that has one to do with the model.
     """
 
-    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_MODEL")]
-    """The run folder, its .safetensors file, or the name of a released checkpoint (allmlp models --released)."""
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_BUNDLE")]
+    """The run folder, its .safetensors file, a bundle of allmlp export, or the name of a released checkpoint (allmlp models
+    --released)."""
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 for all, which lets others in."""
     port: int = 8000

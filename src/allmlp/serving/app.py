@@ -101,7 +101,7 @@ class Server:
                     label = evidence if evidence in served.classes else found["classes"][0]
                     found["evidence"] = await loop.run_in_executor(self.explainer, evidence_of, served, image, label)
         self.metrics.images.inc(len(answers))
-        model = {"name": served.model.name or served.model.family, "version": served.version}
+        model = {"name": served.name, "version": served.version}
         return {"model": model, "predictions": predictions}
 
     def _decoded(self, served: Served, pictures: list[Upload]) -> list[Any]:
@@ -113,7 +113,7 @@ class Server:
     async def mixing(self) -> Response:
         with self.holder.use() as served:
             if served.mixing is None:
-                served.mixing = await asyncio.get_running_loop().run_in_executor(self.explainer, mixing_of, served.model)
+                served.mixing = await asyncio.get_running_loop().run_in_executor(self.explainer, mixing_of, served.network)
             return JSONResponse(served.mixing)
 
     async def reload(self) -> Response:

@@ -21,7 +21,9 @@ BEST = "best"
 
 
 def check_class(served: Served, wanted: str | None) -> None:
-    """Raises Refused for a class that the model does not have."""
+    """Raises Refused for a class that the model does not have, and for a graph, which cannot be looked into."""
+    if wanted is not None and served.network is None:
+        raise Refused(422, "an exported graph shows no evidence", mend="leave evidence out, or serve the run it was made from")
     if wanted is not None and wanted != BEST and wanted not in served.classes:
         mend = f'{one_of(served.classes, wanted[:100])}; or "{BEST}"'
         raise Refused(422, f"there is no class {wanted[:100]!r}", mend=mend)
@@ -29,12 +31,14 @@ def check_class(served: Served, wanted: str | None) -> None:
 
 def evidence_of(served: Served, image: Tensor, name: str) -> dict[str, Any]:  # c h w
     """For JSON; see `schema.Evidence`."""
-    image = image.to(served.device)
-    found = step_evidence(served.model, image, served.classes.index(name))
+    network = served.network
+    assert network is not None  # check_class
+    image = image.to(served.how.device)
+    found = step_evidence(network, image, served.classes.index(name))
     steps = [
         {"step": step, "values": [[float(f"{value:.4g}") for value in row] for row in values.tolist()]}
-        for step, values in zip(step_names(served.model), found, strict=True)
+        for step, values in zip(step_names(network), found, strict=True)
     ]
     file = io.BytesIO()
-    Image.fromarray(seen(served.model, image)).save(file, "PNG")
+    Image.fromarray(seen(network, image)).save(file, "PNG")
     return {"name": name, "steps": steps, "seen": "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()}

@@ -10,8 +10,10 @@ from allmlp.reporting import maps
 from allmlp.reporting.ink import inline_svg
 
 
-def mixing_of(model: ImageModel) -> dict[str, Any]:
+def mixing_of(model: ImageModel | None) -> dict[str, Any]:
     """For JSON; see `schema.Mixing`."""
+    if model is None:
+        return {"without": "an exported graph cannot be looked into", "scale": "", "panels": []}
     try:
         shown = panels(token_mixing(model))
     except ModelError as error:

@@ -2,6 +2,7 @@
 const at = (id) => document.getElementById(id);
 const FOR = [75, 127, 238], AGAINST = [221, 116, 32]; // as in the maps: blue adds, orange subtracts
 const TOP = 10, WIDE = 704, FADED = 0.5, OPAQUE = 0.8;
+const explains = Boolean(at("canvas")); // an exported graph cannot be looked into
 let file = null, evidence = null, seen = null, turn = 0;
 
 const say = (text, wrong) => { at("state").textContent = text; at("state").classList.toggle("wrong", Boolean(wrong)); };
@@ -25,9 +26,15 @@ async function ask(about, fresh) {
   form.append("images", file);
   say("Looking …");
   try {
-    const said = await told("/v1/predict?top=" + TOP + "&evidence=" + encodeURIComponent(about), { method: "POST", body: form });
+    const wanted = explains ? "&evidence=" + encodeURIComponent(about) : "";
+    const said = await told("/v1/predict?top=" + TOP + wanted, { method: "POST", body: form });
     if (mine !== turn) return;
-    const found = said.predictions[0];
+    const found = said.predictions[0], verdict = (file.name || "The picture") + ": " + found.classes[0] + ", " + percent(found.probabilities[0]);
+    if (!explains) {
+      list(found);
+      at("answer").hidden = false;
+      return say(verdict);
+    }
     const image = new Image();
     image.src = found.evidence.seen;
     await image.decode();
@@ -38,7 +45,7 @@ async function ask(about, fresh) {
     slider.max = last;
     if (fresh) slider.value = last;
     at("answer").hidden = false;
-    say((file.name || "The picture") + ": " + found.classes[0] + ", " + percent(found.probabilities[0]));
+    say(verdict);
     draw();
   } catch (error) {
     if (mine === turn) say(error.message, true);
@@ -58,8 +65,8 @@ function list(found) {
   at("classes").replaceChildren(...found.classes.map((name, i) => {
     const share = found.probabilities[i], bar = element("i");
     bar.style.width = 100 * share + "%";
-    const radio = element("input", { type: "radio", name: "class", value: name, checked: i === 0 });
-    radio.addEventListener("change", () => ask(name, false));
+    const radio = element("input", { type: "radio", name: "class", value: name, checked: i === 0, hidden: !explains });
+    radio.addEventListener("change", () => explains && ask(name, false));
     const shares = element("span", { className: "share" }, percent(share));
     return element("label", {}, radio, element("span", {}, name), shares, element("div", { className: "bar" }, element("span", {}, bar)));
   }));
@@ -112,8 +119,10 @@ async function mixing() {
 }
 
 at("file").addEventListener("change", (event) => { if (event.target.files.length) take(event.target.files); event.target.value = ""; });
-for (const id of ["step", "shown"]) at(id).addEventListener("input", () => evidence && draw());
-at("mixing").addEventListener("toggle", mixing);
+if (explains) {
+  for (const id of ["step", "shown"]) at(id).addEventListener("input", () => evidence && draw());
+  at("mixing").addEventListener("toggle", mixing);
+}
 addEventListener("paste", (event) => { if (event.clipboardData.files.length) take(event.clipboardData.files); });
 for (const name of ["dragenter", "dragover"]) addEventListener(name, (event) => { event.preventDefault(); at("drop").classList.add("over"); });
 addEventListener("dragleave", (event) => { if (!event.relatedTarget) at("drop").classList.remove("over"); });

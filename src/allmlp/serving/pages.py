@@ -28,8 +28,9 @@ def page_of(served: Served, *, asks_key: bool) -> str:
     return render(
         "page.html.j2",
         room=ROOM,
-        name=served.model.name or served.model.family,
-        parameters=parameters(served.model),
+        name=served.name,
+        parameters=None if served.network is None else parameters(served.network),
+        evidence=served.network is not None,
         size=f"{width} × {height}",
         classes=len(served.classes),
         asks_key=asks_key,

@@ -38,12 +38,12 @@ class Predictions(BaseModel):
 
 class Model(BaseModel):
     name: str
-    family: str
+    family: str | None = Field(description="Null for an exported graph, and so are its parameters.")
     version: str
     classes: list[str]
     img_size: list[int] = Field(description="Height and width in pixels, to which pictures are brought.")
     in_chans: int = Field(description="1 (grey) or 3 (RGB).")
-    parameters: int
+    parameters: int | None
     engine: str
     loaded: str = Field(description="When, in UTC.")
 

@@ -16,13 +16,12 @@ from torch import Tensor
 
 from allmlp.data.loader import Batch
 from allmlp.engine.cost import parameters
-from allmlp.engine.device import best_device, choose_precision, prepared
+from allmlp.engine.graph import Graph
 from allmlp.engine.infer import stream
 from allmlp.engine.kept import model_hash
-from allmlp.engine.load import load
-from allmlp.engine.use import ENOUGH, described, engine_for
+from allmlp.engine.open import open_answering
+from allmlp.engine.use import ENOUGH, ready
 from allmlp.errors import ModelError
-from allmlp.models.base import ImageModel
 from allmlp.pixels.read import UnreadableImage, decode_image, probe_content
 from allmlp.serving.batcher import Answer, Batcher
 from allmlp.serving.pictures import Upload
@@ -46,15 +45,14 @@ class Served:
 
     def __init__(self, source: Source, *, counted: Callable[[int], None] = lambda _: None, quiet: bool = True) -> None:
         """Raises RunError, WeightsError or EngineError for what cannot be loaded or run, ModelError without classes."""
-        model = load(source.run, which=source.weights, img_size=source.img_size)
+        model = open_answering(source.run, which=source.weights, img_size=source.img_size)
         if not model.num_classes:
             raise ModelError("this model has no classes (num_classes=0)", mend="give it a head with reset_classifier")
-        self.version = model_hash(model)[:12]
-        self.device = best_device()
-        self.model: ImageModel = prepared(model, self.device)
-        self.precision = choose_precision("auto", self.device, model)
-        words: dict[str, Any] = {"images": ENOUGH, "batch": source.batch, "device": self.device, "precision": self.precision}
-        self.engine = engine_for(model, source.engine, quiet=quiet, **words)
+        self.model = model
+        self.network = None if isinstance(model, Graph) else model  # which can be looked into
+        self.version = (model.digest if isinstance(model, Graph) else model_hash(model))[:12]
+        self.name = f"{model.format} bundle" if isinstance(model, Graph) else model.name or model.family
+        self.how = ready(model, source.engine, images=ENOUGH, batch=source.batch, quiet=quiet)
         self.classes = model.classes or tuple(map(str, range(model.num_classes)))
         self.loaded = datetime.now(UTC).isoformat(timespec="seconds")
         self.batcher = Batcher(self.probabilities, most=source.batch, counted=counted)
@@ -70,7 +68,7 @@ class Served:
     def probabilities(self, images: Tensor) -> NDArray[np.float32]:  # b c h w → b k
         count = torch.arange(len(images))
         batches = [Batch(images, count, count, [])]
-        words: dict[str, Any] = {"device": self.device, "precision": self.precision, "engine": self.engine}
+        words: dict[str, Any] = {"device": self.how.device, "precision": self.how.precision, "engine": self.how.engine}
         ((logits, _),) = stream(self.model, batches, **words)
         return logits.softmax(-1).numpy()
 
@@ -93,16 +91,16 @@ class Served:
 
     def record(self) -> dict[str, Any]:
         """For JSON."""
-        model = self.model
+        model, network = self.model, self.network
         return {
-            "name": model.name or model.family,
-            "family": model.family,
+            "name": self.name,
+            "family": None if network is None else network.family,
             "version": self.version,
             "classes": list(self.classes),
             "img_size": list(model.img_size),
             "in_chans": model.in_chans,
-            "parameters": parameters(model),
-            "engine": described(self.engine, self.precision),
+            "parameters": None if network is None else parameters(network),
+            "engine": self.how.described,
             "loaded": self.loaded,
         }
 
