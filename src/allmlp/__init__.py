@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from allmlp.errors import AllmlpError
     from allmlp.evaluation.classification import evaluate
     from allmlp.evaluation.comparison import compare
-    from allmlp.evaluation.probing import probe
     from allmlp.exporting.main import export
     from allmlp.models import create_model, list_models
     from allmlp.prediction.pictures import predict
@@ -51,7 +50,6 @@ _HOMES = {
     "load_recipe": "allmlp.recipe:load_recipe",
     "load_weights": "allmlp.weights.load:load_weights",
     "predict": "allmlp.prediction.pictures:predict",
-    "probe": "allmlp.evaluation.probing:probe",
     "profile": "allmlp.profiling.main:profile",
     "report": "allmlp.reporting.page:write_report",
     "resize": "allmlp.surgery.resize:resize",
@@ -75,7 +73,6 @@ __all__ = [
     "load_recipe",
     "load_weights",
     "predict",
-    "probe",
     "profile",
     "report",
     "resize",

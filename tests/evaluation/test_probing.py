@@ -96,9 +96,9 @@ def test_features_of_a_released_model_tell_other_classes(pictures: Path, capsys:
 
 def test_mistakes_are_told(pictures: Path) -> None:
     with pytest.raises(DataError, match="no images of their own"):
-        allmlp.probe("smlpnet_xs.cifar10", quiet=True)
+        allmlp.evaluate("smlpnet_xs.cifar10", knn=True, quiet=True)
     for file in list((pictures / "train").rglob("*.png")):
         if int(file.stem) > 3:
             file.unlink()
     with pytest.raises(DataError, match="8 training images are too few"):
-        allmlp.probe("smlpnet_xs.cifar10", pictures, quiet=True)
+        allmlp.evaluate("smlpnet_xs.cifar10", pictures, linear=True, quiet=True)

@@ -71,10 +71,10 @@ def _classes(given: Words) -> int:
 
 
 def _features(given: Words) -> int:
-    from allmlp.evaluation.probing import probe
+    from allmlp.evaluation.classification import evaluate
 
     shared: dict[str, Any] = dict(which=given.weights, img_size=pair(given.img_size), batch=given.batch, engine=given.engine)
-    result = probe(given.run, given.data, knn=given.knn, linear=given.linear, **shared)
+    result = evaluate(given.run, given.data, knn=given.knn, linear=given.linear, **shared)
     if given.json:
         print_json(result)
         return 0

@@ -11,6 +11,7 @@ from allmlp.engine.bundle import is_bundle
 from allmlp.engine.open import open_answering
 from allmlp.evaluation.answers import answers, images_for
 from allmlp.evaluation.mistakes import mistakes
+from allmlp.evaluation.probing import probe
 from allmlp.run import Run, write_json
 
 
@@ -23,6 +24,8 @@ def evaluate(
     batch: int = 64,
     workers: int = 0,
     engine: str = "auto",
+    knn: bool = False,
+    linear: bool = False,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Measure a run, and keep the result in its evaluation/ folder; or whatever else `allmlp.load` takes, and exported graphs.
@@ -30,10 +33,14 @@ def evaluate(
     data: as for `train`, matched to the model's classes by name; None: the run's own test images if it has any, else its
     validation images. which: "best" or "last" weights. img_size: resize the model to it first. quiet: no bar.
     engine: what answers: "eager" (the model as it is), a backend of `allmlp.compile`, or "auto", the fastest for many images.
+    knn, linear: measure its features instead, on classes that may be others than its own (see `evaluation.probing.probe`).
     Returns shares in [0, 1] (top1, top5, loss in nats, calibration_error, per_class, confusion, calibration)
     the most confident mistakes, and examples of each pair of classes that was confused.
     Raises AllmlpError for a run or data that cannot be used.
     """
+    if knn or linear:
+        words: dict[str, Any] = dict(which=which, img_size=img_size, batch=batch, workers=workers, engine=engine, quiet=quiet)
+        return probe(run, data, knn=knn, linear=linear, **words)
     folder = run if isinstance(run, Run) else Run.open(run) if Path(run).is_dir() and not is_bundle(Path(run)) else None
     if folder is not None:
         folder.check_writable()

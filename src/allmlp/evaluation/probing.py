@@ -1,4 +1,4 @@
-"""`allmlp.probe`: how good a model's features are, whatever its classes: by nearest neighbours and by a linear classifier."""
+"""How good a model's features are, whatever its classes: by nearest neighbours and by a linear classifier."""
 
 # axes: n images, c features
 
@@ -28,8 +28,8 @@ def probe(
     run: str | os.PathLike[str] | Run,
     data: str | os.PathLike[str] | None = None,
     *,
-    knn: bool = True,
-    linear: bool = True,
+    knn: bool,
+    linear: bool,
     which: str = "best",
     img_size: int | tuple[int, int] | None = None,
     batch: int = 64,
