@@ -8,7 +8,7 @@ import torch
 
 from allmlp.errors import RunError
 from allmlp.files import whole_file
-from allmlp.run import FORMAT, Run, read_json, read_lines, write_json
+from allmlp.run import FORMAT, MOST_BYTES, Run, read_json, read_lines, write_json
 from allmlp.weights.files import read_tensors
 
 
@@ -139,6 +139,13 @@ def test_damaged_json_is_a_run_error(content: bytes, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"a\.json cannot be read") as error:
         read_json(tmp_path / "a.json")
     assert error.value.mend
+
+
+def test_json_larger_than_any_of_ours_is_refused_unread(tmp_path: Path) -> None:
+    with (tmp_path / "a.json").open("wb") as file:
+        file.truncate(MOST_BYTES + 1)  # takes no room on the disk
+    with pytest.raises(RunError, match="is larger than"):
+        read_json(tmp_path / "a.json")
 
 
 def test_missing_json_is_a_run_error(tmp_path: Path) -> None:

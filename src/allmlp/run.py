@@ -39,6 +39,8 @@ from allmlp.weights.files import write_tensors
 
 BUNDLE = "bundle.json"
 """What a folder that `allmlp.export` wrote says of itself."""
+MOST_BYTES = 256_000_000
+"""Of a JSON file: what the confusion matrix of eleven thousand classes comes to."""
 FORMAT = 1
 """Version of the JSON beside the weights; a reader refuses a newer one."""
 
@@ -131,8 +133,10 @@ def write_model(path: Path, tensors: Mapping[str, Any], description: Mapping[str
 
 
 def read_json(path: Path) -> Any:
-    """Raises RunError when the file is missing or not JSON."""
+    """Raises RunError when the file is missing, not JSON, or larger than anything that allmlp writes."""
     try:
+        if path.stat().st_size > MOST_BYTES:
+            raise RunError(f"{path} is larger than {MOST_BYTES:,} bytes", mend="give the file that allmlp wrote")
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RunError(
