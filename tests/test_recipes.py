@@ -19,7 +19,7 @@ from allmlp.training.setup import make_plan
 from allmlp.training.step import update
 
 RECIPES = packaged_recipes()
-OURS = {"demo": (28, 28), "fashion-mnist": (28, 28), "smlpnet-cifar10": (32, 32)}
+OURS = {"demo": (28, 28), "fashion-mnist": (28, 28), "smlpnet-cifar10": (32, 32), "smlpnet-caltech101": (200, 300)}
 """Those whose result was measured with this code → height, width of their data's images."""
 LARGE = 70_000_000
 """Parameters, from which on a model's steps take gigabytes and minutes."""
