@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import allmlp
+from allmlp.cli import main
 from helpers import picture
 
 pytest.importorskip("fastapi", reason="allmlp[serve] brings it")
@@ -98,8 +99,6 @@ def test_requests_images_and_batches_are_counted(server_of: Callable[..., Server
 
 
 def test_the_command_says_which_extra_is_missing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    from allmlp.cli import main
-
     monkeypatch.setitem(sys.modules, "fastapi", None)
     assert main(["serve", "smlpnet_xs.cifar10"]) == 2
     assert "pip install 'allmlp[serve]'" in capsys.readouterr().err
@@ -113,3 +112,9 @@ def test_help_needs_neither_torch_nor_the_server() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
+
+
+@pytest.mark.parametrize("port", ["-1", "65536", "99999"])
+def test_a_number_that_is_no_port_is_refused(port: str, weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", str(weights), "--port", port]) == 2
+    assert f"--port {port} is no port" in capsys.readouterr().err

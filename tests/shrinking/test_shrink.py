@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ from allmlp.cli import main
 from allmlp.engine.cost import multiply_adds
 from allmlp.errors import AllmlpError, DataError, ModelError, RunError
 from allmlp.models.base import ImageModel
-from allmlp.recipe import Recipe
+from allmlp.recipe import Recipe, load_recipe
 from allmlp.run import Run, read_json
 from allmlp.shrinking import measure
 from allmlp.shrinking.measure import packed, size
 from allmlp.shrinking.methods import Asked, levels, shrunk
+from allmlp.shrinking.tune import tuning
 from contract import awake, build, images
 from helpers import interrupt_after
 
@@ -187,3 +189,9 @@ def test_the_command_prints_a_table_and_draws_a_curve(trained: Run, tmp_path: Pa
     assert main([*words[:-1], str(tmp_path / "more"), "--no-finetune", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["epochs"] == 0
     assert main([*words, "--epochs", "0"]) == 2
+
+
+def test_what_was_frozen_for_the_run_learns_in_the_fine_tune(trained: Run, tmp_path: Path) -> None:
+    recipe = replace(load_recipe(trained.recipe), init="elsewhere.safetensors", freeze="backbone")
+    found = tuning(recipe, allmlp.load(trained), tmp_path / "model.safetensors", epochs=1, lr=None)
+    assert (found.freeze, found.init) == ("none", str(tmp_path / "model.safetensors"))

@@ -5,7 +5,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -13,6 +13,7 @@ from allmlp.commands.words import Engines, pair, parse, say
 from allmlp.errors import AllmlpError
 
 KEY = "ALLMLP_API_KEY"
+MOST_PORT = 65_535
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +31,8 @@ class Words:
     """Address to listen on; 0.0.0.0 for all, which lets others in."""
     port: int = 8000
     """0 takes a free one."""
-    weights: str = "best"
-    """"best" or "last"."""
+    weights: Literal["best", "last"] = "best"
+    """Which weights of the run."""
     img_size: Annotated[tuple[int, ...] | None, tyro.conf.arg(metavar="HEIGHT [WIDTH]")] = None
     """Resize the model to this size in pixels first; one number for both sides."""
     engine: Engines = "auto"
@@ -54,6 +55,8 @@ def main(words: list[str]) -> int:
     given = parse(Words, words, command="serve")
     if given.batch < 1:
         raise AllmlpError("--batch starts at 1", mend="give 1 or more")
+    if not 0 <= given.port <= MOST_PORT:
+        raise AllmlpError(f"--port {given.port} is no port", mend=f"give one from 1 to {MOST_PORT}, or 0 for a free one")
     from allmlp.data.extras import needed
 
     for library in ("fastapi", "uvicorn", "httptools", "prometheus_client", "python_multipart"):

@@ -64,7 +64,7 @@ def _bundled(folder: Path) -> tuple[Path, dict[str, Any]]:
     card = read_bundle(folder)
     if card["format"] not in WEIGHTS:
         raise RunError(
-            f"{folder} is a bundle of format {card['format']}: a graph, which predict and evaluate take, and no model",
+            f"{folder} is a bundle of format {card['format']}: a graph, which predict, evaluate and serve take, and no model",
             mend="give the run it was made from, or export --format safetensors",
         )
     return folder / WEIGHTS[card["format"]][0], {**card, "format": FORMAT}

@@ -40,8 +40,12 @@ def images_for(
             return source.test, "test", f"{source.title}, test images", []
         return source.val, "val", f"{source.title}, validation images", []
     images, left_out = open_labelled(data, classes, quiet=quiet)
-    name = Path(data).expanduser().resolve().name
-    return images, "".join(c if c.isalnum() or c in "-_" else "-" for c in name) or "data", os.fspath(data), left_out
+    return images, file_name(Path(data).expanduser().resolve().name), os.fspath(data), left_out
+
+
+def file_name(title: str) -> str:
+    """What a set of images is called, as part of a file's name."""
+    return "".join(c if c.isalnum() or c in "-_" else "-" for c in title) or "data"
 
 
 def answers(

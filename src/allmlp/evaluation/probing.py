@@ -15,7 +15,7 @@ from allmlp.data.images import Images, Source
 from allmlp.data.sources import open_source
 from allmlp.engine.load import load
 from allmlp.errors import DataError
-from allmlp.evaluation.answers import answers
+from allmlp.evaluation.answers import answers, file_name
 from allmlp.evaluation.linear import linear_probe
 from allmlp.evaluation.neighbours import NEIGHBOURS, TEMPERATURE, knn_top1
 from allmlp.files import writing
@@ -74,10 +74,9 @@ def probe(
     result["seconds"] = time.monotonic() - started
     result["evaluated"] = datetime.now(UTC).isoformat(timespec="seconds")
     if folder is not None:
-        name = "".join(c if c.isalnum() or c in "-_" else "-" for c in Path(source.title).name)
         with writing(folder.features):
             folder.features.mkdir(exist_ok=True)
-        write_json(folder.features / f"{name or 'data'}.json", result)
+        write_json(folder.features / f"{file_name(Path(source.title).name)}.json", result)
     return result
 
 

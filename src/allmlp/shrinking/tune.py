@@ -24,7 +24,7 @@ WARMUP = 0.1
 def tuning(recipe: Recipe, model: ImageModel, init: Path, *, epochs: int, lr: float | None) -> Recipe:
     """The recipe for a few epochs from `init` on: its images and their changes, its optimiser at a lower rate.
 
-    Preprocessing is the model's own, a teacher and smaller pictures are left out.
+    Preprocessing is the model's own; a teacher, smaller pictures and what was frozen are left out.
     """
     spec = model.preprocessing
     data = replace(
@@ -44,6 +44,7 @@ def tuning(recipe: Recipe, model: ImageModel, init: Path, *, epochs: int, lr: fl
         model=model.name,
         hyper={name: value for name, value in recipe.hyper.items() if name == "drop_path"},
         init=str(init),
+        freeze="none",
         data=data,
         optim=optim,
         augment=replace(recipe.augment, mix_off=min(recipe.augment.mix_off, epochs)),
