@@ -1,5 +1,5 @@
 # make demo, make test, make check: each does all the set-up itself.
-.PHONY: demo test test-fast check table1 bench bench-training lock clean
+.PHONY: demo test test-fast check table1 bench bench-growth bench-training lock clean
 
 demo:
 	@scripts/setup.sh run
@@ -31,6 +31,11 @@ table1:
 bench:
 	@scripts/setup.sh run
 	@.venv/bin/python benchmarks/inference.py --page docs/benchmarks/inference.md $(if $(MACHINE),--machine "$(MACHINE)") $(ARGS)
+
+# how time and memory grow with batch, picture size, depth and threads, half an hour on 2 cores
+bench-growth:
+	@scripts/setup.sh run
+	@.venv/bin/python benchmarks/growth.py --page docs/benchmarks/growth.md $(if $(MACHINE),--machine "$(MACHINE)") $(ARGS)
 
 # a training step and its data beside timm's, ten minutes on one core; ARGS="--quick --pictures FOLDER"
 bench-training:

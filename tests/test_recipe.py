@@ -70,7 +70,7 @@ recipes = st.builds(
     ),
     optim=st.builds(
         Optim,
-        name=st.sampled_from(["adamw", "lamb", "sgd"]),
+        name=st.sampled_from(["adamw", "lamb", "sgd", "muon"]),
         lr=st.floats(1e-9, 10),
         betas=st.tuples(st.floats(0, 0.999), st.floats(0, 0.999)),
         warmup=st.floats(0, 20),

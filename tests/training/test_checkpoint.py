@@ -47,7 +47,7 @@ def parts_of(name: str, steps: int) -> dict[str, Any]:
     return {"model": model, "optimiser": made}
 
 
-@pytest.mark.parametrize("name", ["adamw", "lamb", "sgd"])
+@pytest.mark.parametrize("name", ["adamw", "lamb", "sgd", "muon"])
 def test_every_optimiser_comes_back_as_it_was(name: str, tmp_path: Path) -> None:
     before, after = parts_of(name, 3), parts_of(name, 0)
     checkpoint.save(Run(tmp_path), Position(epoch=1, step=2), before, Team(), keep=1)

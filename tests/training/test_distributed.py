@@ -13,10 +13,12 @@ from ranks import At, in_processes, values
 from safetensors.torch import load_file
 
 import allmlp
+from allmlp.data.sources import open_source
 from allmlp.errors import RecipeError, RunError
 from allmlp.recipe import Recipe
 from allmlp.run import Run, read_json, read_lines
 from allmlp.training.distributed import LARGE, Team, chosen
+from allmlp.training.setup import make_plan
 
 Make = Callable[..., Recipe]
 TIMES = {"seconds", "images_per_s"}
@@ -148,6 +150,12 @@ def test_only_the_first_process_writes(alone: Run, stripes: Path, tmp_path: Path
     said = both.log.read_text()
     assert said.count("classes ") == said.count("best validation") == 1
     assert "2 processes, ddp, 4 images each" in said
+
+
+def test_muon_takes_no_shards(stripes: Path, small_recipe: Make) -> None:
+    source = open_source(str(stripes), val_share=0.25, seed=0)
+    with pytest.raises(RecipeError, match="Muon needs whole matrices"):
+        make_plan(small_recipe(optim={"name": "muon"}, train={"parallel": "fsdp"}), source, team=Team(0, 2))
 
 
 def test_images_that_one_process_cannot_read_cost_the_others_nothing(stripes: Path, tmp_path: Path, small_recipe: Make) -> None:

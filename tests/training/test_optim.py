@@ -111,6 +111,23 @@ def test_lamb_moves_a_matrix_by_its_own_norm_and_a_vector_as_adam_does() -> None
     torch.testing.assert_close(layer.bias.detach(), bias - 0.01 * torch.tensor([-1.0, 1.0]), rtol=1e-4, atol=1e-6)
 
 
+def test_muon_moves_a_matrix_by_equal_singular_values_and_a_vector_as_adam_does() -> None:
+    """Every direction of the first gradient gets 0.2 √max(rows, columns), or 0.2 an entry on average."""
+    torch.manual_seed(0)
+    layer = nn.Linear(24, 12)
+    weight, bias = layer.weight.detach().clone(), layer.bias.detach().clone()
+    made = optimiser(layer, Optim(name="muon", lr=0.01, weight_decay=0.0), batch=256)
+    layer.weight.grad, layer.bias.grad = torch.randn(12, 24), torch.linspace(-1, 1, 12)
+    made.step()
+    left, _, right = torch.linalg.svd(layer.weight.grad, full_matrices=False)
+    step = (weight - layer.weight.detach()) / 0.01
+    sizes = torch.linalg.svdvals(step) / (0.2 * 24**0.5)
+    assert float(sizes.min()) > 0.7  # five Newton-Schulz steps bring them near 1, not to it (Jordan et al., 2024)
+    assert float(sizes.max()) < 1.3
+    assert float(torch.nn.functional.cosine_similarity(step.flatten(), (left @ right).flatten(), dim=0)) > 0.98
+    assert torch.equal((bias - layer.bias.detach()).sign(), layer.bias.grad.sign())
+
+
 def test_learning_rate_warms_up_linearly_then_follows_a_cosine_and_scales_with_the_batch() -> None:
     optim = Optim(lr=1e-3, lr_batch=256, warmup=2.0, min_lr=1e-5)
     made = optimiser(create_model("resmlp", dim=8, depth=1, img_size=16), optim, batch=512)

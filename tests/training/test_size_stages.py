@@ -183,16 +183,20 @@ def test_weights_and_their_mean_are_carried_by_resize(small_recipe: Make, stripe
     assert plan_at(moved, 1) is moved
 
 
-@pytest.mark.parametrize("optim", ["adamw", "lamb", "sgd"])
+@pytest.mark.parametrize("optim", ["adamw", "lamb", "sgd", "muon"])
 def test_moments_are_carried_along(optim: str, small_recipe: Make, stripes: Path) -> None:
     """2 × 2 tokens become 4 × 2, two copies of each below one another: the map's entries halve, and so do its gradients."""
     plan = plan_with_moments(small_recipe, stripes, optim)
     moved = plan_at(plan, 1)
     place = [0, 1, 0, 1, 2, 3, 2, 3]  # of each new token's old one, in raster order
-    fields = {"adamw": ("exp_avg", "exp_avg_sq"), "lamb": ("exp_avg", "exp_avg_sq"), "sgd": ("momentum_buffer",)}[optim]
+    adam = ("exp_avg", "exp_avg_sq")
+    fields = {"adamw": adam, "lamb": adam, "sgd": ("momentum_buffer",), "muon": ("momentum_buffer", *adam)}[optim]
     for name, old in plan.model.named_parameters():
         new = moved.model.get_parameter(name)
+        assert plan.optimiser.state[old].keys() == moved.optimiser.state[new].keys()
         for field in fields:
+            if optim == "muon" and field not in plan.optimiser.state[old]:
+                continue  # a matrix has Muon's, a vector Adam's
             before, after = plan.optimiser.state[old][field], moved.optimiser.state[new][field]
             if old.shape == new.shape:
                 assert torch.equal(before, after), name

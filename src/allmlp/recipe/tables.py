@@ -104,8 +104,9 @@ class Augment:
 class Optim:
     """Optimiser and learning rate. Vectors (biases, norms, Affine, LayerScale) never decay."""
 
-    name: Literal["adamw", "adam", "lamb", "sgd", "momentum"] = "adamw"
-    """timm's optimiser. "adam" decays through the gradient; "sgd" has Nesterov's momentum, "momentum" the plain one."""
+    name: Literal["adamw", "adam", "lamb", "sgd", "momentum", "muon"] = "adamw"
+    """timm's optimiser. "adam" decays through the gradient; "sgd" has Nesterov's momentum, "momentum" the plain one; "muon"
+    makes each matrix's step orthogonal (Jordan et al., 2024) and moves vectors as Adam does, at rates like AdamW's."""
     lr: float = 1e-3
     """Peak learning rate at `lr_batch` images per step; it scales with the batch."""
     lr_batch: int = 256
@@ -113,7 +114,7 @@ class Optim:
     weight_decay: float = 0.05
     """Weight decay of matrices, decoupled in "adamw" and "lamb"."""
     betas: tuple[float, float] = (0.9, 0.999)
-    """Adam's and LAMB's; the first is SGD's momentum."""
+    """Adam's and LAMB's; the first is the momentum of SGD and Muon."""
     warmup: float = 5.0
     """Epochs of linear warm-up."""
     warmup_steps: int | None = None

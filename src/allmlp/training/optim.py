@@ -22,16 +22,20 @@ def optimiser(model: nn.Module, optim: Optim, batch: int) -> torch.optim.Optimiz
     The peak rate is `lr` times batch / lr_batch. Affine, LayerScale, norms and biases are vectors here.
     With `layer_decay` blocks below learn at lower rates (`group_matcher`; BEiT, Bao et al., 2022).
     LAMB moves what does not decay as Adam does, without a trust ratio (as NVIDIA's, with which ResMLP was trained).
+    Muon scales its orthogonal steps to the size that AdamW's have, 0.2 on average (Liu et al., 2025), convolutions as matrices.
     """
-    extra: dict[str, Any] = {"momentum": optim.betas[0]} if optim.name in ("sgd", "momentum") else {"betas": optim.betas}
+    extra: dict[str, Any] = {} if optim.name in ("sgd", "momentum") else {"betas": optim.betas}
+    if optim.name in ("sgd", "momentum", "muon"):
+        extra["momentum"] = optim.betas[0]
     if optim.name == "adamw":
         extra["fused"] = True  # one pass over the weights, on CPUs too
     if optim.layer_decay < 1:
         extra["layer_decay"] = optim.layer_decay
     if optim.name == "lamb":
         extra["max_grad_norm"] = None  # the step clips, by `clip`; timm's would clip at 1 besides
+    known = {"muon": "nmuon"}.get(optim.name, optim.name)  # with Nesterov's momentum, as Muon was published
     made: torch.optim.Optimizer = create_optimizer_v2(
-        model, opt=optim.name, lr=optim.lr * batch / optim.lr_batch, weight_decay=optim.weight_decay, **extra
+        model, opt=known, lr=optim.lr * batch / optim.lr_batch, weight_decay=optim.weight_decay, **extra
     )
     return made
 

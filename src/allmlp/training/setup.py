@@ -87,8 +87,11 @@ def make_plan(recipe: Recipe, source: Source, start: ImageModel | None = None, t
     seed_everything(recipe.seed, "weights")
     model = build_model(recipe, source, start)
     sizes = sizes_of(recipe.train, model)
-    if recipe.train.sizes and chosen(recipe.train.parallel, model, team) == "fsdp":
+    sharded = chosen(recipe.train.parallel, model, team) == "fsdp"
+    if sharded and recipe.train.sizes:
         raise RecipeError("sharded models keep their image size", mend="leave train.sizes away, or use --train.parallel ddp")
+    if sharded and recipe.optim.name == "muon":
+        raise RecipeError("Muon needs whole matrices, not shards", mend="use another optimiser, or --train.parallel ddp")
     if sizes.at(0) != sizes.last:
         model = smaller(model, sizes.at(0), fresh=start is None)
     opened = None if recipe.distill.teacher is None else team.one_by_one(lambda: open_teacher(recipe.distill))

@@ -52,8 +52,9 @@ def carried(made: Optimizer, model: ImageModel, size: Size) -> dict[str, Any]:
     fields = {field for i in changed for field, value in state[i].items() if isinstance(value, Tensor) and field != "step"}
     for field in fields:
         power = 0.5 if field.endswith("_sq") else 1.0
-        moved = _resized_values({name: state[i][field] ** power for i, name in changed.items()}, model, size)
-        for i, name in changed.items():
+        held = {i: name for i, name in changed.items() if field in state[i]}  # Muon's fields are other ones for vectors
+        moved = _resized_values({name: state[i][field] ** power for i, name in held.items()}, model, size)
+        for i, name in held.items():
             state[i][field] = moved[name] ** (1 / power)
     return {"state": state, "param_groups": packed["param_groups"]}
 
