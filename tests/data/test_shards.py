@@ -11,7 +11,6 @@ import fsspec
 import pytest
 from PIL import Image
 
-from allmlp.data import remote
 from allmlp.data.images import Images, Source
 from allmlp.data.shards import expanded, has_shards, scanned
 from allmlp.data.sources import located, open_labelled, open_source
@@ -236,7 +235,6 @@ def test_fetching_leaves_room_on_the_disk(bucket: str, tmp_path: Path, monkeypat
     monkeypatch.setattr("allmlp.data.fetched.SPARE", 1 << 60)
     with pytest.raises(DataError, match="GB of disk left"):
         opened(bucket)
-    assert remote.is_address(bucket)
 
 
 def test_a_training_run_goes_through_shards_of_photographs(tmp_path: Path) -> None:

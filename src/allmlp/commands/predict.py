@@ -36,8 +36,8 @@ class Words:
     csv: bool = False
     """CSV on stdout."""
     out: Path | None = None
-    """A parquet file for any number of pictures, also from @list.txt, patterns, .tar and .parquet files; the same
-    command goes on after it was interrupted."""
+    """A parquet file for any number of pictures, also from @list.txt, patterns, .tar and .parquet files, and addresses such
+    as s3://bucket/shots; the same command goes on after it was interrupted."""
     embeddings: bool = False
     """With --out: a column of the features before the classifier, too."""
     workers: int | None = None

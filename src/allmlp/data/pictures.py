@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from allmlp.data.addresses import is_address
 from allmlp.data.folder import walk_files
 from allmlp.errors import DataError
 from allmlp.pixels.read import SUFFIXES
@@ -14,6 +15,8 @@ def list_pictures(sources: Iterable[str | os.PathLike[str]]) -> list[str]:
     paths: dict[str, None] = {}
     given = [os.fspath(s) for s in sources]
     for source in given:
+        if is_address(source):
+            raise DataError(f"{source} is an address", mend="add --out answers.parquet, which reads those")
         path = Path(source)
         if path.is_dir():
             paths.update(dict.fromkeys(p for p in walk_files(path) if p.lower().endswith(SUFFIXES)))

@@ -43,8 +43,8 @@ class _Rate(ProgressColumn):
 
 
 @contextmanager
-def counting(total: int, what: str, *, done: int = 0, quiet: bool = False) -> Iterator[Callable[[int], None]]:
-    """A function to be told how many more are done; it shows that, their rate, and the time left."""
+def counting(total: int | None, what: str, *, done: int = 0, quiet: bool = False) -> Iterator[Callable[[int], None]]:
+    """A function to be told how many more are done; it shows that, their rate, and the time left. total: None if unknown."""
     with _bar(what, MofNCompleteColumn(), quiet, _Rate()) as bar:
         task = bar.add_task(what, total=total, completed=done)
         yield lambda more: bar.advance(task, more)

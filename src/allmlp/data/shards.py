@@ -12,6 +12,7 @@ from typing import BinaryIO
 import numpy as np
 
 from allmlp.data import index, remote
+from allmlp.data.addresses import is_address
 from allmlp.data.fetched import identity, kept
 from allmlp.data.folder import is_picture
 from allmlp.data.images import PackedImages
@@ -69,7 +70,7 @@ def open_shards(spec: str | Path, *, quiet: bool = False) -> Parts:
     """
     spec = str(spec)
     title = PurePosixPath(spec.split("{")[0]).name.removesuffix(".tar").strip("-_.") or "shards"
-    if remote.is_address(spec):
+    if is_address(spec):
         shards, known = remote.fetch(expanded(spec), quiet=quiet)
         return _parts(*_unless_indexed(shards, known, quiet), spec, title, quiet)
     folder = Path(spec).expanduser()

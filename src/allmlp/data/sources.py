@@ -6,12 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from allmlp.data import fashion, hub, vision
+from allmlp.data.addresses import is_address
 from allmlp.data.damage import Failure
 from allmlp.data.folder import open_folder
 from allmlp.data.images import Images, Source
 from allmlp.data.parquet import has_parquet, open_parquet
 from allmlp.data.parts import Parts, assembled, labelled
-from allmlp.data.remote import is_address
 from allmlp.data.shards import has_shards, is_shard, open_shards
 from allmlp.data.split import limited
 from allmlp.data.tar import is_tar, open_tar

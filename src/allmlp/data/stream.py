@@ -12,15 +12,21 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from allmlp.data import addresses
+from allmlp.data.addresses import is_address
 from allmlp.data.folder import is_picture, walk_files
 from allmlp.data.images import PackedImages
 from allmlp.data.parquet import count_rows, picture_rows
+from allmlp.data.progress import counting
 from allmlp.data.shards import expanded
 from allmlp.data.tar import is_tar, members, unpacked
 from allmlp.errors import DataError
 from allmlp.pixels.read import decode_image, read_image
 
-KINDS = "give pictures, folders, @list.txt, a pattern such as 'shots/*.jpg' or data-{000..015}.tar, .tar or .parquet files"
+KINDS = (
+    "give pictures, folders, @list.txt, a pattern such as 'shots/*.jpg' or data-{000..015}.tar, .tar or .parquet files, "
+    "or addresses of any of these"
+)
 
 
 @dataclass(frozen=True)
@@ -41,12 +47,27 @@ class Survey:
     """Of the names, sizes and times of all its files: another one means other pictures, or another order."""
 
 
-def survey(sources: Iterable[str]) -> Survey:
-    """Count the pictures without opening any. Raises DataError for a source that is not there, or where there is none."""
+@dataclass(frozen=True)
+class Stretch:
+    """Some pictures of one place, which is a picture, an archive or a table: from number `start` up to `stop`."""
+
+    place: str
+    start: int
+    stop: int
+
+
+def survey(sources: Iterable[str], *, quiet: bool = True) -> Survey:
+    """Count the pictures without opening any; archives and tables at an address are fetched into the cache folder.
+
+    quiet: no bar. Raises DataError for a source that is not there, or where there is none.
+    """
     given, count, digest = list(sources), 0, hashlib.sha256()
-    for place in _places(given):
-        digest.update(f"{place}\0{_stamp(place)}\n".encode(errors="surrogateescape"))
-        count += _count(place)
+    with counting(None, "looking at the sources", quiet=quiet) as more:
+        for place, stamp in _places(given):
+            digest.update(f"{place}\0{_stamp(place) if stamp is None else stamp}\n".encode(errors="surrogateescape"))
+            found = _count(place)
+            count += found
+            more(found)
     if not count:
         raise DataError(f"there is no picture in {', '.join(given) or 'nothing'}", mend=KINDS)
     return Survey(count, digest.hexdigest())
@@ -54,28 +75,100 @@ def survey(sources: Iterable[str]) -> Survey:
 
 def stream(sources: Iterable[str], start: int = 0) -> Iterator[Picture]:
     """Every picture from number `start` on; what lies before it is passed over unread."""
-    for place in _places(list(sources)):
+    for place, _ in _places(list(sources)):
         count = _count(place) if start else 0
         if count and count <= start:
             start -= count
             continue
-        yield from _rows(place, start) if place.endswith(".parquet") else islice(_inside(place), start, None)
+        yield from pictures(place, start)
         start = 0
 
 
-def _places(sources: list[str]) -> Iterator[str]:
-    """Files: pictures, archives and tables. What a list names may be missing, and is then an unreadable picture."""
+def pictures(place: str, start: int = 0, stop: int | None = None) -> Iterator[Picture]:
+    """Those of one place, from number `start` up to `stop`; None: to the end."""
+    if _is_table(place):
+        return islice(_rows(place, start), None if stop is None else stop - start)
+    return islice(_inside(place), start, stop)
+
+
+def stretches(sources: Iterable[str], spans: Iterable[range]) -> Iterator[tuple[range, list[Stretch]]]:
+    """Where the pictures of each span lie. spans: ascending, of numbers that a survey found. Raises DataError if it no longer
+    finds them."""
+    places = (place for place, _ in _places(list(sources)))
+    place, first, end = "", 0, 0  # the place with pictures `first` to `end`
+    for span in spans:
+        found, at = [], span.start
+        while at < span.stop:
+            while end <= at:
+                following = next(places, None)
+                if following is None:
+                    raise changed()
+                place, first, end = following, end, end + _count(following)
+            stop = min(end, span.stop)
+            found.append(Stretch(place, at - first, stop - first))
+            at = stop
+        yield span, found
+
+
+def changed() -> DataError:
+    """Fewer pictures than the survey counted."""
+    return DataError("the sources changed while they were read", mend="start afresh when they are at rest")
+
+
+Place = tuple[str, str | None]
+"""A picture, an archive or a table, and its stamp where the listing tells it."""
+
+
+def _places(sources: list[str]) -> Iterator[Place]:
+    """What a list names may be missing, and is then an unreadable picture."""
     for source in sources:
-        if source.startswith("@"):
-            yield from _listed(Path(source[1:]).expanduser())
-            continue
         path = Path(source).expanduser()
-        if path.is_dir():
-            yield from (file for file in walk_files(path) if is_picture(file))
+        if source.startswith("@"):
+            yield from ((name, "" if is_address(name) else None) for name in _listed(Path(source[1:]).expanduser()))
+        elif is_address(source):
+            yield from (place for one in expanded(source) for place in _at(one))
+        elif path.is_dir():
+            yield from _of_folder((file, None) for file in walk_files(path))
         elif path.exists():
-            yield str(path)
+            yield str(path), None
         else:
-            yield from _matching(source)
+            yield from ((name, None) for name in _matching(source))
+
+
+def _at(url: str) -> Iterator[Place]:
+    """The same at one address: of a file, as its name tells, of a pattern, or of a folder."""
+    if "*" in url:
+        yield from (place for place in addresses.listed(url) if _is_known(place[0]))
+    elif _is_known(url):
+        yield url, addresses.stamp(url)
+    else:
+        yield from _of_folder(addresses.listed(url))
+
+
+def _of_folder(files: Iterable[Place]) -> Iterator[Place]:
+    """Its pictures; where it has none, its archives and tables."""
+    none, others = True, []
+    for place in files:
+        if is_picture(place[0]):
+            none = False
+            yield place
+        elif none and _is_known(place[0]):
+            others.append(place)
+    yield from others if none else ()
+
+
+def _is_known(place: str) -> bool:
+    name = addresses.file_name(place)
+    return is_picture(name) or is_tar(Path(name)) or _is_table(name)
+
+
+def _is_table(place: str) -> bool:
+    return addresses.file_name(place).endswith(".parquet")
+
+
+def _local(place: str) -> Path:
+    """The place itself, or a copy of what lies at an address."""
+    return addresses.local(place) if is_address(place) else Path(place)
 
 
 def _listed(path: Path) -> Iterator[str]:
@@ -103,16 +196,16 @@ def _stamp(place: str) -> str:
 
 
 def _count(place: str) -> int:
-    if place.endswith(".parquet"):
-        return count_rows(Path(place))
-    return sum(1 for _ in _inside(place)) if is_tar(Path(place)) else 1
+    if _is_table(place):
+        return count_rows(_local(place))
+    return sum(1 for _ in _inside(place)) if is_tar(Path(addresses.file_name(place))) else 1
 
 
 def _inside(place: str) -> Iterator[Picture]:
-    path = Path(place)
-    if not is_tar(path):
-        yield Picture(place, partial(read_image, place))
+    if not is_tar(Path(addresses.file_name(place))):
+        yield Picture(place, partial(_fetched if is_address(place) else read_image, place))
         return
+    path = _local(place)
     plain = path if path.suffix.lower() == ".tar" else unpacked(path, quiet=True)
     for member in members(plain)[0]:
         if is_picture(member.name):
@@ -120,7 +213,11 @@ def _inside(place: str) -> Iterator[Picture]:
             yield Picture(packed.name(0), partial(packed.open, 0))
 
 
+def _fetched(url: str, in_chans: int) -> Image.Image:
+    return decode_image(addresses.content(url), url, in_chans)
+
+
 def _rows(place: str, start: int) -> Iterator[Picture]:
-    for row, content in picture_rows(Path(place), start):
+    for row, content in picture_rows(_local(place), start):
         name = f"{place}:row {row}"
         yield Picture(name, partial(decode_image, content, name))

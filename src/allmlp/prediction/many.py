@@ -45,7 +45,7 @@ def predict_many(
 ) -> dict[str, Any]:
     """Classify any number of pictures into a parquet file, a row each, in the order of the sources.
 
-    sources: pictures, folders, "@list.txt" (a path a line), patterns, tar archives, parquet files.
+    sources: pictures, folders, "@list.txt" (a path a line), patterns, tar archives, parquet files; and addresses of any of these.
     Columns: path, classes and probabilities (the best `top`, best first), embedding (with `embeddings`: the pooled
     features, b c), and error, for a picture that cannot be read. workers: threads that decode; None: one a processor.
     Finished rows lie in OUT.parts; the same call goes on after a kill, and no row is lost or there twice.
@@ -55,7 +55,7 @@ def predict_many(
     given, out = [os.fspath(source) for source in sources], Path(out)
     if out.suffix != ".parquet" or not out.parent.is_dir():
         raise DataError(f"{out} cannot be written", mend="name a .parquet file in a folder that is there")
-    started, found = time.monotonic(), survey(given)
+    started, found = time.monotonic(), survey(given, quiet=quiet)
     parts = Parts(out, found.count, embeddings=embeddings)
     options = {"top": top, "embeddings": embeddings, "engine": engine, "rows": ROWS}
     with parts.held({"model": _identity(model), "source": found.digest, "options": options, "sources": given}):
