@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -29,8 +29,9 @@ class Words:
     """Resize the model to this size in pixels first; one number for both sides."""
     batch: int = 32
     """Pictures at a time."""
-    engine: Engines = "auto"
-    """What answers: the model as it is (eager), an engine, or the fastest here when there are many pictures (auto)."""
+    engine: Literal[Engines, "ray"] = "auto"
+    """What answers: the model as it is (eager), an engine, or the fastest here when there are many pictures (auto); with
+    --out also the fastest of each machine of a Ray cluster (ray)."""
     json: bool = False
     """One JSON object per line on stdout."""
     csv: bool = False
@@ -41,7 +42,8 @@ class Words:
     embeddings: bool = False
     """With --out: a column of the features before the classifier, too."""
     workers: int | None = None
-    """With --out: threads that decode pictures; without it one for each processor."""
+    """With --out: threads that decode pictures; without it one for each processor. With --engine ray: processes of the
+    cluster; without it one for each GPU, or for each processor where there are none."""
 
 
 def main(words: list[str]) -> int:
@@ -52,6 +54,8 @@ def main(words: list[str]) -> int:
         raise AllmlpError("--top and --batch start at 1", mend="give 1 or more")
     if given.out is None and (given.embeddings or given.workers is not None):
         raise AllmlpError("--embeddings and --workers are for a file of answers", mend="add --out results.parquet")
+    if given.out is None and given.engine == "ray":
+        raise AllmlpError("--engine ray is for many pictures and a file of answers", mend="add --out results.parquet")
     if given.out is not None:
         return _into_file(given, given.out)
     from allmlp.data.pictures import list_pictures

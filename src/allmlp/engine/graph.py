@@ -39,10 +39,15 @@ class Graph:
     run: Runner = field(repr=False)
     digest: str
     """Of its files."""
+    folder: Path
+    """Where they lie; to another process a graph goes as their name, and is read there again."""
 
     @property
     def num_classes(self) -> int:
         return len(self.classes)
+
+    def __reduce__(self) -> tuple[Callable[[Path], "Graph"], tuple[Path]]:
+        return open_graph, (self.folder,)
 
     def __call__(self, images: Tensor) -> Tensor:  # what `preprocessing` gave, stacked → b k
         """Logits in float32."""
@@ -77,10 +82,10 @@ def open_graph(folder: Path) -> Graph:
     except Exception as error:  # libraries raise whatever they stumble over
         why = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
         raise EngineError(f"{path} cannot be run here: {why}", mend="upgrade the library, or export it anew") from error
-    return _graph(card, spec, in_batches(run, batch) if isinstance(batch, int) else run)
+    return _graph(folder, card, spec, in_batches(run, batch) if isinstance(batch, int) else run)
 
 
-def _graph(card: dict[str, Any], spec: Preprocessing, run: Runner) -> Graph:
+def _graph(folder: Path, card: dict[str, Any], spec: Preprocessing, run: Runner) -> Graph:
     prepare: Callable[[Image.Image], Tensor] = spec
     if card.get("with_preprocessing"):
         prepare, run = _answered_at_once(run), _as_it_is
@@ -93,6 +98,7 @@ def _graph(card: dict[str, Any], spec: Preprocessing, run: Runner) -> Graph:
         preprocessing=prepare,
         run=run,
         digest=hashlib.sha256(json.dumps(card["files"], sort_keys=True).encode()).hexdigest(),
+        folder=folder.absolute(),
     )
 
 

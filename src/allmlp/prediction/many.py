@@ -1,34 +1,25 @@
 """`allmlp predict --out`: millions of pictures → one parquet file, with bounded memory, resumed after any kill."""
 
-# axes: b batch, c channels, k classes
-
-import copy
 import os
 import time
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
-from allmlp.data.loader import Batch
 from allmlp.data.progress import counting
-from allmlp.data.stream import Picture, stream, survey
+from allmlp.data.stream import changed, stream, survey
 from allmlp.engine.graph import Graph
-from allmlp.engine.infer import stream as answers
 from allmlp.engine.kept import model_hash
-from allmlp.engine.use import ready
-from allmlp.errors import DataError, EngineError
+from allmlp.errors import DataError
 from allmlp.models.base import ImageModel
-from allmlp.pixels.read import UnreadableImage
+from allmlp.prediction import spread
+from allmlp.prediction.asked import Asked
 from allmlp.prediction.parts import ROWS, Parts
 
-AHEAD = 4
-"""Batches that are decoded before they are needed."""
+RAY = "ray"
+"""The engine that is a cluster, each of whose actors takes the engine "auto"."""
 
 
 def predict_many(
@@ -45,16 +36,23 @@ def predict_many(
 ) -> dict[str, Any]:
     """Classify any number of pictures into a parquet file, a row each, in the order of the sources.
 
-    sources: pictures, folders, "@list.txt" (a path a line), patterns, tar archives, parquet files; and addresses of any of these.
+    sources: pictures, folders, "@list.txt" (a path a line), patterns, tar archives, parquet files; and addresses of any of
+    these.
     Columns: path, classes and probabilities (the best `top`, best first), embedding (with `embeddings`: the pooled
-    features, b c), and error, for a picture that cannot be read. workers: threads that decode; None: one a processor.
-    Finished rows lie in OUT.parts; the same call goes on after a kill, and no row is lost or there twice.
+    features, b c), and error, for a picture that cannot be read.
+    engine: as for `allmlp.predict`; or "ray": "auto", in the actors of a Ray cluster (extra ray; docs/predict.md).
+    workers: threads that decode, one a processor if None; or actors, one a GPU, or a processor where there are none.
+    Finished rows lie in OUT.parts; the same call goes on after a kill, and no row is lost or there twice. What was begun
+    on one machine may be finished on Ray, and the other way round.
     Returns {"rows", "errors", "kept" (rows of an earlier call), "seconds", "out"}.
     Raises DataError for sources that are not there; RunError where OUT is, or where its parts are of something else.
     """
     given, out = [os.fspath(source) for source in sources], Path(out)
     if out.suffix != ".parquet" or not out.parent.is_dir():
         raise DataError(f"{out} cannot be written", mend="name a .parquet file in a folder that is there")
+    on_ray, engine = engine == RAY, "auto" if engine == RAY else engine
+    if on_ray:
+        spread.library()
     started, found = time.monotonic(), survey(given, quiet=quiet)
     parts = Parts(out, found.count, embeddings=embeddings)
     options = {"top": top, "embeddings": embeddings, "engine": engine, "rows": ROWS}
@@ -62,9 +60,13 @@ def predict_many(
         missing = parts.missing()
         left = sum(map(len, missing))
         if missing:
-            ask = _Asked(model, top, batch, engine, embeddings, images=left, quiet=quiet)
+            asking: dict[str, Any] = dict(top=top, batch=batch, engine=engine, embeddings=embeddings, images=left)
             with counting(found.count, "classifying", done=found.count - left, quiet=quiet) as more:
-                _answered(parts, missing, given, ask, workers or os.cpu_count() or 1, more)
+                if on_ray:
+                    spread.answered(parts, missing, given, model, asking, workers, more)
+                else:
+                    ask = Asked(model, **asking, quiet=quiet)
+                    _answered(parts, missing, given, ask, workers or os.cpu_count() or 1, more)
         errors = parts.merge()
     return {
         "rows": found.count,
@@ -79,7 +81,9 @@ def _identity(model: ImageModel | Graph) -> str:
     return model.digest if isinstance(model, Graph) else model_hash(model)
 
 
-def _answered(parts: Parts, missing: list[range], sources: list[str], ask: "_Asked", workers: int, more: Any) -> None:
+def _answered(
+    parts: Parts, missing: list[range], sources: list[str], ask: Asked, workers: int, more: Callable[[int], None]
+) -> None:
     """Write every missing part."""
     place = missing[0].start
     pictures = stream(sources, place)
@@ -93,74 +97,5 @@ def _answered(parts: Parts, missing: list[range], sources: list[str], ask: "_Ask
                 more(1)
             place = span.stop
             if len(rows) != len(span):
-                raise DataError("the sources changed while they were read", mend="start afresh when they are at rest")
+                raise changed()
             parts.write(span, rows)
-
-
-class _Asked:
-    """A model, or the engine in its place, and what is wanted of it."""
-
-    def __init__(
-        self, model: ImageModel | Graph, top: int, batch: int, engine: str, embeddings: bool, *, images: int, quiet: bool
-    ) -> None:
-        self.batch = batch
-        self.names = model.classes or tuple(map(str, range(model.num_classes)))
-        self.top = min(max(top, 1), len(self.names))
-        self.preprocessing, self.in_chans = model.preprocessing, model.in_chans
-        self.head: nn.Module | None = None
-        if embeddings:
-            if isinstance(model, Graph):
-                raise EngineError("an exported graph gives no embeddings", mend="give the run it was made from")
-            self.head = copy.deepcopy(model.head).cpu().float()
-            model = copy.deepcopy(model)
-            model.reset_classifier(0)
-        self.model, self.how = model, ready(model, engine, images=images, batch=batch, quiet=quiet)
-
-    def rows(self, pictures: Iterable[Picture], pool: ThreadPoolExecutor) -> Iterator[dict[str, Any]]:
-        """One for each picture, in their order."""
-        held: list[list[str]] = []
-        batches = self._batches(pictures, pool, held)
-        how = self.how
-        for output, done in answers(self.model, batches, device=how.device, precision=how.precision, engine=how.engine):
-            errors = dict(done.unreadable)
-            told = iter(self._told(output) if len(done.labels) else ())
-            for place, name in enumerate(held.pop(0)):
-                reason = errors.get(str(place))
-                yield {"path": name, "error": reason} if reason is not None else {"path": name, **next(told)}
-
-    def _told(self, output: Tensor) -> Iterator[dict[str, Any]]:  # b k, or b c
-        with torch.inference_mode():
-            logits = output if self.head is None else self.head(output)
-        best = logits.softmax(-1).topk(self.top)
-        for number, (order, values) in enumerate(zip(best.indices.tolist(), best.values.tolist(), strict=True)):
-            more = {} if self.head is None else {"embedding": output[number].numpy()}
-            yield {"classes": [self.names[i] for i in order], "probabilities": values, **more}
-
-    def _batches(self, pictures: Iterable[Picture], pool: ThreadPoolExecutor, held: list[list[str]]) -> Iterator[Batch]:
-        """Decoded ahead of their turn; the names of each go into `held`, and failures under their places in it."""
-        ready = _ahead(pictures, pool, self._decoded, AHEAD * self.batch)
-        while chunk := list(islice(ready, self.batch)):
-            held.append([name for name, _ in chunk])
-            good = [image for _, image in chunk if isinstance(image, Tensor)]
-            bad = [(str(place), image.reason) for place, (_, image) in enumerate(chunk) if not isinstance(image, Tensor)]
-            count = torch.arange(len(good))
-            yield Batch(torch.stack(good) if good else torch.empty(0), count, count, bad)
-
-    def _decoded(self, picture: Picture) -> Tensor | UnreadableImage:
-        try:
-            return self.preprocessing(picture.open(self.in_chans))
-        except UnreadableImage as error:
-            return error
-
-
-def _ahead(pictures: Iterable[Picture], pool: ThreadPoolExecutor, work: Any, most: int) -> Iterator[tuple[str, Any]]:
-    """(name, what `work` made of the picture) in order, at most so many at a time."""
-    waiting: deque[tuple[str, Future[Any]]] = deque()
-    for picture in pictures:
-        waiting.append((picture.name, pool.submit(work, picture)))
-        if len(waiting) >= most:
-            name, future = waiting.popleft()
-            yield name, future.result()
-    while waiting:
-        name, future = waiting.popleft()
-        yield name, future.result()

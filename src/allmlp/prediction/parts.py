@@ -8,10 +8,12 @@ import fcntl
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from allmlp.data.extras import needed
+from allmlp.data.stream import changed
 from allmlp.errors import RunError
 from allmlp.files import fsync, whole_file, writing
 from allmlp.run import read_json, write_json
@@ -22,6 +24,23 @@ MANIFEST = "manifest.json"
 CHANGED = {"model": "another model", "source": "other pictures, or changed ones", "options": "other options"}
 
 
+def schema(arrow: Any, *, embeddings: bool) -> Any:
+    """pyarrow's, of the output's columns."""
+    columns = {
+        "path": arrow.string(),
+        "classes": arrow.list_(arrow.string()),
+        "probabilities": arrow.list_(arrow.float32()),
+    }
+    columns |= {"embedding": arrow.list_(arrow.float32())} if embeddings else {}
+    return arrow.schema([*columns.items(), ("error", arrow.string())])
+
+
+def store(rows: list[dict[str, Any]], columns: Any, target: Path | BytesIO) -> None:
+    """Rows as parquet. columns: of `schema`."""
+    arrow, parquet = (needed(name, "parquet", "a file of rows") for name in ("pyarrow", "pyarrow.parquet"))
+    parquet.write_table(arrow.Table.from_pylist(rows, schema=columns), target, compression="zstd")
+
+
 class Parts:
     """The parts of one output, which belongs to one process as long as they are `held`."""
 
@@ -29,14 +48,7 @@ class Parts:
         self.out, self.total = out, total
         self.folder = out.with_name(f"{out.name}.parts")
         self.arrow, self.parquet = (needed(name, "parquet", str(out)) for name in ("pyarrow", "pyarrow.parquet"))
-        kinds = self.arrow
-        columns = {
-            "path": kinds.string(),
-            "classes": kinds.list_(kinds.string()),
-            "probabilities": kinds.list_(kinds.float32()),
-        }
-        columns |= {"embedding": kinds.list_(kinds.float32())} if embeddings else {}
-        self.schema = kinds.schema([*columns.items(), ("error", kinds.string())])
+        self.schema = schema(self.arrow, embeddings=embeddings)
 
     @contextmanager
     def held(self, belongs: dict[str, Any]) -> Iterator[None]:
@@ -98,7 +110,16 @@ class Parts:
         """One part, whole or not at all."""
         path = self._path(span)
         with writing(path), whole_file(path) as temporary:
-            self.parquet.write_table(self.arrow.Table.from_pylist(rows, schema=self.schema), temporary, compression="zstd")
+            store(rows, self.schema, temporary)
+
+    def take(self, span: range, content: bytes) -> None:
+        """The same of what another process stored, once its rows are counted. Raises DataError where they are too few."""
+        table = self.parquet.read_table(self.arrow.BufferReader(content), schema=self.schema)
+        if len(table) != len(span):
+            raise changed()
+        path = self._path(span)
+        with writing(path), whole_file(path) as temporary:
+            temporary.write_bytes(content)
 
     def merge(self) -> int:
         """All parts become the output, and are then gone. Returns how many rows have an error."""
