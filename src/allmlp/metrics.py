@@ -20,6 +20,12 @@ def hits(logits: Tensor, labels: Tensor, k: int) -> int:  # b k, b → count
     return int((best == labels[:, None]).any(1).sum())
 
 
+def hits_within(logits: Tensor, allowed: Tensor, k: int) -> int:  # b k, b k of bool → count
+    """Images of which one of the k largest logits is of an allowed class."""
+    best = logits.topk(min(k, logits.shape[1])).indices
+    return int(allowed.gather(1, best).any(1).sum())
+
+
 def sums(logits: Tensor, labels: Tensor) -> tuple[int, float, int, int]:  # b k, b
     """(images, summed cross-entropy, right at once, right among five): they add up over parts of a data set."""
     loss = float(F.cross_entropy(logits.double(), labels, reduction="sum"))

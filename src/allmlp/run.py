@@ -19,6 +19,7 @@ masks.safetensors    which weights of a sparse run stay zero
 unreadable.jsonl     images that could not be decoded, with the reason
 evaluation/          SPLIT.json and pictures of mistakes
 features/            DATA.json: what neighbours and a linear classifier make of the features
+real.json            accuracy by ImageNet-ReaL's labels
 robustness.json      accuracy on corrupted images, and robustness/ with pictures of them
 datasheet.json       sizes of the images, and which of them are there twice
 mixing/              a few rows of the token-mixing weights, EPOCH.safetensors
@@ -65,6 +66,7 @@ class Run:
     diverged = property(lambda self: self.folder / "diverged.safetensors")
     evaluation = property(lambda self: self.folder / "evaluation")
     features = property(lambda self: self.folder / "features")
+    real = property(lambda self: self.folder / "real.json")
     robustness = property(lambda self: self.folder / "robustness.json")
     datasheet = property(lambda self: self.folder / "datasheet.json")
     mixing = property(lambda self: self.folder / "mixing")

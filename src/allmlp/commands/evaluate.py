@@ -35,12 +35,16 @@ class Words:
     """Instead: how well nearest neighbours in feature space tell DATA's classes, whatever the model's are."""
     linear: bool = False
     """Instead, or besides: how well a linear classifier on the features does."""
+    real: bool = False
+    """Instead: DATA is ImageNet's validation images, and right is what ImageNet-ReaL's people saw in them."""
     json: bool = False
     """Print everything as JSON on stdout."""
 
 
 def main(words: list[str]) -> int:
     given = parse(Words, words, command="evaluate")
+    if given.real:
+        return _real(given)
     return _features(given) if given.knn or given.linear else _classes(given)
 
 
@@ -64,10 +68,28 @@ def _classes(given: Words) -> int:
     print(f"top-1 {result['top1']:.2%}{five}   loss {result['loss']:.4f}   calibration error {result['calibration_error']:.2%}")
     for count, images, label, predicted in _confusions(result)[:MOST_CONFUSIONS]:
         print(f"{label} taken for {predicted}: {count} of {images}")
+    _say_unreadable(result)
+    return 0
+
+
+def _real(given: Words) -> int:
+    from allmlp.evaluation.classification import evaluate
+
+    shared: dict[str, Any] = dict(which=given.weights, img_size=pair(given.img_size), batch=given.batch, engine=given.engine)
+    result = evaluate(given.run, given.data, real=True, knn=given.knn, linear=given.linear, **shared)
+    if given.json:
+        print_json(result)
+        return 0
+    print(f"{result['data']}: {result['images']:,} images; {result['unlabelled']:,} without a label of ReaL left out")
+    print(f"ReaL top-1 {result['top1']:.2%}   top-5 {result['top5']:.2%}")
+    _say_unreadable(result)
+    return 0
+
+
+def _say_unreadable(result: dict[str, Any]) -> None:
     if result["unreadable"]:
         first = result["unreadable_files"][0]
         say(f"{result['unreadable']} images could not be read, such as {first['path']}: {first['reason']}")
-    return 0
 
 
 def _features(given: Words) -> int:

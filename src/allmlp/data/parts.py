@@ -21,8 +21,10 @@ TRAIN, VAL, TEST = ("train", "training"), ("val", "valid", "validation"), ("test
 PROBED = 50_000
 """Up to this many headers are read before training; in larger sets damage shows when an image's turn comes."""
 
-WORDNET = re.compile(r"\((n\d{8})\)$")
+WORDNET = re.compile(r"(?:^|\()(n\d{8})\)?$")
 """The id in the name of a class of ImageNet, "tench (n01440764)"; ImageNet's folders have the ids alone."""
+IMAGENET = 1000
+"""Classes of ImageNet-1k, whose numbers go by the order of their ids."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,10 +148,13 @@ def labelled(parts: Parts, classes: Sequence[str]) -> tuple[Images, list[Failure
 def matched(part: Part, classes: Sequence[str]) -> Images:
     """The part's images under the numbers that `classes` gives its names, or the WordNet ids that stand in them.
 
+    Folders 0 to 999, as ImageNet-V2 has them, are ImageNet's class numbers for a model that knows its classes.
     Raises DataError for unknown names.
     """
     number = {found[1]: i for i, name in enumerate(classes) if (found := WORDNET.search(name))}
     number |= {name: i for i, name in enumerate(classes)}
+    if all(re.fullmatch("[0-9]{1,3}", name) and name not in number for name in part.classes):
+        number |= {name: places[int(name)] for places in (imagenet_places(classes),) if places for name in part.classes}
     unknown = [name for name in part.classes if name not in number]
     if unknown:
         raise DataError(
@@ -158,6 +163,17 @@ def matched(part: Part, classes: Sequence[str]) -> Images:
         )
     numbers = np.array([number[name] for name in part.classes])
     return part.images.relabelled(numbers[part.images.labels])
+
+
+def imagenet_places(classes: Sequence[str]) -> list[int] | None:
+    """Where each of ImageNet's 1000 classes stands among these, in the order of its numbers; None if one is missing."""
+    place = {found[1]: i for i, name in enumerate(classes) if (found := WORDNET.search(name))}
+    if len(place) < IMAGENET:
+        return None
+    from timm.data import ImageNetInfo
+
+    ids = ImageNetInfo("imagenet-1k").label_names()
+    return [place[each] for each in ids] if all(each in place for each in ids) else None
 
 
 def few(names: Sequence[str], most: int = 8) -> str:

@@ -9,9 +9,11 @@ from typing import Any
 from allmlp import metrics
 from allmlp.engine.bundle import is_bundle
 from allmlp.engine.open import open_answering
+from allmlp.errors import DataError
 from allmlp.evaluation.answers import answers, images_for
 from allmlp.evaluation.mistakes import mistakes
 from allmlp.evaluation.probing import probe
+from allmlp.evaluation.real import evaluate_real
 from allmlp.run import Run, write_json
 
 
@@ -26,6 +28,7 @@ def evaluate(
     engine: str = "auto",
     knn: bool = False,
     linear: bool = False,
+    real: bool = False,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Measure a run, and keep the result in its evaluation/ folder; or whatever else `allmlp.load` takes, and exported graphs.
@@ -34,12 +37,17 @@ def evaluate(
     validation images. which: "best" or "last" weights. img_size: resize the model to it first. quiet: no bar.
     engine: what answers: "eager" (the model as it is), a backend of `allmlp.compile`, or "auto", the fastest for many images.
     knn, linear: measure its features instead, on classes that may be others than its own (see `evaluation.probing.probe`).
+    real: by the labels of ImageNet-ReaL instead (see `evaluation.real.evaluate_real`).
     Returns shares in [0, 1] (top1, top5, loss in nats, calibration_error, per_class, confusion, calibration)
     the most confident mistakes, and examples of each pair of classes that was confused.
     Raises AllmlpError for a run or data that cannot be used.
     """
+    words: dict[str, Any] = dict(which=which, img_size=img_size, batch=batch, workers=workers, engine=engine, quiet=quiet)
+    if real and (knn or linear):
+        raise DataError("ReaL judges answers, and features have none", mend="measure one after the other")
+    if real:
+        return evaluate_real(run, data, **words)
     if knn or linear:
-        words: dict[str, Any] = dict(which=which, img_size=img_size, batch=batch, workers=workers, engine=engine, quiet=quiet)
         return probe(run, data, knn=knn, linear=linear, **words)
     folder = run if isinstance(run, Run) else Run.open(run) if Path(run).is_dir() and not is_bundle(Path(run)) else None
     if folder is not None:
