@@ -91,7 +91,7 @@ def two_steps(name: str, hyper: dict[str, Any]) -> None:
         replace(
             recipe,
             hyper=recipe.hyper | hyper,
-            init=None,  # which would be fetched
+            init=None if recipe.freeze == "none" else recipe.init,  # which nobody fetches here
             data=replace(recipe.data, workers=0),
             train=replace(recipe.train, batch=2, precision="fp32", epochs=10),
             distill=replace(recipe.distill, teacher=None),
@@ -116,7 +116,15 @@ def kind(name: str) -> tuple[object, ...]:
     """What decides how a recipe trains, but for the size of the model."""
     recipe = parsed(name)
     optim = replace(recipe.optim, lr=1.0, weight_decay=0.0)
-    return family_of(recipe.model).name, recipe.data, recipe.augment, optim, recipe.train.objective, recipe.train.ema > 0
+    return (
+        family_of(recipe.model).name,
+        recipe.data,
+        recipe.augment,
+        optim,
+        recipe.train.objective,
+        recipe.train.ema > 0,
+        recipe.freeze,
+    )
 
 
 ONE_OF_EACH = list({kind(name): name for name in reversed(RECIPES)}.values())

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allmlp.data.split import limited, split_off
+from allmlp.data.split import few_shots, limited, split_off
 from allmlp.errors import DataError
 
 NAMES = ("cat", "dog", "owl")
@@ -76,3 +76,12 @@ def test_a_limit_below_the_number_of_classes_names_the_least() -> None:
     with pytest.raises(DataError, match="2 images cannot cover 3 classes") as error:
         limited(labels_of([5, 5, 5]), 3, 2, 0)
     assert "--train.limit 3" in error.value.mend
+
+
+@given(sizes=counts, shots=st.integers(1, 50), seed=st.integers(0, 1000))
+def test_few_shots_are_so_many_of_every_class_and_fewer_are_among_them(sizes: list[int], shots: int, seed: int) -> None:
+    labels = labels_of(sizes)
+    chosen = few_shots(labels, len(sizes), shots, seed)
+    assert np.bincount(labels[chosen], minlength=len(sizes)).tolist() == [min(size, shots) for size in sizes]
+    assert set(few_shots(labels, len(sizes), max(shots - 1, 1), seed)) <= set(chosen.tolist())
+    assert chosen.tolist() == few_shots(labels, len(sizes), shots, seed).tolist()

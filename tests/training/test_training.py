@@ -14,7 +14,7 @@ import allmlp
 from allmlp.data import hold
 from allmlp.data.sources import open_source
 from allmlp.errors import AllmlpError, DataError, ModelError, RecipeError, RunError, TrainingError
-from allmlp.recipe import Recipe
+from allmlp.recipe import Recipe, recipe_from
 from allmlp.run import Run, read_json, read_lines
 from allmlp.training.setup import make_plan
 
@@ -124,6 +124,14 @@ def test_images_that_break_while_decoding_are_skipped_counted_and_listed(
     if not in_memory:
         assert len(read_lines(tmp_path / "b" / "unreadable.jsonl")) == 8
         assert read_json(tmp_path / "b" / "run.json")["state"] == "stopped"
+
+
+def test_shots_are_so_many_training_images_of_each_class(stripes: Path) -> None:
+    source, whole = (open_source(str(stripes), val_share=0.25, seed=0, shots=shots) for shots in (3, None))
+    assert (source.train.counts(2), whole.train.counts(2)) == ([3, 3], [18, 18])
+    assert source.val.counts(2) == whole.val.counts(2)
+    with pytest.raises(RecipeError, match=r"train\.limit and train\.shots both say"):
+        recipe_from({"train": {"limit": 8, "shots": 3}})
 
 
 def test_limit_draws_evenly_from_the_classes(stripes: Path, small_recipe: Callable[..., Recipe]) -> None:

@@ -13,7 +13,7 @@ from allmlp.data.images import Images, Source
 from allmlp.data.parquet import has_parquet, open_parquet
 from allmlp.data.parts import Parts, assembled, labelled
 from allmlp.data.shards import has_shards, is_shard, open_shards
-from allmlp.data.split import limited
+from allmlp.data.split import few_shots, limited
 from allmlp.data.tar import is_tar, open_tar
 from allmlp.errors import DataError, one_of
 
@@ -21,12 +21,17 @@ NAMED = ("fashion-mnist",)
 PREFIXES: dict[str, Callable[..., Parts]] = {hub.PREFIX: hub.open_hub, vision.PREFIX: vision.open_vision}
 
 
-def open_source(spec: str | None, *, val_share: float, seed: int, limit: int | None = None, quiet: bool = False) -> Source:
-    """spec: None (the embedded subset), or what `open_parts` knows. limit: at most so many training images.
+def open_source(
+    spec: str | None, *, val_share: float, seed: int, limit: int | None = None, shots: int | None = None, quiet: bool = False
+) -> Source:
+    """spec: None (the embedded subset), or what `open_parts` knows. limit: at most so many training images;
+    shots: at most so many of each class.
 
     Raises DataError when there is nothing to train on.
     """
     source = fashion.embedded() if spec is None else assembled(open_parts(spec, quiet=quiet), val_share, seed)
+    if shots is not None:
+        source = replace(source, train=source.train.subset(few_shots(source.train.labels, len(source.classes), shots, seed)))
     if limit is not None:
         chosen = limited(source.train.labels, len(source.classes), limit, seed)
         source = replace(source, train=source.train.subset(chosen))

@@ -36,9 +36,20 @@ def limited(labels: Indices, classes: int, most: int, seed: int) -> Indices:
         raise DataError(f"{most} images cannot cover {classes} classes", mend=f"use --train.limit {classes} or more")
     if most >= len(labels):
         return np.arange(len(labels))
-    turn = np.empty(len(labels), dtype=np.int64)  # an image's place in the line of its class
+    turn = _turns(labels, classes, seed)
+    tie = generator(seed, "tie", 0).permutation(len(labels))
+    return np.sort(np.lexsort((tie, turn))[:most])
+
+
+def few_shots(labels: Indices, classes: int, shots: int, seed: int) -> Indices:
+    """At most `shots` images of every class; those of fewer shots are among those of more."""
+    return np.flatnonzero(_turns(labels, classes, seed) < shots)
+
+
+def _turns(labels: Indices, classes: int, seed: int) -> Indices:
+    """An image's place in the line of its class."""
+    turn = np.empty(len(labels), dtype=np.int64)
     for number in range(classes):
         members = np.flatnonzero(labels == number)
         turn[generator(seed, "limit", number).permutation(members)] = np.arange(len(members))
-    tie = generator(seed, "tie", 0).permutation(len(labels))
-    return np.sort(np.lexsort((tie, turn))[:most])
+    return turn

@@ -21,6 +21,7 @@ def describe_data(run: Run, *, quiet: bool = False) -> dict[str, Any]:
         val_share=recipe.data.val_share,
         seed=recipe.seed,
         limit=recipe.train.limit,
+        shots=recipe.train.shots,
         quiet=quiet,
     )
     record = {**data_sheet(source, quiet=quiet), "looked": datetime.now(UTC).isoformat(timespec="seconds")}

@@ -153,6 +153,9 @@ class Train:
     `data.img_size` and the rest (docs/decisions/0009)."""
     limit: int | None = None
     """At most this many training images, drawn evenly from the classes. None: all."""
+    shots: int | None = None
+    """At most this many training images of each class, drawn by the seed; those of fewer shots are among those of more.
+    None: all."""
     accumulate: int = 1
     """In how many parts each step's images pass through the model, one after the other: less memory, the same step."""
     recompute: bool = False
@@ -185,12 +188,14 @@ class Train:
     """Steps between the lines of steps.jsonl and the points of trackers."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch", "accumulate", "limit", "save_steps", "keep", "log_every"):
+        for name in ("epochs", "batch", "accumulate", "limit", "shots", "save_steps", "keep", "log_every"):
             _within(self, name, least=1)
         for name in ("retry", "save_seconds"):
             _within(self, name, least=0)
         for name in ("smoothing", "threshold", "ema"):
             _within(self, name, least=0, below=1)
+        if self.limit is not None and self.shots is not None:
+            raise RecipeError("train.limit and train.shots both say how many images", mend="give one of them")
         if any(min(stage) <= 0 for stage in self.sizes) or sum(share for *_, share in self.sizes) > 1 - 1e-9:
             raise RecipeError(
                 f"train.sizes are {list(map(list, self.sizes))}",

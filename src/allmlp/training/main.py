@@ -166,7 +166,8 @@ def images_of(spec: str | None, recipe: Recipe, team: Team, quiet: bool) -> Sour
     quiet = quiet or not team.first
 
     def opened() -> Source:
-        return open_source(spec, val_share=recipe.data.val_share, seed=recipe.seed, limit=recipe.train.limit, quiet=quiet)
+        few = {"limit": recipe.train.limit, "shots": recipe.train.shots}
+        return open_source(spec, val_share=recipe.data.val_share, seed=recipe.seed, quiet=quiet, **few)
 
     source = held(team.one_by_one(opened) if fetches(spec) else opened(), recipe.data.in_chans, quiet=quiet)
     refuse_too_many(source.left_out, source.bad_share, recipe.data.max_bad_share)

@@ -69,7 +69,7 @@ def tried(request: Request) -> Answer:
     """Raises AllmlpError for a recipe that cannot be tried, and RuntimeError or MemoryError where there is no room."""
     recipe = recipe_from(tomllib.loads(request.recipe))
     data = replace(recipe.data, workers=0)
-    recipe = replace(recipe, data=data, train=replace(recipe.train, batch=request.batch, limit=None, sizes=()))
+    recipe = replace(recipe, data=data, train=replace(recipe.train, batch=request.batch, limit=None, shots=None, sizes=()))
     source, start = _random_source(request), None
     if recipe.init is not None:
         recipe, start = start_from(recipe, source)
