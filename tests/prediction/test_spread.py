@@ -18,7 +18,7 @@ import pytest
 
 from allmlp.cli import main
 from allmlp.data.stream import Stretch, stretches
-from allmlp.errors import DataError, RunError
+from allmlp.errors import DataError, EngineError, RunError
 from allmlp.models.base import ImageModel
 from allmlp.prediction import many, parts, spread
 from allmlp.prediction.many import predict_many
@@ -212,6 +212,31 @@ def test_ray_that_is_not_installed_is_named_with_its_extra(
         predict_many(model, [picture_folder({"a": 2})], tmp_path / "out.parquet", engine="ray")
     assert error.value.mend == "pip install 'allmlp[ray]'"
     assert not (tmp_path / "out.parquet.parts").exists()
+
+
+class Lost(Exception):
+    """In the place of Ray's."""
+
+
+@pytest.mark.parametrize("error", [Lost("traceback\n\nthe node died\n"), ConnectionError("nobody answers at 10.0.0.7:6379")])
+def test_a_cluster_that_is_lost_is_one_clear_error(error: Exception) -> None:
+    context = SimpleNamespace(enable_progress_bars=True)
+    data = SimpleNamespace(
+        exceptions=SimpleNamespace(SystemException=Lost), DataContext=SimpleNamespace(get_current=lambda: context)
+    )
+    ray = SimpleNamespace(is_initialized=lambda: True, exceptions=SimpleNamespace(RayError=Lost), data=data)
+    shown: list[bool] = []
+
+    def lost() -> None:
+        with spread._cluster(ray):
+            shown.append(context.enable_progress_bars)
+            raise error
+
+    with pytest.raises(EngineError, match=r"Ray cannot go on: .*(the node died|nobody answers)") as raised:
+        lost()
+    assert shown == [False]
+    assert "the same command goes on" in raised.value.mend
+    assert context.enable_progress_bars
 
 
 def test_the_command_takes_ray_for_files_of_rows_alone(capsys: pytest.CaptureFixture[str]) -> None:
