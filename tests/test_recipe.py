@@ -112,7 +112,7 @@ def test_a_recipe_survives_toml_to_the_last_bit(recipe: Recipe, tmp_path_factory
         ("[distill]\ntemperature = 0", "distill.temperature is 0.0", "use a value > 0"),
         ("[train]\nlimit = 0", "train.limit is 0", "use a value ≥ 1"),
         ("[optim]\nname = 'adamm'", "optim.name is 'adamm'", "did you mean adam?"),
-        ("[optim]\nname = 3", "optim.name is 3", "choose one of adam, adamw, lamb, momentum, sgd"),
+        ("[optim]\nname = 3", "optim.name is 3", "choose one of adam, adamw, lamb, momentum, muon, sgd"),
         ("[optim]\nlr = 0", "optim.lr is 0.0", "use a value > 0"),
         ("[optim]\nlr = nan", "optim.lr is nan", "use a value > 0"),
         ("[optim]\nlr = inf", "optim.lr is inf", "use a value > 0"),
