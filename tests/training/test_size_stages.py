@@ -20,7 +20,8 @@ from allmlp.surgery.resize import resize
 from allmlp.training import checkpoint
 from allmlp.training.checkpoint import newest_first
 from allmlp.training.distributed import Team
-from allmlp.training.setup import Plan, make_plan
+from allmlp.training.plan import Plan
+from allmlp.training.setup import make_plan
 from allmlp.training.sizes import Sizes, resized, sizes_of, smaller
 from allmlp.training.stages import plan_at
 from allmlp.training.step import update

@@ -22,7 +22,8 @@ from allmlp.registry import families
 from allmlp.run import Run, read_json, read_lines
 from allmlp.training import setup
 from allmlp.training.checkpoint import newest_first
-from allmlp.training.setup import Plan, make_plan
+from allmlp.training.plan import Plan
+from allmlp.training.setup import make_plan
 from allmlp.training.step import Outcome, update
 from helpers import interrupt_after, same_weights
 

@@ -4,7 +4,7 @@ from allmlp.data.loader import Batch, Order
 from allmlp.errors import TrainingError
 from allmlp.files import writing
 from allmlp.run import Run
-from allmlp.training.setup import Plan
+from allmlp.training.plan import Plan
 from allmlp.weights.files import write_tensors
 
 

@@ -22,11 +22,11 @@ from allmlp.training.growth import keep_snapshot, wanted
 from allmlp.training.interrupt import Interrupt
 from allmlp.training.journal import Journal
 from allmlp.training.optim import peak
-from allmlp.training.setup import Plan, unchanged_training_batches
+from allmlp.training.plan import Choice, Look, Plan, Stopped
+from allmlp.training.setup import unchanged_training_batches
 from allmlp.training.stages import plan_at
 from allmlp.training.step import update
 from allmlp.training.tally import Tally
-from allmlp.training.validation import Stopped, Verdict, validate
 
 LOOK_EVERY = 50
 """Steps between looks at the loss on an accelerator."""
@@ -76,7 +76,8 @@ class Loop:
     def _take(self, plan: Plan) -> None:
         """From now on this is what is trained."""
         self.plan = plan
-        self.cost = {"parameters": parameters(plan.model), "macs": multiply_adds(plan.model)}
+        self.product = plan.task.product(plan)
+        self.cost = {"parameters": parameters(self.product), "macs": multiply_adds(self.product)}
 
     @property
     def done(self) -> int:
@@ -195,26 +196,23 @@ class Loop:
             "train_loss": position.loss_sum / max(position.weighed, 1),
             "train_top1": position.hits / position.judged if position.judged else None,
         }
-        val = self._validate(plan.model)
-        found = {"raw": val}
-        record |= {"val_loss": val.loss, "val_top1": val.top1, "val_top5": val.top5, **val.teacher}
-        if plan.ema is not None:
-            found["ema"] = self._validate(plan.ema.module)
-            record |= {"ema_loss": found["ema"].loss, "ema_top1": found["ema"].top1}
-        position.unreadable += val.unreadable
+        judged = plan.task.judge(plan, position.epoch + 1, Look(self._note_unreadable, lambda: self.interrupt.caught))
+        self._list_unreadable()
+        record |= judged.record
+        position.unreadable += judged.unreadable
         position.seconds += time.monotonic() - started
         position.cpu_seconds += time.process_time() - ran
         record |= {"images_per_s": self.rate, "seconds": position.seconds, "unreadable": position.unreadable}
-        winner = max(found, key=lambda name: found[name].rank)
-        better = plan.sizes.changes(position.epoch) or found[winner].rank > (position.best_top1, -position.best_loss)
+        before = Choice(position.best_weights, position.best_top1, position.best_loss)
+        better = plan.sizes.changes(position.epoch) or judged.best.rank > before.rank
         position.begin_epoch()
         self._keep_mixing()
         if better:
-            position.best_epoch, position.best_weights = position.epoch, winner
-            position.best_top1, position.best_loss = found[winner].top1, found[winner].loss
-            self._write("best", plan.ema.module if winner == "ema" and plan.ema else plan.model, found[winner].top1)
+            position.best_epoch, position.best_weights = position.epoch, judged.best.weights
+            position.best_top1, position.best_loss = judged.best.rank[0], judged.best.loss
+            self._write("best", judged.best)
         if position.epoch == self.recipe.train.epochs:
-            self._write("last", plan.model, val.top1)
+            self._write("last", judged.last)
         if self.team.first:
             self.run.append(self.run.metrics, record)
         self.journal.epoch(record)
@@ -237,13 +235,6 @@ class Loop:
             self._take(plan)
             self.display.say("images of {}×{} pixels from now on".format(*plan.model.img_size))
             self._ask_teacher()
-
-    def _validate(self, model: nn.Module) -> Verdict:
-        found = validate(self.plan, model, note=self._note_unreadable, stop=lambda: self.interrupt.caught)
-        self._list_unreadable()
-        if not found.images:
-            raise TrainingError("no validation image could be read", mend=f"see {self.run.unreadable} and replace the files")
-        return found
 
     def _note_unreadable(self, batch: Batch) -> None:
         self.unlisted += [(path, reason) for path, reason in batch.unreadable if path not in self.broken]
@@ -269,19 +260,14 @@ class Loop:
         checkpoint.save(self.run, self.position, self.plan.parts, self.team, keep=self.recipe.train.keep)
         self.saved = time.monotonic()
 
-    def _write(self, which: str, model: nn.Module, top1: float) -> None:
+    def _write(self, which: str, chosen: Choice) -> None:
         """Weights with all that is needed to use them."""
-        plain, tensors = self.plan.model, gathered_weights(model)
+        ema = self.plan.ema
+        tensors = gathered_weights(ema.module if chosen.weights == "ema" and ema is not None else self.plan.model)
         if not self.team.first:
             return
         self.run.write_model(
             which,
-            tensors,
-            {
-                **plain.card(),
-                "classes": list(self.plan.source.classes),
-                **self.cost,
-                "epoch": self.position.epoch,
-                "top1": top1,
-            },
+            {name: tensors[name] for name in self.product.state_dict()},
+            {**self.product.card(), **self.cost, "epoch": self.position.epoch, "top1": chosen.top1},
         )

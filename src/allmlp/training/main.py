@@ -30,8 +30,9 @@ from allmlp.training.distributed import Team, joined, may_restart, restarts
 from allmlp.training.journal import Journal
 from allmlp.training.loop import Loop
 from allmlp.training.masks import beside, keep_with, with_masks
+from allmlp.training.plan import Plan
 from allmlp.training.retry import fitted
-from allmlp.training.setup import Plan, make_plan
+from allmlp.training.setup import make_plan
 from allmlp.training.stages import plan_at
 from allmlp.training.start import start_from
 from allmlp.training.trackers import checked

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from allmlp.errors import RecipeError, RunError
 from allmlp.run import Run
-from allmlp.training.setup import Plan
+from allmlp.training.plan import Plan
 from allmlp.weights.files import read_tensors, write_tensors
 
 SUFFIX = ".masks.safetensors"

@@ -1,8 +1,7 @@
 """A recipe and a source → everything the loop works with."""
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -26,56 +25,17 @@ from allmlp.recipe import Augment, Data, Recipe
 from allmlp.training.distillation.distiller import Distiller
 from allmlp.training.distillation.open import Opened, open_teacher
 from allmlp.training.distillation.teacher import Teacher
-from allmlp.training.distributed import Forward, Team, chosen, local_size, spread, with_shared_norms
+from allmlp.training.distributed import Team, chosen, local_size, spread, with_shared_norms
 from allmlp.training.freeze import freeze
-from allmlp.training.objectives import Objective, objective
-from allmlp.training.optim import Schedule, optimiser, schedule
+from allmlp.training.objectives import objective
+from allmlp.training.optim import optimiser, schedule
+from allmlp.training.plan import Plan
 from allmlp.training.sizes import Sizes, sizes_of, smaller
+from allmlp.training.supervised import Supervised
 
 VAL_BATCH = 256
 FEW = 20_000
 """Up to so many images in memory, starting worker processes costs more than they save."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """All parts of one training run."""
-
-    recipe: Recipe
-    source: Source
-    team: Team
-    model: ImageModel
-    forward: Forward
-    """The model, with whatever lets several processes train it."""
-    parallel: str
-    """ "none", "ddp" or "fsdp"."""
-    ema: ModelEmaV3 | None
-    train_batches: DataLoader[Batch]
-    val_batches: DataLoader[Batch]
-    mix: Mix
-    objective: Objective
-    distiller: Distiller | None
-    optimiser: torch.optim.Optimizer
-    scaler: GradScaler
-    schedule: Schedule
-    device: torch.device
-    precision: str
-    steps: int
-    """Steps in an epoch."""
-    sizes: Sizes
-    """Which image size each epoch has; the model and the batches have one of them."""
-    masks: Mapping[str, Tensor] = field(default_factory=dict)
-    """Of a sparse model: true where a weight stays, by the parameter's name; all others are zero after each step."""
-
-    @property
-    def parts(self) -> dict[str, Any]:
-        """What a checkpoint holds besides the position, by name."""
-        parts: dict[str, Any] = {"model": self.model, "optimiser": self.optimiser}
-        if self.ema is not None:
-            parts["ema"] = self.ema.module
-        if self.scaler.is_enabled():
-            parts["scaler"] = self.scaler
-        return parts
 
 
 def make_plan(recipe: Recipe, source: Source, start: ImageModel | None = None, team: Team | None = None) -> Plan:
@@ -118,6 +78,8 @@ def plan_for(model: ImageModel, recipe: Recipe, source: Source, opened: Opened |
         raise RecipeError("sharded models are not trained in fp16", mend='use precision "bf16", or parallel "ddp"')
     forward = spread([model] if ema is None else [model, ema.module], parallel, device, team)
     made = optimiser(model, recipe.optim, batch)
+    mix = Mix(recipe.augment, classes=len(source.classes), smoothing=recipe.train.smoothing)
+    distiller = None if opened is None else _distiller(recipe, source, model, opened, device, team)
     return Plan(
         recipe=recipe,
         source=source,
@@ -128,9 +90,8 @@ def plan_for(model: ImageModel, recipe: Recipe, source: Source, opened: Opened |
         ema=ema,
         train_batches=train_batches,
         val_batches=val_batches,
-        mix=Mix(recipe.augment, classes=len(source.classes), smoothing=recipe.train.smoothing),
-        objective=objective(recipe.train),
-        distiller=None if opened is None else _distiller(recipe, source, model, opened, device, team),
+        task=Supervised(mix, objective(recipe.train), distiller),
+        distiller=distiller,
         optimiser=made,
         scaler=GradScaler(device.type, enabled=precision == "fp16"),
         schedule=schedule(made, recipe.optim, batch=batch, steps=steps, epochs=recipe.train.epochs),

@@ -11,7 +11,8 @@ from torch.optim import Optimizer
 
 from allmlp.models.base import ImageModel
 from allmlp.surgery.resize import resize
-from allmlp.training.setup import Plan, plan_for
+from allmlp.training.plan import Plan
+from allmlp.training.setup import plan_for
 from allmlp.training.sizes import Size, resized
 from allmlp.training.state import parameter_names
 

@@ -1,7 +1,5 @@
 """One update of a model."""
 
-# axes: b batch, c channels, h w pixels, k classes
-
 from dataclasses import dataclass
 
 import torch
@@ -9,10 +7,9 @@ from torch import Tensor, nn
 
 from allmlp.data.keys import seed_everything
 from allmlp.data.loader import Batch
-from allmlp.engine.device import autocast, placed
 from allmlp.training.distributed import synced
 from allmlp.training.masks import hold
-from allmlp.training.setup import Plan
+from allmlp.training.plan import Losses, Plan
 
 
 @dataclass(frozen=True)
@@ -36,23 +33,19 @@ def update(plan: Plan, batch: Batch, number: int, *, mixing: bool, weight: float
     takes part all the same: the others wait for its gradient, which weighs nothing.
     """
     _seed(plan, number)
-    images, labels, indices = batch.images, batch.labels, batch.indices
-    if not len(labels):
-        images, labels = torch.zeros(1, plan.model.in_chans, *plan.model.img_size), torch.zeros(1, dtype=torch.long)
-        indices = labels
-    images, labels = placed(images, plan.model, plan.device), labels.to(plan.device, non_blocking=True)
-    mixed, target = plan.mix(images, labels, mixing=mixing)
+    given = plan.task.given(plan, batch, mixing=mixing)
     plan.schedule.step_update(number)
     for group in plan.optimiser.param_groups:
         group["lr"] *= slowdown
     plan.optimiser.zero_grad(set_to_none=True)
-    loss, chance, logits = _gradients(plan, mixed, target, indices, weight)
+    found = _gradients(plan, given, number, weight)
+    plan.task.about_to_move(plan, number)
     norm = _move(plan)
     hold(plan.model, plan.masks)
     if plan.ema is not None:
         plan.ema.update(plan.model, step=number)
-    hits = None if mixed is not images else (logits.argmax(1) == labels).sum()
-    return Outcome(loss, chance, hits, norm)
+    plan.task.moved(plan, number, len(batch.labels))
+    return Outcome(found.loss, found.chance, found.hits, norm)
 
 
 def _seed(plan: Plan, number: int) -> None:
@@ -62,25 +55,23 @@ def _seed(plan: Plan, number: int) -> None:
         torch.cuda.manual_seed(torch.initial_seed())
 
 
-def _gradients(
-    plan: Plan, images: Tensor, target: Tensor, indices: Tensor, weight: float
-) -> tuple[Tensor, Tensor, Tensor]:  # b c h w, b k, b → loss, chance, b k logits
+def _gradients(plan: Plan, given: tuple[Tensor, ...], number: int, weight: float) -> Losses:
     """Forward and backward, in as many parts as the recipe says."""
-    chunk = -(-len(images) // plan.recipe.train.accumulate)
-    parts = list(zip(*(tensor.split(chunk) for tensor in (images, target, indices)), strict=True))
-    totals, answers = torch.zeros(2, device=images.device), []
-    for place, (seen, wanted, which) in enumerate(parts):
-        share = len(seen) / len(images)
+    images = len(given[0])
+    chunk = -(-images // plan.recipe.train.accumulate)
+    parts = list(zip(*(tensor.split(chunk) for tensor in given), strict=True))
+    totals, hits = torch.zeros(2, device=plan.device), []
+    for place, part in enumerate(parts):
+        share = len(part[0]) / images
         with synced(plan.forward, place == len(parts) - 1):
-            with autocast(plan.device, plan.precision):
-                logits = plan.forward(seen)
-            objective = plan.objective if plan.distiller is None else plan.distiller.objective(plan.objective, seen, which)
-            loss = objective(logits, wanted) * share
+            found = plan.task.losses(plan, part, number)
+            loss = found.loss * share
             plan.scaler.scale(loss * weight).backward()
         with torch.no_grad():
-            totals += torch.stack([loss, objective(torch.zeros_like(logits), wanted) * share])
-        answers.append(logits.detach())
-    return totals[0], totals[1], torch.cat(answers)
+            totals += torch.stack([loss, found.chance * share])
+        hits.append(found.hits)
+    right = [each for each in hits if each is not None]
+    return Losses(totals[0], totals[1], torch.stack(right).sum() if right else None)
 
 
 def _move(plan: Plan) -> Tensor | None:

@@ -18,7 +18,8 @@ from allmlp.recipe import Recipe
 from allmlp.training.distributed import Team
 from allmlp.training.freeze import learning
 from allmlp.training.main import images_of
-from allmlp.training.setup import Plan, make_plan
+from allmlp.training.plan import Plan
+from allmlp.training.setup import make_plan
 from allmlp.training.start import start_from
 from allmlp.training.step import update
 

@@ -22,7 +22,8 @@ from allmlp.engine.memory import resident_bytes
 from allmlp.errors import AllmlpError
 from allmlp.recipe import recipe_from
 from allmlp.training.freeze import learning
-from allmlp.training.setup import Plan, make_plan
+from allmlp.training.plan import Plan
+from allmlp.training.setup import make_plan
 from allmlp.training.start import start_from
 from allmlp.training.step import update
 

@@ -1,0 +1,144 @@
+"""All parts of one training run, and what a task must be able to do to be learnt in its loop."""
+
+# axes: b batch
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from timm.utils import ModelEmaV3
+from torch import Tensor, nn
+from torch.amp import GradScaler
+from torch.utils.data import DataLoader
+
+from allmlp.data.images import Source
+from allmlp.data.loader import Batch
+from allmlp.models.base import ImageModel
+from allmlp.recipe import Recipe
+from allmlp.training.distillation.distiller import Distiller
+from allmlp.training.distributed import Forward, Team
+from allmlp.training.optim import Schedule
+from allmlp.training.sizes import Sizes
+
+
+class Stopped(Exception):
+    """A signal arrived in one of the processes."""
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Of some images, as means over them, still on the device."""
+
+    loss: Tensor
+    chance: Tensor
+    """Of a model that knows nothing: all its outputs zero."""
+    hits: Tensor | None
+    """How many were right before the update; None where that cannot be said."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Weights, and how good they are."""
+
+    weights: str
+    """"raw", or "ema" for their running mean."""
+    top1: float | None
+    """None where it was not measured."""
+    loss: float = float("inf")
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """Larger is better."""
+        return -1.0 if self.top1 is None else self.top1, -self.loss
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What was found at the end of an epoch."""
+
+    record: dict[str, Any]
+    """For metrics.jsonl, without what every run says."""
+    best: Choice
+    """The better of what there is."""
+    last: Choice
+    """What a run that ends here leaves."""
+    unreadable: int
+    worrying: str | None = None
+    """What a person should know of it."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How the loop takes part in looking at images. Both are called for every batch."""
+
+    note: Callable[[Batch], None]
+    stop: Callable[[], bool]
+    """Whether a signal has arrived in this process."""
+
+
+class Task(Protocol):
+    """What is learnt: all of a step, of a checkpoint and of an epoch's end that depends on it."""
+
+    parts: Mapping[str, nn.Module]
+    """What a checkpoint holds of it, by name; the same in all processes."""
+
+    def given(self, plan: "Plan", batch: Batch, *, mixing: bool) -> tuple[Tensor, ...]:
+        """A batch on the device: tensors of b rows, which may pass in several parts. Where the batch is empty, rows that
+        may be anything: they weigh nothing."""
+
+    def losses(self, plan: "Plan", given: tuple[Tensor, ...], number: int) -> Losses:
+        """Of (a part of) what `given` gave, in step `number` of the run."""
+
+    def about_to_move(self, plan: "Plan", number: int) -> None:
+        """Called with the gradients of step `number`, before they are clipped."""
+
+    def moved(self, plan: "Plan", number: int, images: int) -> None:
+        """Called after the weights have changed. images: of this process."""
+
+    def judge(self, plan: "Plan", epoch: int, look: Look) -> Judged:
+        """At the end of an epoch, from 1, in every process. Raises Stopped in all of them."""
+
+    def product(self, plan: "Plan") -> ImageModel:
+        """The model that the run leaves, whose tensors are some of the trained one's; its weights say nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All parts of one training run."""
+
+    recipe: Recipe
+    source: Source
+    team: Team
+    model: ImageModel
+    forward: Forward
+    """The model, with whatever lets several processes train it."""
+    parallel: str
+    """ "none", "ddp" or "fsdp"."""
+    ema: ModelEmaV3 | None
+    train_batches: DataLoader[Batch]
+    val_batches: DataLoader[Batch]
+    task: Task
+    distiller: Distiller | None
+    """The teacher's part in the task, where there is one."""
+    optimiser: torch.optim.Optimizer
+    scaler: GradScaler
+    schedule: Schedule
+    device: torch.device
+    precision: str
+    steps: int
+    """Steps in an epoch."""
+    sizes: Sizes
+    """Which image size each epoch has; the model and the batches have one of them."""
+    masks: Mapping[str, Tensor] = field(default_factory=dict)
+    """Of a sparse model: true where a weight stays, by the parameter's name; all others are zero after each step."""
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """What a checkpoint holds besides the position, by name."""
+        parts: dict[str, Any] = {"model": self.model, "optimiser": self.optimiser}
+        if self.ema is not None:
+            parts["ema"] = self.ema.module
+        if self.scaler.is_enabled():
+            parts["scaler"] = self.scaler
+        return parts | dict(self.task.parts)

@@ -1,0 +1,69 @@
+"""The task of learning labels, and a teacher's answers where there is one."""
+
+# axes: b batch, c channels, h w pixels, k classes
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from allmlp.data.loader import Batch
+from allmlp.data.mix import Mix
+from allmlp.engine.device import autocast, placed
+from allmlp.models.base import ImageModel
+from allmlp.training.distillation.distiller import Distiller
+from allmlp.training.objectives import Objective
+from allmlp.training.plan import Choice, Judged, Look, Losses, Plan
+from allmlp.training.validation import validate
+
+
+class Supervised:
+    """Images and labels, mixed or not → the objective, of which a teacher may have its share."""
+
+    parts: Mapping[str, nn.Module] = {}
+
+    def __init__(self, mix: Mix, objective: Objective, distiller: Distiller | None) -> None:
+        self.mix, self.objective, self.distiller = mix, objective, distiller
+
+    def given(self, plan: Plan, batch: Batch, *, mixing: bool) -> tuple[Tensor, ...]:
+        """b c h w images, b k targets, b indices; where the images are not mixed, b labels."""
+        images, labels, indices = batch.images, batch.labels, batch.indices
+        if not len(labels):
+            images, labels = torch.zeros(1, plan.model.in_chans, *plan.model.img_size), torch.zeros(1, dtype=torch.long)
+            indices = labels
+        images, labels = placed(images, plan.model, plan.device), labels.to(plan.device, non_blocking=True)
+        mixed, target = self.mix(images, labels, mixing=mixing)
+        return (mixed, target, indices, labels) if mixed is images else (mixed, target, indices)
+
+    def losses(self, plan: Plan, given: tuple[Tensor, ...], number: int) -> Losses:
+        """As `given` gave them; chance is the loss of all logits zero."""
+        images, target, indices, *labels = given
+        with autocast(plan.device, plan.precision):
+            logits = plan.forward(images)
+        objective = self.objective if self.distiller is None else self.distiller.objective(self.objective, images, indices)
+        loss = objective(logits, target)
+        with torch.no_grad():
+            chance = objective(torch.zeros_like(logits), target)
+        return Losses(loss, chance, (logits.detach().argmax(1) == labels[0]).sum() if labels else None)
+
+    def about_to_move(self, plan: Plan, number: int) -> None:
+        """Nothing: the gradients are what they should be."""
+
+    def moved(self, plan: Plan, number: int, images: int) -> None:
+        """Nothing: all that was learnt is in the weights."""
+
+    def judge(self, plan: Plan, epoch: int, look: Look) -> Judged:
+        """Accuracy of the weights, and of their running mean, on the validation images."""
+        val = validate(plan, plan.model, look)
+        found = {"raw": val}
+        record = {"val_loss": val.loss, "val_top1": val.top1, "val_top5": val.top5, **val.teacher}
+        if plan.ema is not None:
+            found["ema"] = validate(plan, plan.ema.module, look)
+            record |= {"ema_loss": found["ema"].loss, "ema_top1": found["ema"].top1}
+        choices = {name: Choice(name, verdict.top1, verdict.loss) for name, verdict in found.items()}
+        best = max(choices.values(), key=lambda choice: choice.rank)
+        return Judged(record, best, choices["raw"], val.unreadable)
+
+    def product(self, plan: Plan) -> ImageModel:
+        """All of the model."""
+        return plan.model
