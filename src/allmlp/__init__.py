@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from allmlp.shrinking.main import shrink
     from allmlp.surgery.fold import fold
     from allmlp.surgery.resize import resize
-    from allmlp.training.main import resume, train
+    from allmlp.training.main import pretrain, resume, train
     from allmlp.weights.load import load_weights
 
 __version__ = version("allmlp")
@@ -50,6 +50,7 @@ _HOMES = {
     "load_recipe": "allmlp.recipe:load_recipe",
     "load_weights": "allmlp.weights.load:load_weights",
     "predict": "allmlp.prediction.pictures:predict",
+    "pretrain": "allmlp.training.main:pretrain",
     "profile": "allmlp.profiling.main:profile",
     "report": "allmlp.reporting.page:write_report",
     "resize": "allmlp.surgery.resize:resize",
@@ -73,6 +74,7 @@ __all__ = [
     "load_recipe",
     "load_weights",
     "predict",
+    "pretrain",
     "profile",
     "report",
     "resize",

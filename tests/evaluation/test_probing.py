@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 import allmlp
+from allmlp import neighbours
 from allmlp.cli import main
 from allmlp.errors import DataError
-from allmlp.evaluation import neighbours
 from allmlp.evaluation.linear import RATES, linear_probe
-from allmlp.evaluation.neighbours import knn_top1
+from allmlp.neighbours import knn_top1
 from helpers import picture
 
 

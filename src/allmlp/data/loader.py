@@ -30,11 +30,13 @@ SIGNALS = tuple(name for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(sig
 class Batch:
     """What could be decoded of one step's images, and what could not."""
 
-    images: Tensor  # b c h w
+    images: Tensor  # b c h w; several parts of each, for learning without labels: b v c h w
     labels: Tensor  # b
     indices: Tensor  # b
     unreadable: list[tuple[str, str]]
     """(path, reason)"""
+    crops: Tensor | None = None  # b l c y x
+    """Smaller parts of each image, of a size of their own."""
 
 
 class Samples(Dataset[tuple[Tensor, int, int] | UnreadableImage]):

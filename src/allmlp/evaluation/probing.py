@@ -17,9 +17,9 @@ from allmlp.engine.load import load
 from allmlp.errors import DataError
 from allmlp.evaluation.answers import answers, file_name
 from allmlp.evaluation.linear import linear_probe
-from allmlp.evaluation.neighbours import NEIGHBOURS, TEMPERATURE, knn_top1
 from allmlp.files import writing
 from allmlp.models.base import ImageModel
+from allmlp.neighbours import NEIGHBOURS, TEMPERATURE, knn_top1
 from allmlp.recipe import Recipe, load_recipe
 from allmlp.run import Run, read_json, write_json
 

@@ -1,5 +1,6 @@
 """What a training run is made of: frozen dataclasses ↔ TOML."""
 
+from allmlp.recipe.dino import Dino
 from allmlp.recipe.reading import MOST_BYTES, load_recipe, packaged_recipes, recipe_from
 from allmlp.recipe.tables import Augment, Data, Distill, Optim, Recipe, Train
 
@@ -7,6 +8,7 @@ __all__ = [
     "MOST_BYTES",
     "Augment",
     "Data",
+    "Dino",
     "Distill",
     "Optim",
     "Recipe",

@@ -8,6 +8,8 @@ from typing import Any, Literal
 import tomli_w
 
 from allmlp.errors import RecipeError
+from allmlp.recipe.bounds import within
+from allmlp.recipe.dino import Dino
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,10 +39,10 @@ class Data:
     """Processes that decode and augment. None: as many as cores, at most 8; none for small sets in memory."""
 
     def __post_init__(self) -> None:
-        _within(self, "val_share", above=0, below=1)
-        _within(self, "max_bad_share", least=0, most=1)
-        _within(self, "workers", least=0)
-        _within(self, "crop_ratio", above=0, most=1)
+        within(self, "val_share", above=0, below=1)
+        within(self, "max_bad_share", least=0, most=1)
+        within(self, "workers", least=0)
+        within(self, "crop_ratio", above=0, most=1)
         if self.in_chans not in (None, 1, 3):
             raise RecipeError(f"data.in_chans is {self.in_chans}", mend="use 1 (grey) or 3 (RGB)")
         for name in ("mean", "std"):
@@ -86,11 +88,11 @@ class Augment:
 
     def __post_init__(self) -> None:
         for name in ("flip", "erase", "color_jitter", "mix_prob"):
-            _within(self, name, least=0, most=1)
+            within(self, name, least=0, most=1)
         for name in ("padding", "cutout", "mixup", "cutmix", "mix_off"):
-            _within(self, name, least=0)
-        _within(self, "repeats", least=1)
-        _within(self, "min_area", above=0, most=1)
+            within(self, name, least=0)
+        within(self, "repeats", least=1)
+        within(self, "min_area", above=0, most=1)
 
     @property
     def changes_nothing(self) -> bool:
@@ -113,6 +115,8 @@ class Optim:
     """Images per step for which `lr` is meant."""
     weight_decay: float = 0.05
     """Weight decay of matrices, decoupled in "adamw" and "lamb"."""
+    weight_decay_end: float | None = None
+    """Where a cosine takes it by the end of the run. None: it stays."""
     betas: tuple[float, float] = (0.9, 0.999)
     """Adam's and LAMB's; the first is the momentum of SGD and Muon."""
     warmup: float = 5.0
@@ -131,11 +135,13 @@ class Optim:
     """Largest norm of the whole gradient; 0 for none."""
 
     def __post_init__(self) -> None:
-        _within(self, "lr", above=0)
-        _within(self, "lr_batch", least=1)
-        for name in ("weight_decay", "warmup", "warmup_steps", "cooldown", "min_lr", "clip"):
-            _within(self, name, least=0)
-        _within(self, "layer_decay", above=0, most=1)
+        within(self, "lr", above=0)
+        within(self, "lr_batch", least=1)
+        for name in ("weight_decay", "weight_decay_end", "warmup", "warmup_steps", "cooldown", "min_lr", "clip"):
+            within(self, name, least=0)
+        within(self, "layer_decay", above=0, most=1)
+        if self.weight_decay_end is not None and not self.weight_decay:
+            raise RecipeError("optim.weight_decay_end begins at 0", mend="give an optim.weight_decay above 0 to begin with")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise RecipeError(f"optim.betas are {self.betas}", mend="give two values in [0, 1)")
 
@@ -189,11 +195,11 @@ class Train:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch", "accumulate", "limit", "shots", "save_steps", "keep", "log_every"):
-            _within(self, name, least=1)
+            within(self, name, least=1)
         for name in ("retry", "save_seconds"):
-            _within(self, name, least=0)
+            within(self, name, least=0)
         for name in ("smoothing", "threshold", "ema"):
-            _within(self, name, least=0, below=1)
+            within(self, name, least=0, below=1)
         if self.limit is not None and self.shots is not None:
             raise RecipeError("train.limit and train.shots both say how many images", mend="give one of them")
         if any(min(stage) <= 0 for stage in self.sizes) or sum(share for *_, share in self.sizes) > 1 - 1e-9:
@@ -238,8 +244,8 @@ class Distill:
     """Where that file lies, for several runs to share. None: in the run folder."""
 
     def __post_init__(self) -> None:
-        _within(self, "share", above=0, most=1)
-        _within(self, "temperature", above=0)
+        within(self, "share", above=0, most=1)
+        within(self, "temperature", above=0)
         if self.teacher_weights is not None and self.teacher is None:
             raise RecipeError("distill.teacher_weights has no teacher", mend="name its architecture as distill.teacher")
 
@@ -264,15 +270,38 @@ class Recipe:
     optim: Optim = field(default_factory=Optim)
     train: Train = field(default_factory=Train)
     distill: Distill = field(default_factory=Distill)
+    dino: Dino | None = None
+    """Learning without labels, by `allmlp pretrain`. None: labels are learnt."""
 
     def __post_init__(self) -> None:
-        _within(self, "seed", least=0, most=2**63 - 1)
+        within(self, "seed", least=0, most=2**63 - 1)
         if self.freeze != "none" and self.init is None:
             raise RecipeError(f"freeze is {self.freeze!r}, and nothing was learnt yet", mend="give a trained model as init")
         if self.distill.cache and not self.augment.changes_nothing:
             raise RecipeError(
                 "distill.cache needs images that never change",
                 mend='leave it away, or use augment.crop = "none" and flip = 0 and no other change',
+            )
+
+        if self.dino is not None:
+            self._check_pretraining()
+
+    def _check_pretraining(self) -> None:
+        """What has a meaning for labels alone is left as it is."""
+        usual = Train()
+        alone = {
+            "augment": self.augment == Augment(),
+            "distill": self.distill == Distill(),
+            "freeze": self.freeze == "none",
+            **{
+                f"train.{name}": getattr(self.train, name) == getattr(usual, name)
+                for name in ("objective", "threshold", "head_bias", "smoothing", "ema", "sizes")
+            },
+        }
+        wrong = [name for name, is_usual in alone.items() if not is_usual]
+        if wrong:
+            raise RecipeError(
+                f"{wrong[0]} means nothing without labels", mend=f"leave {wrong[0]} away; [dino] has the changes of its views"
             )
 
     def flat(self) -> dict[str, Any]:
@@ -282,24 +311,6 @@ class Recipe:
     def to_toml(self) -> str:
         """The text `load_recipe` reads; fields that are None are left out."""
         return tomli_w.dumps(_without_none(asdict(self)))
-
-
-def _within(
-    group: Any,
-    name: str,
-    *,
-    least: float = float("-inf"),
-    above: float = float("-inf"),
-    most: float = float("inf"),
-    below: float = float("inf"),
-) -> None:
-    value = getattr(group, name)
-    if value is None or (least <= value <= most and above < value < below):
-        return
-    low = f"≥ {least:g}" if least > float("-inf") else f"> {above:g}" if above > float("-inf") else ""
-    high = f"≤ {most:g}" if most < float("inf") else f"< {below:g}" if below < float("inf") else ""
-    where = name if isinstance(group, Recipe) else f"{type(group).__name__.lower()}.{name}"
-    raise RecipeError(f"{where} is {value}", mend=f"use a value {' and '.join(x for x in (low, high) if x)}")
 
 
 def _flat(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:

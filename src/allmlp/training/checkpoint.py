@@ -72,6 +72,11 @@ class Position:
     best_weights: str = "raw"
     """"raw" or "ema"."""
 
+    @property
+    def measured_top1(self) -> float | None:
+        """None where none was measured."""
+        return self.best_top1 if self.best_top1 >= 0 else None
+
     def begin_epoch(self) -> None:
         self.epoch += 1
         self.step = self.hits = self.judged = self.weighed = self.seen = self.unreadable = 0

@@ -53,16 +53,26 @@ class Display:
 
     def epoch(self, record: dict[str, Any], *, epochs: int, left: float, best: bool) -> None:
         """After each epoch: one line that stays."""
-        top1 = max(record["val_top1"], record.get("ema_top1", 0.0))
+        found = _accuracy(record) if "val_top1" in record else _features(record)
         line = (
-            f"epoch {record['epoch']:>{len(str(epochs))}}/{epochs}"
-            f"  loss {record['train_loss']:.3f}  val loss {record['val_loss']:.3f}  val top-1 {top1:.2%}"
-            f"{_agreement(record)}  {record['images_per_s']:,.0f} images/s  left {clock(left)}"
+            f"epoch {record['epoch']:>{len(str(epochs))}}/{epochs}  loss {record['train_loss']:.3f}  {found}"
+            f"  {record['images_per_s']:,.0f} images/s  left {clock(left)}"
         )
         self.say(line + ("  *" if best else ""))
 
     def end(self) -> None:
         self.progress.stop()
+
+
+def _accuracy(record: dict[str, Any]) -> str:
+    top1 = max(record["val_top1"], record.get("ema_top1", 0.0))
+    return f"val loss {record['val_loss']:.3f}  val top-1 {top1:.2%}{_agreement(record)}"
+
+
+def _features(record: dict[str, Any]) -> str:
+    """Of a run without labels."""
+    measured = f"  k-NN top-1 {record['knn_top1']:.2%}" if "knn_top1" in record else ""
+    return f"teacher: entropy {record['teacher_entropy']:.1%}, information {record['teacher_information']:.1%}{measured}"
 
 
 def _agreement(record: dict[str, Any]) -> str:

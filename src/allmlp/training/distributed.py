@@ -55,6 +55,12 @@ class Team:
         dist.all_reduce(total)
         return total.tolist()
 
+    def total(self, mine: Tensor) -> Tensor:
+        """A tensor summed over all processes, in place."""
+        if self.size > 1:
+            dist.all_reduce(mine)
+        return mine
+
     def gathered(self, mine: Value) -> list[Value]:
         """Everybody's value, in the order of ranks."""
         if self.size == 1:

@@ -205,6 +205,8 @@ class Loop:
         record |= {"images_per_s": self.rate, "seconds": position.seconds, "unreadable": position.unreadable}
         before = Choice(position.best_weights, position.best_top1, position.best_loss)
         better = plan.sizes.changes(position.epoch) or judged.best.rank > before.rank
+        if judged.worrying is not None:
+            self.display.say(judged.worrying, "yellow")
         position.begin_epoch()
         self._keep_mixing()
         if better:

@@ -17,9 +17,9 @@ from allmlp.data.hold import held
 from allmlp.data.images import Source
 from allmlp.data.sources import fetches, open_source
 from allmlp.engine.environment import environment
-from allmlp.errors import RunError
+from allmlp.errors import RecipeError, RunError
 from allmlp.files import whole_file, writing
-from allmlp.recipe import Recipe, load_recipe, recipe_from
+from allmlp.recipe import Dino, Recipe, load_recipe, recipe_from
 from allmlp.run import Run, read_json, write_json
 from allmlp.training import checkpoint
 from allmlp.training.again import begun, cut_back, data_spec
@@ -61,7 +61,46 @@ def train(
     Raises AllmlpError for data, recipes and folders that cannot be used. A signal ends it early with
     everything saved; see `resume`.
     """
-    chosen, spec, services = merged(recipe, fields), data_spec(data), checked(log)
+    chosen = merged(recipe, fields)
+    if chosen.dino is not None:
+        raise RecipeError("this recipe learns without labels: it has [dino]", mend="use allmlp pretrain, or allmlp.pretrain")
+    return _begun_or_again(chosen, data, out, resume, log, quiet)
+
+
+def pretrain(
+    data: str | os.PathLike[str] | None = None,
+    *,
+    recipe: Recipe | str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    resume: Literal["never", "auto"] = "never",
+    log: Sequence[str] = (),
+    quiet: bool = False,
+    **fields: Any,
+) -> Run:
+    """Learn features from images alone (DINO) and return the run folder, whose model has no classes.
+
+    Classes, where the data has them, are used to measure the features by their neighbours, and for nothing else.
+    All words are those of `train`; the recipe's own table is "dino", as in dino={"local_crops": 4}.
+    Raises TrainingError, besides, when the teacher gives all images one answer.
+    """
+    chosen = merged(Recipe(dino=Dino()) if recipe is None else recipe, fields)
+    if chosen.dino is None:
+        raise RecipeError(
+            "this recipe has no [dino] table, which says how to learn without labels",
+            mend="use one of allmlp's own that begin with dino-, or add the table",
+        )
+    return _begun_or_again(chosen, data, out, resume, log, quiet)
+
+
+def _begun_or_again(
+    chosen: Recipe,
+    data: str | os.PathLike[str] | None,
+    out: str | os.PathLike[str] | None,
+    resume: Literal["never", "auto"],
+    log: Sequence[str],
+    quiet: bool,
+) -> Run:
+    spec, services = data_spec(data), checked(log)
     chosen = replace(chosen, distill=located(chosen.distill))
     if out is None and (resume == "auto" or may_restart()):
         raise RunError("a run that may be started again needs a folder of its own", mend="give --out RUN")
@@ -203,7 +242,7 @@ def _finish(plan: Plan, run: Run, position: Position, display: Display, record: 
 
     def note(state: str, by: str | None = None) -> None:
         at = loop.position
-        best = {"epoch": at.best_epoch, "top1": at.best_top1, "weights": at.best_weights}
+        best = {"epoch": at.best_epoch, "top1": at.measured_top1, "weights": at.best_weights}
         write_json(
             run.state,
             {
@@ -241,10 +280,19 @@ def _finish(plan: Plan, run: Run, position: Position, display: Display, record: 
         display.say(f"{counted(len(loop.listed), 'image')} could not be decoded; {run.unreadable} lists them", "yellow")
     at = loop.position
     if finished:
-        display.say(f"best validation top-1 {at.best_top1:.2%} at epoch {at.best_epoch} ({at.best_weights} weights)")
+        display.say(ending(at, plan.recipe))
     else:
         display.say(f"{name}: saved after step {loop.done}; go on with\n  {program()} train --resume {run.folder}", "bold")
     return run
+
+
+def ending(at: Position, recipe: Recipe) -> str:
+    """What a finished run came to."""
+    if recipe.dino is None:
+        return f"best validation top-1 {at.best_top1:.2%} at epoch {at.best_epoch} ({at.best_weights} weights)"
+    if at.measured_top1 is None:
+        return f"trained to epoch {at.best_epoch}, without classes to measure it by"
+    return f"best k-NN top-1 {at.best_top1:.2%} of the validation images, at epoch {at.best_epoch} (the teacher's weights)"
 
 
 def _summarise(display: Display, plan: Plan, run: Run) -> None:

@@ -1,5 +1,6 @@
 """timm's optimisers and schedule, from a recipe."""
 
+import math
 from typing import Any, Protocol
 
 import torch
@@ -56,4 +57,24 @@ def schedule(made: torch.optim.Optimizer, optim: Optim, *, batch: int, steps: in
         warmup_lr_init=optim.min_lr * batch / optim.lr_batch,
         t_in_epochs=False,
     )
-    return PolyLRScheduler(made, power=1.0, **common) if optim.decay == "linear" else CosineLRScheduler(made, **common)
+    rates = PolyLRScheduler(made, power=1.0, **common) if optim.decay == "linear" else CosineLRScheduler(made, **common)
+    return rates if optim.weight_decay_end is None else GrowingDecay(rates, made, optim, steps * epochs)
+
+
+class GrowingDecay:
+    """A schedule of rates, and a cosine from `weight_decay` to `weight_decay_end` (DINO, Caron et al., 2021)."""
+
+    def __init__(self, rates: Schedule, made: torch.optim.Optimizer, optim: Optim, total: int) -> None:
+        self.rates, self.made, self.total = rates, made, total
+        self.ends = optim.weight_decay, optim.weight_decay_end or 0.0
+
+    def step_update(self, num_updates: int) -> None:
+        self.rates.step_update(num_updates)
+        for group in self.made.param_groups:
+            if group["weight_decay"]:  # of those that decay at all
+                group["weight_decay"] = cosine(*self.ends, num_updates / self.total)
+
+
+def cosine(first: float, last: float, done: float) -> float:
+    """Half a period from the first value to the last. done: share of the way, in [0, 1]."""
+    return last + (first - last) * (1 + math.cos(math.pi * done)) / 2

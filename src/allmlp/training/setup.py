@@ -10,18 +10,21 @@ from torch import Tensor, nn
 from torch.amp import GradScaler
 from torch.utils.data import DataLoader
 
-from allmlp.data.images import ArrayImages, Source
+from allmlp.data.images import ArrayImages, Images, Source
 from allmlp.data.keys import seed_everything
 from allmlp.data.loader import Batch, plain_batches, training_batches
 from allmlp.data.memory import UNCHANGED, at_model_size, fits_memory, memory_batches
 from allmlp.data.mix import Mix
 from allmlp.data.transforms import SMALL, scaled, training_transform
+from allmlp.data.views import view_batches
 from allmlp.engine.device import best_device, choose_precision, prepared
 from allmlp.errors import DataError, ModelError, RecipeError
 from allmlp.models import create_model
 from allmlp.models.base import ImageModel
 from allmlp.pixels.preprocess import Preprocessing
 from allmlp.recipe import Augment, Data, Recipe
+from allmlp.training.dino.task import SelfDistilled, with_projection
+from allmlp.training.dino.teacher import MeanTeacher
 from allmlp.training.distillation.distiller import Distiller
 from allmlp.training.distillation.open import Opened, open_teacher
 from allmlp.training.distillation.teacher import Teacher
@@ -29,7 +32,7 @@ from allmlp.training.distributed import Team, chosen, local_size, spread, with_s
 from allmlp.training.freeze import freeze
 from allmlp.training.objectives import objective
 from allmlp.training.optim import optimiser, schedule
-from allmlp.training.plan import Plan
+from allmlp.training.plan import Plan, Task
 from allmlp.training.sizes import Sizes, sizes_of, smaller
 from allmlp.training.supervised import Supervised
 
@@ -46,6 +49,8 @@ def make_plan(recipe: Recipe, source: Source, start: ImageModel | None = None, t
     team = team or Team()
     seed_everything(recipe.seed, "weights")
     model = build_model(recipe, source, start)
+    if recipe.dino is not None:
+        model = with_projection(model, recipe.dino)
     sizes = sizes_of(recipe.train, model)
     sharded = chosen(recipe.train.parallel, model, team) == "fsdp"
     if sharded and recipe.train.sizes:
@@ -68,18 +73,27 @@ def plan_for(model: ImageModel, recipe: Recipe, source: Source, opened: Opened |
     workers = _workers(recipe.data, source)
     augment = scaled(recipe.augment, model.img_size, sizes.last)
     train_batches = _training_batches(recipe, augment, source, model, batch, workers, team)
-    val_batches = _validation_batches(source, model, min(VAL_BATCH * team.size, 2 * batch), workers, team)
+    val_batch = min(VAL_BATCH * team.size, 2 * batch)
+    val_batches = _plain_batches(source.val, model, val_batch, workers, team)
     steps = len(source.train) // batch
     parallel = chosen(recipe.train.parallel, model, team)
     together = parallel != "fsdp"  # buffers stay whole there, and one operation cannot take both kinds
-    ema = ModelEmaV3(model, decay=recipe.train.ema, use_warmup=True, foreach=together) if recipe.train.ema else None
+    ema = _running_mean(recipe, model, steps, together)
     precision = team.by_first(lambda: choose_precision(recipe.train.precision, device, model))
     if (parallel, precision) == ("fsdp", "fp16"):
         raise RecipeError("sharded models are not trained in fp16", mend='use precision "bf16", or parallel "ddp"')
     forward = spread([model] if ema is None else [model, ema.module], parallel, device, team)
     made = optimiser(model, recipe.optim, batch)
-    mix = Mix(recipe.augment, classes=len(source.classes), smoothing=recipe.train.smoothing)
     distiller = None if opened is None else _distiller(recipe, source, model, opened, device, team)
+    task: Task
+    if recipe.dino is None:
+        mix = Mix(recipe.augment, classes=len(source.classes), smoothing=recipe.train.smoothing)
+        task = Supervised(mix, objective(recipe.train), distiller)
+    else:
+        neighbours = source.train.spread(recipe.dino.knn_images)
+        labelled = len(source.classes) > 1
+        voters = _plain_batches(neighbours, model, val_batch, workers, team) if labelled else None
+        task = SelfDistilled(recipe.dino, voters, device)
     return Plan(
         recipe=recipe,
         source=source,
@@ -90,7 +104,7 @@ def plan_for(model: ImageModel, recipe: Recipe, source: Source, opened: Opened |
         ema=ema,
         train_batches=train_batches,
         val_batches=val_batches,
-        task=Supervised(mix, objective(recipe.train), distiller),
+        task=task,
         distiller=distiller,
         optimiser=made,
         scaler=GradScaler(device.type, enabled=precision == "fp16"),
@@ -126,8 +140,10 @@ def _shared_batch(recipe: Recipe, source: Source, team: Team) -> int:
 def _training_batches(
     recipe: Recipe, augment: Augment, source: Source, model: ImageModel, batch: int, workers: int, team: Team
 ) -> DataLoader[Batch]:
-    images = at_model_size(source.train, model.preprocessing)
     share: dict[str, Any] = {"batch": batch, "seed": recipe.seed, "rank": team.rank, "world": team.size}
+    if recipe.dino is not None:
+        return view_batches(source.train, recipe.dino, model.preprocessing, workers=workers, **share)
+    images = at_model_size(source.train, model.preprocessing)
     if fits_memory(images, augment, model.preprocessing):
         return memory_batches(images, augment, model.preprocessing, **share)
     transform = training_transform(augment, model.preprocessing)
@@ -145,8 +161,16 @@ def unchanged_training_batches(plan: Plan) -> DataLoader[Batch]:
     return plain_batches(images, transform, in_chans=plan.model.in_chans, batch=batch, workers=workers)
 
 
-def _validation_batches(source: Source, model: ImageModel, batch: int, workers: int, team: Team) -> DataLoader[Batch]:
-    images = at_model_size(source.val, model.preprocessing)
+def _running_mean(recipe: Recipe, model: ImageModel, steps: int, together: bool) -> ModelEmaV3 | None:
+    """Of the weights, where the recipe wants it, or its task. together: whether one operation can take all of them."""
+    if recipe.dino is not None:
+        return MeanTeacher(model, recipe.dino.momentum, steps * recipe.train.epochs, foreach=together)
+    return ModelEmaV3(model, decay=recipe.train.ema, use_warmup=True, foreach=together) if recipe.train.ema else None
+
+
+def _plain_batches(images: Images, model: ImageModel, batch: int, workers: int, team: Team) -> DataLoader[Batch]:
+    """Each image once, as for evaluation, by one of the processes."""
+    images = at_model_size(images, model.preprocessing)
     share: dict[str, Any] = {"batch": batch, "rank": team.rank, "world": team.size}
     if fits_memory(images, UNCHANGED, model.preprocessing):
         return memory_batches(images, UNCHANGED, model.preprocessing, seed=None, **share)
@@ -165,7 +189,7 @@ def build_model(recipe: Recipe, source: Source, start: ImageModel | None = None)
     if recipe.data.img_size is not None:
         hyper.setdefault("img_size", recipe.data.img_size)
     model = start or _sized(recipe.model, hyper, source)
-    if len(source.classes) < 2:
+    if len(source.classes) < 2 and recipe.dino is None:
         raise DataError("there is one class: nothing to tell apart", mend="add images of another class")
     if start is None and recipe.train.head_bias:
         _begin_biases(model, recipe.train.head_bias)

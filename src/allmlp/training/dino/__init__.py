@@ -1,0 +1,1 @@
+"""Learning without labels: DINO (Caron et al., 2021)."""

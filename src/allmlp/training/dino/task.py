@@ -1,0 +1,127 @@
+"""The task of DINO: the student's outputs for any part of a picture shall be the teacher's for another part of it."""
+
+# axes: b batch, v parts of the model's size, l smaller parts, c channels, h w y x pixels, k outputs
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from allmlp.data.loader import Batch
+from allmlp.data.views import LARGE
+from allmlp.engine.device import autocast, placed
+from allmlp.errors import TrainingError
+from allmlp.models.base import ImageModel
+from allmlp.nn.projection import Projection
+from allmlp.recipe import Dino
+from allmlp.training.dino.features import knn
+from allmlp.training.dino.loss import centred, self_distillation, teacher_temperature
+from allmlp.training.dino.state import State
+from allmlp.training.dino.teacher import teaching
+from allmlp.training.plan import Choice, Judged, Look, Losses, Plan
+
+LEAST = 0.01
+"""Information, as a share of the most there could be, below which the teacher gives all images one answer."""
+
+
+def with_projection(model: ImageModel, dino: Dino) -> ImageModel:
+    """The model with DINO's head in the place of a classifier, and without classes."""
+    model.reset_classifier(0)
+    model.head = Projection(model.num_features, hidden=dino.hidden, bottleneck=dino.bottleneck, outputs=dino.outputs)
+    return model
+
+
+class SelfDistilled:
+    """The plan's model, which has a projection head, is the student; its running mean is the teacher."""
+
+    def __init__(self, dino: Dino, voters: DataLoader[Batch] | None, device: torch.device) -> None:
+        """voters: training images as for evaluation, where there are classes to tell apart."""
+        self.dino, self.voters = dino, voters
+        self.state = State(dino.outputs).to(device)
+        self.parts: Mapping[str, nn.Module] = {"dino": self.state}
+
+    def given(self, plan: Plan, batch: Batch, *, mixing: bool) -> tuple[Tensor, ...]:
+        """b of 1 for images and 0 for what stands for none, then b v c h w."""
+        views = batch.images
+        if not len(batch.labels):
+            count = LARGE + (0 if self.dino.local_size else self.dino.local_crops)
+            views = torch.zeros(1, count, plan.model.in_chans, *plan.model.img_size)
+        real = torch.full((len(views),), float(len(batch.labels) > 0))
+        return tuple(tensor.to(plan.device, non_blocking=True) for tensor in (real, views))
+
+    def losses(self, plan: Plan, given: tuple[Tensor, ...], number: int) -> Losses:
+        """Chance is the loss of a student whose outputs are all alike."""
+        real, views = given
+        parts = views.transpose(0, 1)  # v b c h w
+        with autocast(plan.device, plan.precision):
+            student = plan.forward(placed(parts.flatten(0, 1), plan.model, plan.device)).unflatten(0, parts.shape[:2])
+        answers = self._answers(plan, parts[:LARGE], real, number)
+        chance = torch.tensor(math.log(self.dino.outputs), device=plan.device)
+        return Losses(self_distillation(student, answers, self.dino.temperature), chance, None)
+
+    @torch.no_grad()
+    def _answers(self, plan: Plan, parts: Tensor, real: Tensor, number: int) -> Tensor:  # t b c h w, b → t b k
+        teacher = teaching(_teacher(plan))
+        with autocast(plan.device, plan.precision):
+            logits = teacher(placed(parts.flatten(0, 1), plan.model, plan.device)).float().unflatten(0, parts.shape[:2])
+        answers = centred(logits, self.state.centre, teacher_temperature(self.dino, number / plan.steps))
+        for one, answer in zip(logits, answers, strict=True):
+            self.state.see(one, answer, real)
+        return answers
+
+    def about_to_move(self, plan: Plan, number: int) -> None:
+        """The head's directions stay where they are at first."""
+        head = plan.model.head
+        if number < self.dino.freeze_last * plan.steps and isinstance(head, Projection):
+            head.directions.grad = None
+
+    def moved(self, plan: Plan, number: int, images: int) -> None:
+        """The centre follows the teacher's outputs in all processes."""
+        self.state.settle(plan.team, self.dino.centre)
+
+    def judge(self, plan: Plan, epoch: int, look: Look) -> Judged:
+        """How much the teacher's answers say of the images and, every few epochs, how well its features tell classes.
+
+        Raises TrainingError when they have said nothing for too long.
+        """
+        due = epoch in (1, plan.recipe.train.epochs) or epoch % self.dino.knn_every == 0
+        top1, unreadable = None, 0
+        if self.voters is not None and due:
+            top1, unreadable = knn(plan, _teacher(plan), self.voters, look)
+        answers = self.state.close(LEAST)
+        record = {
+            "teacher_entropy": answers.entropy,
+            "teacher_information": answers.information,
+            "teacher_spread": answers.spread,
+        }
+        record |= {} if top1 is None else {"knn_top1": top1}
+        dull = int(self.state.dull)
+        worrying = (
+            f"the teacher gives all images one answer ({answers.information:.2%} of what it could tell)" if dull else None
+        )
+        if dull and dull == self.dino.patience:
+            raise TrainingError(
+                f"{worrying}, {dull} epochs in a row: collapse",
+                mend="use a lower --optim.lr, a lower dino.teacher_temperature, a centre that moves faster (dino.centre 0.9) "
+                "or a slower teacher; --dino.patience 0 trains on",
+            )
+        if self.voters is None:
+            return Judged(record, Choice("ema", None, -float(epoch)), Choice("ema", None), 0, worrying)
+        choice = Choice("ema", top1)
+        return Judged(record, choice, choice, unreadable, worrying)
+
+    def product(self, plan: Plan) -> ImageModel:
+        """The model without its head."""
+        model = plan.model
+        with torch.device("meta"):
+            bare = model.twin()
+        bare.name, bare.preprocessing = model.name, model.preprocessing
+        return bare
+
+
+def _teacher(plan: Plan) -> ImageModel:
+    assert plan.ema is not None
+    teacher: ImageModel = plan.ema.module
+    return teacher
