@@ -1,22 +1,22 @@
 """The words that stand for a recipe, of every command that trains: a file or a name first, single values over it."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Annotated, Literal, TypeVar
 
 import tyro
 
 from allmlp.commands.words import pair, parse, split_hyper
-from allmlp.recipe import Augment, Data, Distill, Optim, Recipe, Train, load_recipe
+from allmlp.recipe import Augment, Data, Dino, Distill, Optim, Recipe, Train, load_recipe
 
-Words = TypeVar("Words", bound="RecipeWords")
+Words = TypeVar("Words", bound="SharedWords")
 
-SAME = ("model", "init", "freeze", "seed", "data", "augment", "optim", "train", "distill")
-"""Words that are fields of a recipe."""
+SAME = ("model", "init", "freeze", "seed", "data", "augment", "optim", "train", "distill", "dino")
+"""Words that are fields of a recipe, as far as a command has them."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecipeWords:
-    """Every value of a recipe."""
+class SharedWords:
+    """What every training needs."""
 
     recipe: Annotated[str | None, tyro.conf.arg(metavar="NAME_OR_FILE")] = None
     """A file, or the name of a recipe that comes with allmlp (see allmlp recipes)."""
@@ -25,18 +25,24 @@ class RecipeWords:
     init: Annotated[str | None, tyro.conf.arg(metavar="RUN_OR_MODEL")] = None
     """Start from this model and its weights, resized to the images and with a new head for new classes: a run, a file of
     allmlp's own, or a released checkpoint by name."""
-    freeze: Literal["none", "backbone", "all-but-norms"] = "none"
-    """What of --init stays as it is: all but the head (backbone), or all but the head and the norms, Affine among them."""
     img_size: Annotated[tuple[int, ...] | None, tyro.conf.arg(metavar="HEIGHT [WIDTH]")] = None
     """Height and width of the model's input in pixels, one number for both; short for --data.img_size."""
-    teacher: Annotated[str | None, tyro.conf.arg(metavar="NAME_OR_RUN")] = None
-    """Learn from this teacher's answers too: a name of timm's, or a run; short for --distill.teacher."""
     seed: int = Recipe.seed
     """Decides the split, the initial weights, and every random change."""
     data: Data = field(default_factory=Data)
-    augment: Augment = field(default_factory=Augment)
     optim: Optim = field(default_factory=Optim)
     train: Train = field(default_factory=Train)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeWords(SharedWords):
+    """Every value of a recipe that learns labels."""
+
+    freeze: Literal["none", "backbone", "all-but-norms"] = "none"
+    """What of --init stays as it is: all but the head (backbone), or all but the head and the norms, Affine among them."""
+    teacher: Annotated[str | None, tyro.conf.arg(metavar="NAME_OR_RUN")] = None
+    """Learn from this teacher's answers too: a name of timm's, or a run; short for --distill.teacher."""
+    augment: Augment = field(default_factory=Augment)
     distill: Distill = field(default_factory=Distill)
 
 
@@ -44,14 +50,18 @@ def recipe_and_words(kind: type[Words], words: list[str], *, command: str) -> tu
     """(the recipe that the words make, all that was said, the words that tyro read). Raises RecipeError."""
     words, hyper = split_hyper([word.removeprefix("--data=") for word in words if word != "--data"])  # --data X is X
     source = _value_of(words, "--recipe")
-    base = load_recipe(source) if source is not None else Recipe()
+    same = [each.name for each in fields(kind) if each.name in SAME]
+    usual = Recipe(dino=Dino()) if "dino" in same else Recipe()
+    base = load_recipe(source) if source is not None else usual
+    if "dino" in same:
+        base.without_labels()
     if (teacher := _value_of(words, "--teacher")) is not None:  # before the other words of distill, which need one
         base = replace(base, distill=replace(base.distill, teacher=teacher))
-    given = parse(kind, words, command=command, default=replace(kind(), **{name: getattr(base, name) for name in SAME}))
+    given = parse(kind, words, command=command, default=replace(kind(), **{name: getattr(base, name) for name in same}))
     data = given.data if given.img_size is None else replace(given.data, img_size=pair(given.img_size))
     recipe = replace(
         base,
-        **{name: getattr(given, name) for name in SAME if name != "data"},
+        **{name: getattr(given, name) for name in same if name != "data"},
         hyper={**({} if given.model != base.model else base.hyper), **hyper},
         data=data,
     )

@@ -2,15 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
 from allmlp.commands.recipe_words import RecipeWords, recipe_and_words
+from allmlp.commands.runs import pretrained, run_of
 from allmlp.commands.words import print_json, say
-from allmlp.errors import RecipeError
-
-AUTO = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,29 +39,21 @@ class Words(RecipeWords):
 def main(words: list[str]) -> int:
     recipe, given, said = recipe_and_words(Words, words, command="train")
     from allmlp.evaluation.classification import evaluate
+    from allmlp.recipe import load_recipe
     from allmlp.reporting.page import write_report
     from allmlp.run import read_json
     from allmlp.training.display import next_commands
     from allmlp.training.distributed import is_first
-    from allmlp.training.main import resume, train
+    from allmlp.training.main import train
 
-    auto: Literal["never", "auto"] = "auto" if given.resume == AUTO else "never"
-    if given.resume is not None and given.resume != AUTO:
-        others = [w for w in said if w.startswith("--") and not w.startswith(("--resume", "--quiet", "--json"))]
-        if others or given.data_folder:
-            raise RecipeError(
-                f"--resume goes on with the run as it was; {others[0] if others else 'DATA'} would change it",
-                mend=f"allmlp train --resume {given.resume} alone",
-            )
-        run = resume(given.resume, quiet=given.quiet)
-    else:
-        services = tuple(name.strip() for name in given.log.split(",") if name.strip())
-        run = train(given.data_folder, recipe=recipe, out=given.out, resume=auto, log=services, quiet=given.quiet)
+    run = run_of(train, recipe, given, said, command="train")
     state = read_json(run.state)
     if state["state"] != "finished":
         return 130 if state.get("signal") == "SIGINT" else 0
     if not is_first():
         return 0
+    if load_recipe(run.recipe).dino is not None:  # resumed from here
+        return pretrained(run, json=given.json, quiet=given.quiet)
     result = evaluate(run, quiet=given.quiet)
     write_report(run)
     if given.json:

@@ -54,12 +54,13 @@ def greyed(images: Tensor, probability: float, draws: Draws) -> Tensor:  # b c h
 def blurred(images: Tensor, probability: float, draws: Draws) -> Tensor:  # b c h w → b c h w
     """Some of the images through a Gaussian of random width."""
     chosen = draws.chance(probability)
+    mine = draws.of(chosen)
     if not chosen.any():
         return images
     some = images[chosen]
     b, c, _, _ = some.shape
     places = torch.arange(TAPS) - TAPS // 2
-    taps = torch.exp(-0.5 * (places / draws.of(chosen).between(*BLUR)[:, None]) ** 2)
+    taps = torch.exp(-0.5 * (places / mine.between(*BLUR)[:, None]) ** 2)
     taps = (taps / taps.sum(1, keepdim=True)).float().repeat_interleave(c, 0)[:, None]  # (b c) 1 t
     flat = some.reshape(1, b * c, *some.shape[2:])
     for kernel, reach in ((taps[..., None], (0, 0, TAPS // 2, TAPS // 2)), (taps[..., None, :], (TAPS // 2, TAPS // 2, 0, 0))):

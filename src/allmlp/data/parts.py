@@ -97,11 +97,11 @@ def checked(part: Part, *, quiet: bool = False) -> Part:
     return replace(part, images=kept, left_out=[*part.left_out, *failures])
 
 
-def assembled(parts: Parts, val_share: float, seed: int) -> Source:
-    """A source to train on. Raises DataError for classes that do not fit together, or are too few."""
+def assembled(parts: Parts, val_share: float, seed: int, least: int = 2) -> Source:
+    """A source to train on. least: classes. Raises DataError for classes that do not fit together, or are too few."""
     train = parts.train()
     classes = train.classes
-    if len(classes) == 1:
+    if len(classes) < least:
         raise DataError(
             f"{train.place} has one class, {classes[0]!r}: there is nothing to tell apart",
             mend="add images of another class",

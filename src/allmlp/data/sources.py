@@ -22,14 +22,21 @@ PREFIXES: dict[str, Callable[..., Parts]] = {hub.PREFIX: hub.open_hub, vision.PR
 
 
 def open_source(
-    spec: str | None, *, val_share: float, seed: int, limit: int | None = None, shots: int | None = None, quiet: bool = False
+    spec: str | None,
+    *,
+    val_share: float,
+    seed: int,
+    limit: int | None = None,
+    shots: int | None = None,
+    least: int = 2,
+    quiet: bool = False,
 ) -> Source:
     """spec: None (the embedded subset), or what `open_parts` knows. limit: at most so many training images;
-    shots: at most so many of each class.
+    shots: at most so many of each class. least: classes.
 
     Raises DataError when there is nothing to train on.
     """
-    source = fashion.embedded() if spec is None else assembled(open_parts(spec, quiet=quiet), val_share, seed)
+    source = fashion.embedded() if spec is None else assembled(open_parts(spec, quiet=quiet), val_share, seed, least)
     if shots is not None:
         source = replace(source, train=source.train.subset(few_shots(source.train.labels, len(source.classes), shots, seed)))
     if limit is not None:

@@ -304,6 +304,15 @@ class Recipe:
                 f"{wrong[0]} means nothing without labels", mend=f"leave {wrong[0]} away; [dino] has the changes of its views"
             )
 
+    def without_labels(self) -> Dino:
+        """How to learn from images alone. Raises RecipeError for a recipe that does not say."""
+        if self.dino is None:
+            raise RecipeError(
+                "this recipe has no [dino] table, which says how to learn without labels",
+                mend="use one of allmlp's own that begin with dino-, or add the table",
+            )
+        return self.dino
+
     def flat(self) -> dict[str, Any]:
         """Every value by its dotted name, lists where TOML has lists."""
         return dict(_flat("", asdict(self)))

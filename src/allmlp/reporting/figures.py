@@ -55,6 +55,24 @@ def accuracy_curves(epochs: Sequence[int], training: Numbers, validation: Number
 
 
 @styled
+def neighbour_curve(epochs: Sequence[int], top1: Numbers, *, best: int | None) -> Figure:
+    """Top-1 accuracy of nearest neighbours by epoch, where it was measured."""
+    measured = [(epoch, value) for epoch, value in zip(epochs, top1, strict=True) if value is not None]
+    places = [epoch for epoch, _ in measured] or list(epochs)
+    figure, axes = _curves(places, best, ("k-NN", ACCENT, [value for _, value in measured] or list(top1)))
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    return figure
+
+
+@styled
+def teacher_curves(epochs: Sequence[int], entropy: Numbers, information: Numbers, *, best: int | None) -> Figure:
+    """The teacher's answers by epoch: how spread out one is, and how much they say of the images; 0 of this is collapse."""
+    figure, axes = _curves(epochs, best, ("entropy", MUTED, entropy), ("information", ACCENT, information), floor=0)
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    return figure
+
+
+@styled
 def learning_rate(epochs: Sequence[int], rates: Sequence[float], *, best: int | None) -> Figure:
     """The learning rate at the end of each epoch."""
     figure, axes = _curves(epochs, best, ("learning rate", INK, rates), floor=0)

@@ -81,7 +81,9 @@ def _render(run: Run, records: Records) -> str:
         growth=growth_figures(run, records.state.epochs_done),
         folder=json.dumps(str(run.folder), ensure_ascii=False),
         quoted=shlex.quote(str(run.folder)),
-        repeat=shlex.join(["allmlp", "train", *_data_argument(records), "--recipe", str(run.recipe)]),
+        repeat=shlex.join(
+            ["allmlp", "pretrain" if records.without_labels else "train", *_data_argument(records), "--recipe", str(run.recipe)]
+        ),
         listed=LISTED,
         **(_results(run, shown) if shown else {}),
     )
@@ -95,13 +97,14 @@ def _headline(records: Records, shown: Evaluation | None) -> Card | None:
     """Top-1 with its interval, from the evaluation or else from the best epoch."""
     if shown:
         top1, images, split = shown.top1, shown.images, shown.split
-    elif records.state.best and records.data:
+    elif records.state.best and records.data and records.state.best.top1 is not None:
         top1, images, split = records.state.best.top1, records.data.val.images, "val"
     else:
         return None
     interval = words.between(words.wilson_interval(top1, images))
     kind = {"val": "validation images", "test": "test images"}.get(split, f"images of {split}")
-    return Card("Top-1 accuracy", words.percent(top1), f"on {images:,} {kind}; 95% interval {interval}")
+    label = "k-NN accuracy" if records.without_labels else "Top-1 accuracy"
+    return Card(label, words.percent(top1), f"on {images:,} {kind}; 95% interval {interval}")
 
 
 def _cards(records: Records, shown: Evaluation | None) -> list[Card]:
@@ -134,11 +137,15 @@ def _curves(records: Records) -> list[tuple[str, Markup]]:
 
     epochs: list[int] = column("epoch")
     best = records.state.best.epoch if records.state.best else None
-    drawn = {
-        "Loss": figures.loss_curves(epochs, column("train_loss"), column("val_loss"), best=best),
-        "Top-1 accuracy": figures.accuracy_curves(
+    drawn = {"Loss": figures.loss_curves(epochs, column("train_loss"), column("val_loss"), best=best)}
+    if records.without_labels:
+        drawn["k-NN accuracy"] = figures.neighbour_curve(epochs, column("knn_top1"), best=best)
+        drawn["Teacher"] = figures.teacher_curves(epochs, column("teacher_entropy"), column("teacher_information"), best=best)
+    else:
+        drawn["Top-1 accuracy"] = figures.accuracy_curves(
             epochs, column("train_top1"), column("val_top1"), column("ema_top1"), best=best
-        ),
+        )
+    drawn |= {
         "Learning rate": figures.learning_rate(epochs, column("lr"), best=best),
     }
     heights, widths = column("img_height"), column("img_width")
@@ -167,6 +174,8 @@ def _norms(steps: list[Step]) -> dict[str, Figure]:
 
 
 def _ending(last: Epoch) -> str:
+    if last.val_loss is None:
+        return f"After epoch {last.epoch}: training loss {last.train_loss:.3f}."
     return f"After epoch {last.epoch}: validation loss {last.val_loss:.3f}, validation top-1 {words.percent(last.val_top1)}."
 
 

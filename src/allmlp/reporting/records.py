@@ -13,7 +13,8 @@ class Best:
     """The epoch whose weights were kept."""
 
     epoch: int
-    top1: Share
+    top1: Share | None
+    """Of nearest neighbours where no labels were learnt; None where there were none at all."""
     weights: str = "raw"
 
 
@@ -80,10 +81,14 @@ class Epoch:
     lr: float
     train_loss: Loss | None = None
     train_top1: Share | None = None
-    val_loss: Loss
-    val_top1: Share
+    val_loss: Loss | None = None
+    val_top1: Share | None = None
     ema_loss: Loss | None = None
     ema_top1: Share | None = None
+    knn_top1: Share | None = None
+    teacher_entropy: float | None = None
+    """This and the next as shares of the most there could be, of runs without labels."""
+    teacher_information: float | None = None
     images_per_s: float
     seconds: float
 
@@ -122,7 +127,7 @@ class Model:
     parameters: int
     macs: int
     epoch: int
-    top1: Share
+    top1: Share | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,6 +273,13 @@ class Records:
     sheet: Sheet | None
     undecodable: list[LeftOut]
     """Each file once, however many epochs met it."""
+
+    @property
+    def without_labels(self) -> bool:
+        """Whether features were learnt and no classes."""
+        return any(epoch.teacher_entropy is not None for epoch in self.epochs) or (
+            self.model is not None and not self.model.classes
+        )
 
 
 def read_records(run: Run) -> Records:

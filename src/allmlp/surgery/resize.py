@@ -70,6 +70,48 @@ def resize(
     At integer factors upwards "copy" and "area" keep what a model without padding makes of a constant image. Classes and
     preprocessing are kept. Raises ModelError for a size that the family cannot have, and for folded models.
     """
+    planned = plan(model, img_size, method, kernel=kernel, patches=patches)
+    with torch.no_grad():
+        tensors = {name: tensor.clone() for name, tensor in planned.tensors(model).items()}
+    resized = planned.shape
+    resized.load_state_dict(tensors, assign=True)
+    for new_parameter, old_parameter in zip(resized.parameters(), model.parameters(), strict=True):
+        new_parameter.requires_grad_(old_parameter.requires_grad)
+    resized.name, resized.classes = model.name, model.classes
+    resized.preprocessing = model.preprocessing.fit(img_size=resized.img_size, in_chans=resized.in_chans)
+    return resized.train(model.training)
+
+
+@dataclass(frozen=True)
+class Resizing:
+    """How a model's tensors become those of the same architecture at another size."""
+
+    shape: ImageModel
+    """That of the other size; its weights are on the meta device."""
+    rules: Mapping[type[nn.Module], Rule]
+    change: Change
+
+    def tensors(self, model: ImageModel) -> dict[str, Tensor]:
+        """Parameters and buffers at the other size, by name: linear in the model's own, to which gradients go back. Those that
+        do not depend on the size are the model's own."""
+        tensors = dict(model.state_dict(keep_vars=True))
+        olds = dict(model.named_modules())
+        for name, new in self.shape.named_modules():
+            rule = self.rules.get(type(new))
+            changed = rule(olds[name], new, self.change) if rule is not None else {}
+            tensors.update({f"{name}.{key}".removeprefix("."): tensor for key, tensor in changed.items()})
+        return tensors
+
+
+def plan(
+    model: ImageModel,
+    img_size: int | tuple[int, int],
+    method: str = "interpolate",
+    *,
+    kernel: str | None = None,
+    patches: str | None = None,
+) -> Resizing:
+    """What `resize` does, for a model of these shapes. Raises as that does."""
     choice("method", method, METHODS)
     kernel = (
         ("bicubic" if isinstance(model, Pyramid) else "copy") if kernel is None else choice("kernel", kernel, list(KERNELS))
@@ -86,19 +128,7 @@ def resize(
         if model.state_dict().keys() != resized.state_dict().keys():
             raise ModelError("this model is folded, which fixes its size", mend="resize the model, then fold the result")
     change = Change(getattr(model, "grid", (0, 0)), getattr(resized, "grid", (0, 0)), kernel, scales)
-    with torch.no_grad():
-        tensors = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-        olds = dict(model.named_modules())
-        for name, new in resized.named_modules():
-            rule = rules.get(type(new))
-            changed = rule(olds[name], new, change) if rule is not None else {}
-            tensors.update({f"{name}.{key}".removeprefix("."): tensor for key, tensor in changed.items()})
-    resized.load_state_dict(tensors, assign=True)
-    for new_parameter, old_parameter in zip(resized.parameters(), model.parameters(), strict=True):
-        new_parameter.requires_grad_(old_parameter.requires_grad)
-    resized.name, resized.classes = model.name, model.classes
-    resized.preprocessing = model.preprocessing.fit(img_size=resized.img_size, in_chans=resized.in_chans)
-    return resized.train(model.training)
+    return Resizing(resized, rules, change)
 
 
 def _magnifies(model: ImageModel, method: str, patches: str | None) -> bool:

@@ -99,12 +99,21 @@ def program() -> str:
     return str(called) if called.name == "allmlp" and shutil.which("allmlp") is None else "allmlp"
 
 
-def next_commands(run: Run) -> list[str]:
-    """What one does with a finished run."""
-    commands = {
-        f"{program()} predict {run.folder} PICTURE": "classify pictures",
-        f"{program()} evaluate {run.folder} DATA": "measure it on other images",
+def next_commands(run: Run, *, classes: bool = True) -> list[str]:
+    """What one does with a finished run, of a model with classes or without."""
+    features = {
+        f"{program()} evaluate {run.folder} DATA --knn --linear": "measure its features on labelled images",
+        f"{program()} train DATA --init {run.folder}": "learn classes from there",
         f"open {run.report}": "read the report",
     }
+    commands = (
+        features
+        if not classes
+        else {
+            f"{program()} predict {run.folder} PICTURE": "classify pictures",
+            f"{program()} evaluate {run.folder} DATA": "measure it on other images",
+            f"open {run.report}": "read the report",
+        }
+    )
     width = max(map(len, commands))
     return [f"{command:<{width}}   {what}" for command, what in commands.items()]

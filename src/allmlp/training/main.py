@@ -84,11 +84,7 @@ def pretrain(
     Raises TrainingError, besides, when the teacher gives all images one answer.
     """
     chosen = merged(Recipe(dino=Dino()) if recipe is None else recipe, fields)
-    if chosen.dino is None:
-        raise RecipeError(
-            "this recipe has no [dino] table, which says how to learn without labels",
-            mend="use one of allmlp's own that begin with dino-, or add the table",
-        )
+    chosen.without_labels()
     return _begun_or_again(chosen, data, out, resume, log, quiet)
 
 
@@ -206,8 +202,9 @@ def images_of(spec: str | None, recipe: Recipe, team: Team, quiet: bool) -> Sour
     quiet = quiet or not team.first
 
     def opened() -> Source:
-        few = {"limit": recipe.train.limit, "shots": recipe.train.shots}
-        return open_source(spec, val_share=recipe.data.val_share, seed=recipe.seed, quiet=quiet, **few)
+        train = recipe.train
+        options: dict[str, Any] = dict(val_share=recipe.data.val_share, limit=train.limit, shots=train.shots)
+        return open_source(spec, seed=recipe.seed, **options, least=2 if recipe.dino is None else 1, quiet=quiet)
 
     source = held(team.one_by_one(opened) if fetches(spec) else opened(), recipe.data.in_chans, quiet=quiet)
     refuse_too_many(source.left_out, source.bad_share, recipe.data.max_bad_share)

@@ -1,6 +1,7 @@
 """A recipe and a source → everything the loop works with."""
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -22,8 +23,8 @@ from allmlp.errors import DataError, ModelError, RecipeError
 from allmlp.models import create_model
 from allmlp.models.base import ImageModel
 from allmlp.pixels.preprocess import Preprocessing
-from allmlp.recipe import Augment, Data, Recipe
-from allmlp.training.dino.task import SelfDistilled, with_projection
+from allmlp.recipe import Augment, Data, Dino, Recipe
+from allmlp.training.dino.task import SelfDistilled, Smaller, with_projection
 from allmlp.training.dino.teacher import MeanTeacher
 from allmlp.training.distillation.distiller import Distiller
 from allmlp.training.distillation.open import Opened, open_teacher
@@ -74,7 +75,10 @@ def plan_for(model: ImageModel, recipe: Recipe, source: Source, opened: Opened |
     augment = scaled(recipe.augment, model.img_size, sizes.last)
     train_batches = _training_batches(recipe, augment, source, model, batch, workers, team)
     val_batch = min(VAL_BATCH * team.size, 2 * batch)
-    val_batches = _plain_batches(source.val, model, val_batch, workers, team)
+
+    def plain(images: Images) -> DataLoader[Batch]:
+        return _plain_batches(images, model, val_batch, workers, team)
+
     steps = len(source.train) // batch
     parallel = chosen(recipe.train.parallel, model, team)
     together = parallel != "fsdp"  # buffers stay whole there, and one operation cannot take both kinds
@@ -85,15 +89,6 @@ def plan_for(model: ImageModel, recipe: Recipe, source: Source, opened: Opened |
     forward = spread([model] if ema is None else [model, ema.module], parallel, device, team)
     made = optimiser(model, recipe.optim, batch)
     distiller = None if opened is None else _distiller(recipe, source, model, opened, device, team)
-    task: Task
-    if recipe.dino is None:
-        mix = Mix(recipe.augment, classes=len(source.classes), smoothing=recipe.train.smoothing)
-        task = Supervised(mix, objective(recipe.train), distiller)
-    else:
-        neighbours = source.train.spread(recipe.dino.knn_images)
-        labelled = len(source.classes) > 1
-        voters = _plain_batches(neighbours, model, val_batch, workers, team) if labelled else None
-        task = SelfDistilled(recipe.dino, voters, device)
     return Plan(
         recipe=recipe,
         source=source,
@@ -103,8 +98,10 @@ def plan_for(model: ImageModel, recipe: Recipe, source: Source, opened: Opened |
         parallel=parallel,
         ema=ema,
         train_batches=train_batches,
-        val_batches=val_batches,
-        task=task,
+        val_batches=plain(source.val),
+        task=_supervised(recipe, source, distiller)
+        if recipe.dino is None
+        else _dino(recipe.dino, source, model, parallel, plain),
         distiller=distiller,
         optimiser=made,
         scaler=GradScaler(device.type, enabled=precision == "fp16"),
@@ -114,6 +111,19 @@ def plan_for(model: ImageModel, recipe: Recipe, source: Source, opened: Opened |
         steps=steps,
         sizes=sizes,
     )
+
+
+def _supervised(recipe: Recipe, source: Source, distiller: Distiller | None) -> Task:
+    mix = Mix(recipe.augment, classes=len(source.classes), smoothing=recipe.train.smoothing)
+    return Supervised(mix, objective(recipe.train), distiller)
+
+
+def _dino(dino: Dino, source: Source, model: ImageModel, parallel: str, plain: Callable[[Images], DataLoader[Batch]]) -> Task:
+    if dino.local_size is not None and parallel == "fsdp":
+        raise RecipeError("token mixing that lies in shards is not resized", mend="leave dino.local_size away, or use ddp")
+    small = None if dino.local_size is None else Smaller(model, dino.local_size)
+    voters = plain(source.train.spread(dino.knn_images)) if len(source.classes) > 1 else None
+    return SelfDistilled(dino, voters, small, best_device())
 
 
 def _distiller(

@@ -7,19 +7,21 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.utils.data import DataLoader
 
 from allmlp.data.loader import Batch
 from allmlp.data.views import LARGE
 from allmlp.engine.device import autocast, placed
-from allmlp.errors import TrainingError
+from allmlp.errors import ModelError, RecipeError, TrainingError
 from allmlp.models.base import ImageModel
 from allmlp.nn.projection import Projection
 from allmlp.recipe import Dino
+from allmlp.surgery.resize import plan as resizing
 from allmlp.training.dino.features import knn
 from allmlp.training.dino.loss import centred, self_distillation, teacher_temperature
 from allmlp.training.dino.state import State
-from allmlp.training.dino.teacher import teaching
+from allmlp.training.dino.teacher import headless, teaching
 from allmlp.training.plan import Choice, Judged, Look, Losses, Plan
 
 LEAST = 0.01
@@ -33,30 +35,52 @@ def with_projection(model: ImageModel, dino: Dino) -> ImageModel:
     return model
 
 
+class Smaller:
+    """A model for smaller pictures, through weights that are resized in the pass itself: gradients reach its own."""
+
+    def __init__(self, model: ImageModel, img_size: tuple[int, int]) -> None:
+        """Raises RecipeError for a size that the model cannot have."""
+        try:
+            with headless(model):
+                self.resizing = resizing(model, img_size, patches="same")
+        except ModelError as error:
+            raise RecipeError("dino.local_size has {} × {} pixels: {}".format(*img_size, error.what), mend=error.mend) from None
+
+    def __call__(self, model: ImageModel, images: Tensor) -> Tensor:  # b c y x → b k
+        shape = self.resizing.shape.train(model.training)
+        with headless(model):
+            features = functional_call(shape, self.resizing.tensors(model), images)
+        return model.head(features)
+
+
 class SelfDistilled:
     """The plan's model, which has a projection head, is the student; its running mean is the teacher."""
 
-    def __init__(self, dino: Dino, voters: DataLoader[Batch] | None, device: torch.device) -> None:
-        """voters: training images as for evaluation, where there are classes to tell apart."""
-        self.dino, self.voters = dino, voters
+    def __init__(self, dino: Dino, voters: DataLoader[Batch] | None, small: Smaller | None, device: torch.device) -> None:
+        """voters: training images as for evaluation, where there are classes to tell apart. small: for parts of a size of
+        their own."""
+        self.dino, self.voters, self.small = dino, voters, small
         self.state = State(dino.outputs).to(device)
         self.parts: Mapping[str, nn.Module] = {"dino": self.state}
 
     def given(self, plan: Plan, batch: Batch, *, mixing: bool) -> tuple[Tensor, ...]:
-        """b of 1 for images and 0 for what stands for none, then b v c h w."""
-        views = batch.images
+        """b of 1 for images and 0 for what stands for none, b v c h w and, where small parts have a size of their own,
+        b l c y x."""
+        views = [batch.images] if batch.crops is None else [batch.images, batch.crops]
         if not len(batch.labels):
-            count = LARGE + (0 if self.dino.local_size else self.dino.local_crops)
-            views = torch.zeros(1, count, plan.model.in_chans, *plan.model.img_size)
-        real = torch.full((len(views),), float(len(batch.labels) > 0))
-        return tuple(tensor.to(plan.device, non_blocking=True) for tensor in (real, views))
+            views = blank(self.dino, plan.model)
+        real = torch.full((len(views[0]),), float(len(batch.labels) > 0))
+        return tuple(tensor.to(plan.device, non_blocking=True) for tensor in (real, *views))
 
     def losses(self, plan: Plan, given: tuple[Tensor, ...], number: int) -> Losses:
         """Chance is the loss of a student whose outputs are all alike."""
-        real, views = given
-        parts = views.transpose(0, 1)  # v b c h w
+        real, *views = given
+        parts, *crops = (each.transpose(0, 1) for each in views)  # v b c h w, l b c y x
         with autocast(plan.device, plan.precision):
             student = plan.forward(placed(parts.flatten(0, 1), plan.model, plan.device)).unflatten(0, parts.shape[:2])
+            if crops and self.small is not None:
+                small = self.small(plan.model, placed(crops[0].flatten(0, 1), plan.model, plan.device))
+                student = torch.cat([student, small.unflatten(0, crops[0].shape[:2])])
         answers = self._answers(plan, parts[:LARGE], real, number)
         chance = torch.tensor(math.log(self.dino.outputs), device=plan.device)
         return Losses(self_distillation(student, answers, self.dino.temperature), chance, None)
@@ -119,6 +143,14 @@ class SelfDistilled:
             bare = model.twin()
         bare.name, bare.preprocessing = model.name, model.preprocessing
         return bare
+
+
+def blank(dino: Dino, model: ImageModel) -> list[Tensor]:
+    """Parts of one image that is not there."""
+    here, size = dino.local_crops, dino.local_size
+    if size is None or not here:
+        return [torch.zeros(1, LARGE + here, model.in_chans, *model.img_size)]
+    return [torch.zeros(1, LARGE, model.in_chans, *model.img_size), torch.zeros(1, here, model.in_chans, *size)]
 
 
 def _teacher(plan: Plan) -> ImageModel:

@@ -19,7 +19,7 @@ import torch
 from allmlp.data.images import ArrayImages, Source
 from allmlp.data.loader import Batch
 from allmlp.engine.memory import resident_bytes
-from allmlp.errors import AllmlpError
+from allmlp.errors import AllmlpError, RecipeError
 from allmlp.recipe import recipe_from
 from allmlp.training.freeze import learning
 from allmlp.training.plan import Plan
@@ -69,6 +69,10 @@ class Answer:
 def tried(request: Request) -> Answer:
     """Raises AllmlpError for a recipe that cannot be tried, and RuntimeError or MemoryError where there is no room."""
     recipe = recipe_from(tomllib.loads(request.recipe))
+    if recipe.dino is not None:
+        raise RecipeError(
+            "batches are tried with labels, and this recipe has none", mend="try allmlp pretrain with --train.batch"
+        )
     data = replace(recipe.data, workers=0)
     recipe = replace(recipe, data=data, train=replace(recipe.train, batch=request.batch, limit=None, shots=None, sizes=()))
     source, start = _random_source(request), None
