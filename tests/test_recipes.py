@@ -52,7 +52,8 @@ def test_recipe_has_a_header_and_fits_on_a_page(name: str) -> None:
 def test_recipes_command_names_data_that_can_be_had(name: str) -> None:
     """A set by its name, or a folder of one's own in capitals."""
     command = RECIPES[name].read_text(encoding="utf-8").splitlines()[1]
-    data = command.partition("allmlp train ")[2].split()[0]
+    verb = "train" if parsed(name).dino is None else "pretrain"
+    data = command.partition(f"allmlp {verb} ")[2].split()[0]
     known = {"fashion-mnist", *PLACEHOLDERS, *(f"torchvision:{each}" for each in SETS)}
     assert data in known or (name == "demo" and data == "--recipe")
 
@@ -115,7 +116,7 @@ def shallow(model: str) -> dict[str, Any]:
 def kind(name: str) -> tuple[object, ...]:
     """What decides how a recipe trains, but for the size of the model."""
     recipe = parsed(name)
-    optim = replace(recipe.optim, lr=1.0, weight_decay=0.0)
+    optim = replace(recipe.optim, lr=1.0, weight_decay=0.1)
     return (
         family_of(recipe.model).name,
         recipe.data,
@@ -124,6 +125,7 @@ def kind(name: str) -> tuple[object, ...]:
         recipe.train.objective,
         recipe.train.ema > 0,
         recipe.freeze,
+        recipe.dino,
     )
 
 
