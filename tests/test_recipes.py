@@ -21,6 +21,8 @@ from allmlp.training.step import update
 RECIPES = packaged_recipes()
 OURS = {"demo": (28, 28), "fashion-mnist": (28, 28), "smlpnet-cifar10": (32, 32), "smlpnet-caltech101": (200, 300)}
 """Those whose result was measured with this code → height, width of their data's images."""
+UNMEASURED = {"dino-smlpnet-cifar10", "dino-resmlp-cifar10"}
+"""Ready to be measured; nobody has published such a result."""
 LARGE = 70_000_000
 """Parameters, from which on a model's steps take gigabytes and minutes."""
 PLACEHOLDERS = ("FOLDER", "IMAGENET", "IMAGENET21K", "JFT")
@@ -44,7 +46,7 @@ def test_recipe_has_a_header_and_fits_on_a_page(name: str) -> None:
         "measured here" in header["result"].replace("not measured here", ""),
         "published" in header["result"],
     )
-    assert (measured, published) == (name in OURS, name not in OURS)
+    assert (measured, published) == (name in OURS, name not in {*OURS, *UNMEASURED})
     assert ("not measured here" in header["time"]) == (name not in OURS)
 
 

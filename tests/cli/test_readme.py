@@ -48,6 +48,18 @@ def test_every_command_of_the_readme_runs_in_its_order(tmp_path: Path, monkeypat
     for command in ours:
         if command[1] == "train" and "--help" not in command:
             command += SHORT
+        if command[1] == "pretrain":
+            command += [
+                *SHORT,
+                "--dino.outputs",
+                "64",
+                "--dino.hidden",
+                "16",
+                "--dino.bottleneck",
+                "8",
+                "--dino.local-crops",
+                "2",
+            ]
         if command[1] == "find-lr":
             command += ["--steps", "20", "--low", "1e-3", "--train.batch", "4", "--data.workers", "0"]
         if command[1] == "find-batch":
