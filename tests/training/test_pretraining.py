@@ -12,6 +12,7 @@ from ranks import At, in_processes, values
 from safetensors.torch import load_file
 
 import allmlp
+from allmlp.cli import main
 from allmlp.errors import RecipeError, TrainingError
 from allmlp.recipe import Recipe
 from allmlp.run import Run, read_json, read_lines
@@ -171,6 +172,18 @@ def test_features_are_measured_drawn_explained_and_exported(pretrained: Run, str
     assert "Calibration" not in html
     allmlp.export(pretrained.folder, format="safetensors", out=tmp_path / "bundle", data=str(stripes))
     assert allmlp.load(tmp_path / "bundle").num_classes == 0
+    assert main(["explain", str(pretrained.folder), "--out", str(tmp_path / "why")]) == 0
+
+
+def test_what_needs_classes_says_so(pretrained: Run, stripes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = next(stripes.rglob("*.png"))
+    for words in (
+        ["evaluate", str(pretrained.folder), str(stripes)],
+        ["predict", str(pretrained.folder), str(picture)],
+        ["explain", str(pretrained.folder), str(picture), "--out", str(tmp_path / "why")],
+    ):
+        assert main(words) == 2
+        assert "no classes" in capsys.readouterr().err
 
 
 def test_a_run_stopped_early_has_a_report_too(

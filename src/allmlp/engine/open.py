@@ -6,7 +6,7 @@ from pathlib import Path
 from allmlp.engine.bundle import GRAPHS, is_bundle
 from allmlp.engine.graph import Graph, open_graph
 from allmlp.engine.load import load
-from allmlp.errors import RunError
+from allmlp.errors import ModelError, RunError
 from allmlp.models.base import ImageModel
 from allmlp.run import BUNDLE, Run, read_json
 
@@ -22,3 +22,12 @@ def open_answering(
     if img_size is not None:
         raise RunError(f"{folder} is a graph of one image size", mend="leave --img-size out, or export with it")
     return open_graph(folder)
+
+
+def check_classes(model: ImageModel | Graph) -> None:
+    """Raises ModelError for a model that has features alone, as one that was trained without labels."""
+    if not model.num_classes:
+        raise ModelError(
+            "this model has features and no classes (num_classes=0)",
+            mend="learn classes from it: allmlp train DATA --init RUN; or measure its features: allmlp evaluate --knn --linear",
+        )

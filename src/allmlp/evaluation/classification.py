@@ -8,7 +8,7 @@ from typing import Any
 
 from allmlp import metrics
 from allmlp.engine.bundle import is_bundle
-from allmlp.engine.open import open_answering
+from allmlp.engine.open import check_classes, open_answering
 from allmlp.errors import DataError
 from allmlp.evaluation.answers import answers, images_for
 from allmlp.evaluation.mistakes import mistakes
@@ -53,6 +53,7 @@ def evaluate(
     if folder is not None:
         folder.check_writable()
     model = open_answering(run, which=which, img_size=img_size)
+    check_classes(model)
     images, split, title, left_out = images_for(folder, model.classes or (), data, quiet)
     if img_size is not None:
         split += "-{}x{}".format(*model.img_size)

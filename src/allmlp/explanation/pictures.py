@@ -62,13 +62,16 @@ class Picture:
 def explain_pictures(model: ImageModel, paths: Iterable[str], steps: list[int]) -> Iterator[Picture | UnreadableImage]:
     """Each picture's explanation, or why it cannot be read. steps: whose feature maps are kept.
 
-    Raises ModelError for a model without classes.
+    Raises ModelError for pictures and a model without classes.
     """
-    if not model.num_classes:
-        raise ModelError("this model has no classes (num_classes=0)", mend="give it a head with reset_classifier")
     model.eval()
     weight = next(model.parameters())
     for path in paths:
+        if not model.num_classes:
+            raise ModelError(
+                "this model has no classes that a picture could speak for (num_classes=0)",
+                mend="explain it without pictures, or learn classes first: allmlp train DATA --init RUN",
+            )
         try:
             image = model.preprocessing(read_image(path, model.in_chans)).to(weight)
         except UnreadableImage as error:

@@ -16,6 +16,7 @@ from allmlp.data.loader import Batch
 from allmlp.data.stream import Picture
 from allmlp.engine.graph import Graph
 from allmlp.engine.infer import stream as answers
+from allmlp.engine.open import check_classes
 from allmlp.engine.use import ready
 from allmlp.errors import EngineError
 from allmlp.models.base import ImageModel
@@ -32,6 +33,8 @@ class Asked:
         self, model: ImageModel | Graph, top: int, batch: int, engine: str, embeddings: bool, *, images: int, quiet: bool
     ) -> None:
         self.batch = batch
+        if not embeddings:
+            check_classes(model)
         self.names = model.classes or tuple(map(str, range(model.num_classes)))
         self.top = min(max(top, 1), len(self.names))
         self.preprocessing, self.in_chans = model.preprocessing, model.in_chans

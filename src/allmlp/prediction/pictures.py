@@ -11,6 +11,7 @@ from allmlp.data.loader import plain_batches
 from allmlp.data.pictures import list_pictures
 from allmlp.engine.graph import Graph
 from allmlp.engine.infer import stream
+from allmlp.engine.open import check_classes
 from allmlp.engine.use import ready
 from allmlp.models.base import ImageModel
 
@@ -32,6 +33,7 @@ def predict(
     Yields, in order, {"path", "classes", "probabilities"}, best first, or {"path", "error"} for a picture
     that cannot be read. Raises DataError when a source is not there, or there is no picture at all.
     """
+    check_classes(model)
     paths = list_pictures(sources)
     images = FileImages(paths, np.zeros(len(paths), dtype=np.int64))
     names = model.classes or tuple(str(i) for i in range(model.num_classes))

@@ -9,10 +9,10 @@ from torch.nn import functional as F
 
 from allmlp.errors import RecipeError
 from allmlp.models import create_model
-from allmlp.nn.projection import Projection
 from allmlp.recipe import Dino, Optim, recipe_from
 from allmlp.surgery.resize import resize
 from allmlp.training.dino.loss import centred, self_distillation, teacher_temperature
+from allmlp.training.dino.projection import Projection
 from allmlp.training.dino.state import State
 from allmlp.training.dino.task import Smaller, with_projection
 from allmlp.training.dino.teacher import MeanTeacher, headless, teaching

@@ -15,11 +15,11 @@ from allmlp.data.views import LARGE
 from allmlp.engine.device import autocast, placed
 from allmlp.errors import ModelError, RecipeError, TrainingError
 from allmlp.models.base import ImageModel
-from allmlp.nn.projection import Projection
 from allmlp.recipe import Dino
 from allmlp.surgery.resize import plan as resizing
 from allmlp.training.dino.features import knn
 from allmlp.training.dino.loss import centred, self_distillation, teacher_temperature
+from allmlp.training.dino.projection import Projection
 from allmlp.training.dino.state import State
 from allmlp.training.dino.teacher import headless, teaching
 from allmlp.training.plan import Choice, Judged, Look, Losses, Plan
