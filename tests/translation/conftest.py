@@ -1,0 +1,26 @@
+"""A language that is learnt in seconds: words in another order and with other letters."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+WORDS = ["ana", "bere", "colo", "duna", "esti", "fora", "gilo", "huma", "iko", "jaru", "kelo", "lima"]
+
+
+def sentence(draw: random.Random) -> tuple[str, str]:
+    """The translation is backwards, in capitals."""
+    words = [draw.choice(WORDS) for _ in range(draw.randint(2, 6))]
+    return " ".join(words), " ".join(reversed(words)).upper()
+
+
+@pytest.fixture(scope="session")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with train, val and test of the languages aa and bb."""
+    folder, draw = tmp_path_factory.mktemp("text"), random.Random(0)
+    for split, count in (("train", 400), ("val", 40), ("test", 40)):
+        pairs = [sentence(draw) for _ in range(count)]
+        for place, language in enumerate(("aa", "bb")):
+            lines = "".join(pair[place] + "\n" for pair in pairs)
+            (folder / f"{split}.{language}").write_text(lines, encoding="utf-8")
+    return folder
