@@ -4,6 +4,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -119,16 +120,18 @@ def _cuts(lengths: np.ndarray, tokens: int) -> list[int]:
 
 def padded(pairs: Sequence[Encoded]) -> TextBatch:
     """Of at least one pair."""
-    sides = (
-        [source for source, _ in pairs],
-        [[BEGIN, *target] for _, target in pairs],
-        [[*target, END] for _, target in pairs],
-    )
-    made = (pad_sequence([torch.tensor(row) for row in side], batch_first=True, padding_value=PAD) for side in sides)
-    return TextBatch(*made, unreadable=[])
+    source = _rows([source for source, _ in pairs])
+    given = _rows([[BEGIN, *target] for _, target in pairs])
+    due = _rows([[*target, END] for _, target in pairs])
+    return TextBatch(source, given, due, unreadable=[])
+
+
+def _rows(pieces: Sequence[Sequence[int]]) -> Tensor:
+    return pad_sequence([torch.tensor(row) for row in pieces], batch_first=True, padding_value=PAD)
 
 
 def text_batches(found: Sentences, tokens: int, *, seed: int | None, rank: int = 0, world: int = 1) -> DataLoader[TextBatch]:
     """See `TokenOrder`."""
     order = TokenOrder(found.lengths, tokens, seed=seed, rank=rank, world=world)
-    return DataLoader(found, batch_sampler=order, collate_fn=padded)
+    batches: Any = DataLoader(found, batch_sampler=order, collate_fn=padded)
+    return batches

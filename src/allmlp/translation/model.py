@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -139,15 +139,19 @@ class ResMLPTranslator(Translator):
 
     def begin(self, memory: Tensor, source: Tensor) -> Pasts:
         nothing, there = memory[:, :0], source != PAD
-        return Pasts([Past(nothing, block.attention.remember(memory), there) for block in self.decoder])
+        return Pasts([Past(nothing, block.attention.remember(memory), there) for block in self._decoder])
 
     def step(self, pieces: Tensor, state: State) -> tuple[Tensor, State]:
         pasts = _own(state, Pasts)
         x, kept = self.embedded(pieces[:, None]), []
-        for block, past in zip(self.decoder, pasts.blocks, strict=True):
+        for block, past in zip(self._decoder, pasts.blocks, strict=True):
             x, after = block.step(x, past)
             kept.append(after)
         return self.scores(self.decoder_norm(x))[:, 0], Pasts(kept)
+
+    @property
+    def _decoder(self) -> list[DecoderBlock]:
+        return cast(list[DecoderBlock], list(self.decoder))
 
 
 @dataclass(frozen=True)
