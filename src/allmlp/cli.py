@@ -9,6 +9,7 @@ from importlib import import_module
 COMMANDS = {
     "train": "train a classifier on a folder of images",
     "pretrain": "learn features from images without labels (DINO)",
+    "translate": "a translator of sentences: train, evaluate, predict",
     "find-lr": "a learning rate for your images, from one short training",
     "find-batch": "the largest batch that fits, and the fastest",
     "evaluate": "accuracy, confusion and calibration of a run",

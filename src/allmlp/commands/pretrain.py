@@ -8,7 +8,7 @@ import tyro
 
 from allmlp.commands.recipe_words import SharedWords, recipe_and_words
 from allmlp.commands.runs import pretrained, run_of
-from allmlp.recipe import Dino
+from allmlp.recipe import Dino, Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class Words(SharedWords):
 
 
 def main(words: list[str]) -> int:
-    recipe, given, said = recipe_and_words(Words, words, command="pretrain")
+    recipe, given, said = recipe_and_words(Words, words, command="pretrain", usual=Recipe(dino=Dino()))
     from allmlp.run import read_json
     from allmlp.training.distributed import is_first
     from allmlp.training.main import pretrain

@@ -6,11 +6,12 @@ from typing import Annotated, Literal, TypeVar
 import tyro
 
 from allmlp.commands.words import pair, parse, split_hyper
-from allmlp.recipe import Augment, Data, Dino, Distill, Optim, Recipe, Train, load_recipe
+from allmlp.recipe import Augment, Data, Distill, Optim, Recipe, Train, load_recipe
 
-Words = TypeVar("Words", bound="SharedWords")
+Words = TypeVar("Words")
+"""A dataclass with the words of one command."""
 
-SAME = ("model", "init", "freeze", "seed", "data", "augment", "optim", "train", "distill", "dino")
+SAME = ("model", "init", "freeze", "seed", "data", "augment", "optim", "train", "distill", "dino", "translation")
 """Words that are fields of a recipe, as far as a command has them."""
 
 
@@ -46,25 +47,27 @@ class RecipeWords(SharedWords):
     distill: Distill = field(default_factory=Distill)
 
 
-def recipe_and_words(kind: type[Words], words: list[str], *, command: str) -> tuple[Recipe, Words, list[str]]:
-    """(the recipe that the words make, all that was said, the words that tyro read). Raises RecipeError."""
+def recipe_and_words(
+    kind: type[Words], words: list[str], *, command: str, usual: Recipe | None = None
+) -> tuple[Recipe, Words, list[str]]:
+    """(the recipe that the words make, all that was said, the words that tyro read). usual: the recipe where none is named.
+
+    Raises RecipeError.
+    """
     words, hyper = split_hyper([word.removeprefix("--data=") for word in words if word != "--data"])  # --data X is X
     source = _value_of(words, "--recipe")
-    same = [each.name for each in fields(kind) if each.name in SAME]
-    usual = Recipe(dino=Dino()) if "dino" in same else Recipe()
-    base = load_recipe(source) if source is not None else usual
+    same = [each.name for each in fields(kind) if each.name in SAME]  # type: ignore[arg-type]
+    base = load_recipe(source) if source is not None else usual or Recipe()
     if "dino" in same:
         base.without_labels()
     if (teacher := _value_of(words, "--teacher")) is not None:  # before the other words of distill, which need one
         base = replace(base, distill=replace(base.distill, teacher=teacher))
-    given = parse(kind, words, command=command, default=replace(kind(), **{name: getattr(base, name) for name in same}))
-    data = given.data if given.img_size is None else replace(given.data, img_size=pair(given.img_size))
-    recipe = replace(
-        base,
-        **{name: getattr(given, name) for name in same if name != "data"},
-        hyper={**({} if given.model != base.model else base.hyper), **hyper},
-        data=data,
-    )
+    default = kind(**{name: value for name in same if (value := getattr(base, name)) is not None})
+    given = parse(kind, words, command=command, default=default)
+    values = {name: getattr(given, name) for name in same}
+    if (img_size := getattr(given, "img_size", None)) is not None:
+        values["data"] = replace(values["data"], img_size=pair(img_size))
+    recipe = replace(base, **values, hyper={**({} if values["model"] != base.model else base.hyper), **hyper})
     return recipe, given, [*words, *(f"--hyper.{name}" for name in hyper)]
 
 

@@ -27,8 +27,19 @@ class RunWords(Protocol):
     def quiet(self) -> bool: ...
 
 
-def run_of(begin: Callable[..., Run], recipe: Recipe, given: RunWords, said: list[str], *, command: str) -> Run:
-    """begin: `train`, or a function like it. said: the words. Raises RecipeError for words that --resume cannot heed."""
+def run_of(
+    begin: Callable[..., Run],
+    recipe: Recipe,
+    given: RunWords,
+    said: list[str],
+    *,
+    command: str,
+    again: Callable[..., Run] | None = None,
+) -> Run:
+    """begin: `train`, or a function like it. said: the words. again: what goes on with a run, `allmlp.resume` unless given.
+
+    Raises RecipeError for words that --resume cannot heed.
+    """
     if given.resume is not None and given.resume != AUTO:
         from allmlp.training.main import resume
 
@@ -38,7 +49,7 @@ def run_of(begin: Callable[..., Run], recipe: Recipe, given: RunWords, said: lis
                 f"--resume goes on with the run as it was; {others[0] if others else 'DATA'} would change it",
                 mend=f"allmlp {command} --resume {given.resume} alone",
             )
-        return resume(given.resume, quiet=given.quiet)
+        return (again or resume)(given.resume, quiet=given.quiet)
     auto = "auto" if given.resume == AUTO else "never"
     services = tuple(name.strip() for name in given.log.split(",") if name.strip())
     return begin(given.data_folder, recipe=recipe, out=given.out, resume=auto, log=services, quiet=given.quiet)

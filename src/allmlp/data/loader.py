@@ -8,6 +8,7 @@ The number of worker processes, and where a run was interrupted, make no differe
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,6 +39,12 @@ class Batch:
     crops: Tensor | None = None  # b l c y x
     """Smaller parts of each image, of a size of their own."""
 
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """What is kept of a step that went wrong."""
+        found = {"images": self.images, "labels": self.labels, "indices": self.indices}
+        return found if self.crops is None else {**found, "crops": self.crops}
+
 
 class Samples(Dataset[tuple[Tensor, int, int] | UnreadableImage]):
     """Images by (pass, index), changed by a transform whose randomness is keyed by both."""
@@ -56,7 +63,14 @@ class Samples(Dataset[tuple[Tensor, int, int] | UnreadableImage]):
         return self.transform(image), int(self.images.labels[index]), index
 
 
-class Order(Sampler[list[Key]]):
+class EpochOrder(Sampler[Any]):
+    """The batches of epoch `epoch`, from number `start` on: all of a run's place in its data."""
+
+    epoch = 0
+    start = 0
+
+
+class Order(EpochOrder):
     """The batches of one epoch, from batch `start` on; of each, the share of process `rank` out of `world`.
 
     The batches themselves do not depend on how many processes share them. repeats: how many copies of an image stand side
@@ -71,7 +85,6 @@ class Order(Sampler[list[Key]]):
             raise DataError(f"batches of {batch} images", mend="give --batch 1 or more")
         self.count, self.batch, self.seed, self.drop_last = count, batch, seed, drop_last
         self.rank, self.world, self.repeats = rank, world, repeats
-        self.epoch, self.start = 0, 0
 
     @property
     def steps(self) -> int:

@@ -3,6 +3,7 @@
 from allmlp.recipe.dino import Dino
 from allmlp.recipe.reading import MOST_BYTES, load_recipe, packaged_recipes, recipe_from
 from allmlp.recipe.tables import Augment, Data, Distill, Optim, Recipe, Train
+from allmlp.recipe.translation import Translation
 
 __all__ = [
     "MOST_BYTES",
@@ -13,6 +14,7 @@ __all__ = [
     "Optim",
     "Recipe",
     "Train",
+    "Translation",
     "load_recipe",
     "packaged_recipes",
     "recipe_from",

@@ -10,6 +10,7 @@ import tomli_w
 from allmlp.errors import RecipeError
 from allmlp.recipe.bounds import within
 from allmlp.recipe.dino import Dino
+from allmlp.recipe.translation import Translation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +107,7 @@ class Augment:
 class Optim:
     """Optimiser and learning rate. Vectors (biases, norms, Affine, LayerScale) never decay."""
 
-    name: Literal["adamw", "adam", "lamb", "sgd", "momentum", "muon"] = "adamw"
+    name: Literal["adamw", "adam", "adagrad", "lamb", "sgd", "momentum", "muon"] = "adamw"
     """timm's optimiser. "adam" decays through the gradient; "sgd" has Nesterov's momentum, "momentum" the plain one; "muon"
     makes each matrix's step orthogonal (Jordan et al., 2024) and moves vectors as Adam does, at rates like AdamW's."""
     lr: float = 1e-3
@@ -272,6 +273,8 @@ class Recipe:
     distill: Distill = field(default_factory=Distill)
     dino: Dino | None = None
     """Learning without labels, by `allmlp pretrain`. None: labels are learnt."""
+    translation: Translation | None = None
+    """Sentences in the place of images, by `allmlp translate train`."""
 
     def __post_init__(self) -> None:
         within(self, "seed", least=0, most=2**63 - 1)

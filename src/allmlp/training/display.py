@@ -15,9 +15,9 @@ from allmlp.run import Run
 class Display:
     """Speaks on stderr and into the run's log. A live line where stderr is a terminal, plain lines elsewhere."""
 
-    def __init__(self, log: Path | None, *, quiet: bool = False) -> None:
+    def __init__(self, log: Path | None, *, quiet: bool = False, counts: str = "images") -> None:
         self.console = Console(file=sys.stderr, quiet=quiet, highlight=False)
-        self.log = log
+        self.log, self.counts = log, counts
         self.progress = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(bar_width=24),
@@ -48,7 +48,7 @@ class Display:
         """After each step: images/s and loss of the epoch so far."""
         shown = "" if accuracy is None else f"  acc {accuracy:5.1%}"
         self.progress.update(
-            self.task, completed=done, epoch=f"{epoch}/{epochs}", now=f"loss {loss:.3f}{shown}  {rate:,.0f} images/s"
+            self.task, completed=done, epoch=f"{epoch}/{epochs}", now=f"loss {loss:.3f}{shown}  {rate:,.0f} {self.counts}/s"
         )
 
     def epoch(self, record: dict[str, Any], *, epochs: int, left: float, best: bool) -> None:
@@ -56,7 +56,7 @@ class Display:
         found = _accuracy(record) if "val_top1" in record else _features(record)
         line = (
             f"epoch {record['epoch']:>{len(str(epochs))}}/{epochs}  loss {record['train_loss']:.3f}  {found}"
-            f"  {record['images_per_s']:,.0f} images/s  left {clock(left)}"
+            f"  {record[f'{self.counts}_per_s']:,.0f} {self.counts}/s  left {clock(left)}"
         )
         self.say(line + ("  *" if best else ""))
 

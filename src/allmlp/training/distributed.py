@@ -32,7 +32,7 @@ PATIENCE = timedelta(minutes=30)
 """How long a process waits for the others: rank 0 may be reading or writing on a slow disk."""
 
 Value = TypeVar("Value")
-Forward = Callable[[Tensor], Tensor]  # b c h w → b k
+Forward = Callable[..., Tensor]  # b c h w → b k, or what else the task's model takes
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def local_size() -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
-def chosen(wanted: Literal["auto", "ddp", "fsdp"], model: ImageModel, team: Team) -> str:
+def chosen(wanted: Literal["auto", "ddp", "fsdp"], model: nn.Module, team: Team) -> str:
     """ "none" for one process; "auto" keeps whole copies ("ddp") below LARGE parameters and shards above ("fsdp")."""
     if team.size == 1:
         return "none"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from allmlp.errors import ModelError
 from allmlp.files import writing
@@ -24,9 +24,11 @@ def wanted(epoch: int, epochs: int) -> bool:
     return epoch in np.linspace(0, epochs, min(epochs, MOMENTS) + 1).round().astype(int)
 
 
-def snapshot(model: ImageModel) -> dict[str, Tensor]:
+def snapshot(model: nn.Module) -> dict[str, Tensor]:
     """ "LAYER:AXIS" → float16: over the grid what its middle place takes of all (rows × columns), along one axis the
-    matrix. Nothing for models without token-mixing matrices."""
+    matrix. Nothing for models without token-mixing matrices, and for those that see no images."""
+    if not isinstance(model, ImageModel):
+        return {}
     try:
         mixings = token_mixing(model)
     except ModelError:
@@ -48,7 +50,7 @@ def _shown(mixing: Mixing) -> Tensor:
     return values.to(torch.float16).contiguous()
 
 
-def keep_snapshot(run: Run, model: ImageModel, epoch: int) -> None:
+def keep_snapshot(run: Run, model: nn.Module, epoch: int) -> None:
     """Write run.mixing/EPOCH.safetensors, whole or not at all."""
     tensors = snapshot(model)
     path: Path = run.mixing / f"{epoch:05d}.safetensors"

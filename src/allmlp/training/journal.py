@@ -20,8 +20,9 @@ class Journal:
         step: int,
         config: Mapping[str, Any],
         say: Callable[[str], None],
+        counts: str = "images",
     ) -> None:
-        self.run, self.every, self.say = run, every, say
+        self.run, self.every, self.say, self.counts = run, every, say, counts
         self.trackers = {} if run is None else trackers(run, services, step=step, config=config)
         self._since, self._images = time.monotonic(), 0
 
@@ -39,7 +40,7 @@ class Journal:
         rate = self._images / max(now - self._since, 1e-9)
         self._since, self._images = now, 0
         if self.run is not None:
-            known = {name: value for name, value in {**values, "images_per_s": rate}.items() if value is not None}
+            known = {name: value for name, value in {**values, f"{self.counts}_per_s": rate}.items() if value is not None}
             self.run.append(self.run.steps, {"step": step, **known})
             self._tell("train", known, step)
 

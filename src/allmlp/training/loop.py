@@ -8,8 +8,7 @@ import torch
 from torch import nn
 
 from allmlp.data.damage import refuse_too_many
-from allmlp.data.loader import Batch, Order
-from allmlp.engine.cost import multiply_adds, parameters
+from allmlp.data.loader import Batch, EpochOrder
 from allmlp.errors import TrainingError
 from allmlp.run import Run, read_lines
 from allmlp.training import checkpoint
@@ -77,7 +76,6 @@ class Loop:
         """From now on this is what is trained."""
         self.plan = plan
         self.product = plan.task.product(plan)
-        self.cost = {"parameters": parameters(self.product), "macs": multiply_adds(self.product)}
 
     @property
     def done(self) -> int:
@@ -88,7 +86,7 @@ class Loop:
         """The steps of the current epoch that are not done yet."""
         position, plan = self.position, self.plan
         order = plan.train_batches.batch_sampler
-        assert isinstance(order, Order)
+        assert isinstance(order, EpochOrder)
         order.epoch, order.start = position.epoch, position.step
         learning(plan.model)
         began = last = time.monotonic()
@@ -186,12 +184,9 @@ class Loop:
         """Validate, record, keep the best, save."""
         position, plan = self.position, self.plan
         started, ran = time.monotonic(), time.process_time()
-        height, width = plan.model.img_size
         record: dict[str, Any] = {
             "epoch": position.epoch + 1,
             "step": self.done,
-            "img_height": height,
-            "img_width": width,
             "lr": peak(plan.optimiser),
             "train_loss": position.loss_sum / max(position.weighed, 1),
             "train_top1": position.hits / position.judged if position.judged else None,
@@ -202,7 +197,7 @@ class Loop:
         position.unreadable += judged.unreadable
         position.seconds += time.monotonic() - started
         position.cpu_seconds += time.process_time() - ran
-        record |= {"images_per_s": self.rate, "seconds": position.seconds, "unreadable": position.unreadable}
+        record |= {f"{plan.task.counts}_per_s": self.rate, "seconds": position.seconds, "unreadable": position.unreadable}
         before = Choice(position.best_weights, position.best_top1, position.best_loss)
         better = plan.sizes.changes(position.epoch) or judged.best.rank > before.rank
         if judged.worrying is not None:
@@ -270,6 +265,6 @@ class Loop:
             return
         self.run.write_model(
             which,
-            {name: tensors[name] for name in self.product.state_dict()},
-            {**self.product.card(), **self.cost, "epoch": self.position.epoch, "top1": chosen.top1},
+            {name: tensors[name] for name in tensors if name in self.product.names},
+            {**self.product.card, "epoch": self.position.epoch, "top1": chosen.top1},
         )

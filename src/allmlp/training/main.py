@@ -139,7 +139,7 @@ def _begin(
         recipe, start = start_from(recipe, source)
     plan = with_masks(make_plan(recipe, source, start, team), beside(recipe.init))
     run = team.by_first(lambda: Run.create(out if out is not None else _fresh_folder(recipe, source), over=over))
-    display = _display(run, team, quiet)
+    display = display_of(run, team, quiet)
     record = {
         "data": source.title,
         "data_spec": spec,
@@ -161,11 +161,11 @@ def _begin(
         for path, reason in source.left_out:
             run.append(run.unreadable, {"path": path, "reason": reason})
     _summarise(display, plan, run)
-    return _finish(plan, run, Position(), display, record)
+    return finish(plan, run, Position(), display, record)
 
 
 def _go_on(run: Run, team: Team, *, quiet: bool) -> Run:
-    display, record = _display(run, team, quiet), read_json(run.state)
+    display, record = display_of(run, team, quiet), read_json(run.state)
     if record.get("state") == "finished":
         display.say(f"{run.folder} is finished: nothing to go on with")
         return run
@@ -182,7 +182,7 @@ def _go_on(run: Run, team: Team, *, quiet: bool) -> Run:
     if team.first:
         cut_back(run, position, plan.steps)
     display.say(f"resuming {run.folder} at epoch {position.epoch + 1}, step {position.step + 1}")
-    return _finish(with_masks(plan, run.masks), run, position, display, record)
+    return finish(with_masks(plan, run.masks), run, position, display, record)
 
 
 def _as_it_ran(recipe: Recipe, environment: Mapping[str, str]) -> Recipe:
@@ -192,9 +192,9 @@ def _as_it_ran(recipe: Recipe, environment: Mapping[str, str]) -> Recipe:
     return replace(recipe, train=train, distill=distill)
 
 
-def _display(run: Run, team: Team, quiet: bool) -> Display:
+def display_of(run: Run, team: Team, quiet: bool, counts: str = "images") -> Display:
     """The first process speaks for all."""
-    return Display(run.log, quiet=quiet) if team.first else Display(None, quiet=True)
+    return Display(run.log, quiet=quiet, counts=counts) if team.first else Display(None, quiet=True)
 
 
 def images_of(spec: str | None, recipe: Recipe, team: Team, quiet: bool) -> Source:
@@ -223,7 +223,7 @@ def merged(recipe: Recipe | str | os.PathLike[str] | None, fields: Mapping[str, 
     return recipe_from(table)
 
 
-def _finish(plan: Plan, run: Run, position: Position, display: Display, record: dict[str, Any]) -> Run:
+def finish(plan: Plan, run: Run, position: Position, display: Display, record: dict[str, Any]) -> Run:
     """Run the loop and keep run.json true, whatever happens."""
     team = plan.team
     journal = Journal(
@@ -233,6 +233,7 @@ def _finish(plan: Plan, run: Run, position: Position, display: Display, record: 
         step=position.epoch * plan.steps + position.step,
         config=plan.recipe.flat(),
         say=display.say,
+        counts=plan.task.counts,
     )
     loop = Loop(plan, run, position, display, journal)
     retries: list[dict[str, Any]] = list(record.get("retries", []))
@@ -266,7 +267,7 @@ def _finish(plan: Plan, run: Run, position: Position, display: Display, record: 
         if isinstance(error, OSError):
             raise RunError(
                 f"{run.folder} can no longer be written: {error.strerror or error}",
-                mend=f"make room on the disk or make it writable, then allmlp train --resume {run.folder}",
+                mend=f"make room on the disk or make it writable, then allmlp {plan.task.command} --resume {run.folder}",
             ) from None
         raise
     finally:
@@ -277,19 +278,12 @@ def _finish(plan: Plan, run: Run, position: Position, display: Display, record: 
         display.say(f"{counted(len(loop.listed), 'image')} could not be decoded; {run.unreadable} lists them", "yellow")
     at = loop.position
     if finished:
-        display.say(ending(at, plan.recipe))
+        display.say(plan.task.ending(at))
     else:
-        display.say(f"{name}: saved after step {loop.done}; go on with\n  {program()} train --resume {run.folder}", "bold")
+        display.say(
+            f"{name}: saved after step {loop.done}; go on with\n  {program()} {plan.task.command} --resume {run.folder}", "bold"
+        )
     return run
-
-
-def ending(at: Position, recipe: Recipe) -> str:
-    """What a finished run came to."""
-    if recipe.dino is None:
-        return f"best validation top-1 {at.best_top1:.2%} at epoch {at.best_epoch} ({at.best_weights} weights)"
-    if at.measured_top1 is None:
-        return f"trained to epoch {at.best_epoch}, without classes to measure it by"
-    return f"best k-NN top-1 {at.best_top1:.2%} of the validation images, at epoch {at.best_epoch} (the teacher's weights)"
 
 
 def _summarise(display: Display, plan: Plan, run: Run) -> None:

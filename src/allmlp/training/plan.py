@@ -14,8 +14,10 @@ from torch.utils.data import DataLoader
 
 from allmlp.data.images import Source
 from allmlp.data.loader import Batch
+from allmlp.engine.cost import multiply_adds, parameters
 from allmlp.models.base import ImageModel
 from allmlp.recipe import Recipe
+from allmlp.training.checkpoint import Position
 from allmlp.training.distillation.distiller import Distiller
 from allmlp.training.distributed import Forward, Team
 from allmlp.training.optim import Schedule
@@ -77,8 +79,27 @@ class Look:
     """Whether a signal has arrived in this process."""
 
 
+@dataclass(frozen=True)
+class Product:
+    """What a run leaves: some of the trained model's tensors, and all that is needed to use them."""
+
+    names: frozenset[str]
+    card: dict[str, Any]
+
+
+def of_images(model: ImageModel) -> Product:
+    """The product that has the tensors of this model, whose weights say nothing."""
+    cost = {"parameters": parameters(model), "macs": multiply_adds(model)}
+    return Product(frozenset(model.state_dict()), {**model.card(), **cost})
+
+
 class Task(Protocol):
     """What is learnt: all of a step, of a checkpoint and of an epoch's end that depends on it."""
+
+    command: str
+    """The words after allmlp with which a run goes on."""
+    counts: str
+    """What its labels are: "images", or "pieces" of text."""
 
     parts: Mapping[str, nn.Module]
     """What a checkpoint holds of it, by name; the same in all processes."""
@@ -99,8 +120,11 @@ class Task(Protocol):
     def judge(self, plan: "Plan", epoch: int, look: Look) -> Judged:
         """At the end of an epoch, from 1, in every process. Raises Stopped in all of them."""
 
-    def product(self, plan: "Plan") -> ImageModel:
-        """The model that the run leaves, whose tensors are some of the trained one's; its weights say nothing."""
+    def product(self, plan: "Plan") -> Product:
+        """What the run leaves."""
+
+    def ending(self, at: Position) -> str:
+        """What a finished run came to."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +156,12 @@ class Plan:
     """Which image size each epoch has; the model and the batches have one of them."""
     masks: Mapping[str, Tensor] = field(default_factory=dict)
     """Of a sparse model: true where a weight stays, by the parameter's name; all others are zero after each step."""
+
+    @property
+    def img_size(self) -> dict[str, int]:
+        """What metrics.jsonl says of it."""
+        height, width = self.model.img_size
+        return {"img_height": height, "img_width": width}
 
     @property
     def parts(self) -> dict[str, Any]:

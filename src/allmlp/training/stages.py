@@ -23,7 +23,7 @@ def plan_at(plan: Plan, epoch: int) -> Plan:
     The schedule, the loss scale, the teacher and the precisions stay what they are. Called by every process.
     """
     size, old = plan.sizes.at(epoch), plan.model
-    if size == old.img_size:
+    if len(plan.sizes.sizes) == 1 or size == old.img_size:
         return plan
     teacher = None if plan.distiller is None else plan.distiller.teacher
     recipe = replace(plan.recipe, train=replace(plan.recipe.train, precision=plan.precision))  # type: ignore[arg-type]

@@ -10,16 +10,17 @@ from torch import Tensor, nn
 from allmlp.data.loader import Batch
 from allmlp.data.mix import Mix
 from allmlp.engine.device import autocast, placed
-from allmlp.models.base import ImageModel
+from allmlp.training.checkpoint import Position
 from allmlp.training.distillation.distiller import Distiller
 from allmlp.training.objectives import Objective
-from allmlp.training.plan import Choice, Judged, Look, Losses, Plan
+from allmlp.training.plan import Choice, Judged, Look, Losses, Plan, Product, of_images
 from allmlp.training.validation import validate
 
 
 class Supervised:
     """Images and labels, mixed or not → the objective, of which a teacher may have its share."""
 
+    command, counts = "train", "images"
     parts: Mapping[str, nn.Module] = {}
 
     def __init__(self, mix: Mix, objective: Objective, distiller: Distiller | None) -> None:
@@ -56,7 +57,7 @@ class Supervised:
         """Accuracy of the weights, and of their running mean, on the validation images."""
         val = validate(plan, plan.model, look)
         found = {"raw": val}
-        record = {"val_loss": val.loss, "val_top1": val.top1, "val_top5": val.top5, **val.teacher}
+        record = {**plan.img_size, "val_loss": val.loss, "val_top1": val.top1, "val_top5": val.top5, **val.teacher}
         if plan.ema is not None:
             found["ema"] = validate(plan, plan.ema.module, look)
             record |= {"ema_loss": found["ema"].loss, "ema_top1": found["ema"].top1}
@@ -64,6 +65,9 @@ class Supervised:
         best = max(choices.values(), key=lambda choice: choice.rank)
         return Judged(record, best, choices["raw"], val.unreadable)
 
-    def product(self, plan: Plan) -> ImageModel:
+    def product(self, plan: Plan) -> Product:
         """All of the model."""
-        return plan.model
+        return of_images(plan.model)
+
+    def ending(self, at: Position) -> str:
+        return f"best validation top-1 {at.best_top1:.2%} at epoch {at.best_epoch} ({at.best_weights} weights)"

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from allmlp.data.keys import generator
+from allmlp.data.loader import EpochOrder
 from allmlp.errors import DataError
 from allmlp.translation.model import BEGIN, END, PAD
 from allmlp.translation.pairs import Pairs
@@ -39,6 +40,11 @@ class TextBatch:
         """All pieces that are to be said: what the training loop counts."""
         return self.due[self.due != PAD]
 
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """What is kept of a step that went wrong."""
+        return {"source": self.source, "given": self.given, "due": self.due}
+
 
 @dataclass(frozen=True)
 class Sentences(Dataset[Encoded]):
@@ -53,6 +59,10 @@ class Sentences(Dataset[Encoded]):
 
     def __getitem__(self, index: int) -> Encoded:
         return self.encoded[index]
+
+    def described(self) -> dict[str, int]:
+        """How many sentences, pairs that were too long, and pieces to be said."""
+        return {"sentences": len(self), "left_out": self.left_out, "pieces": sum(len(due) + 1 for _, due in self.encoded)}
 
     @property
     def lengths(self) -> list[int]:
@@ -71,7 +81,7 @@ def sentences(pairs: Pairs, vocabulary: Vocabulary, longest: int) -> Sentences:
     return Sentences(kept, len(encoded) - len(kept))
 
 
-class TokenOrder(Sampler[list[int]]):
+class TokenOrder(EpochOrder):
     """The batches of one epoch, from batch `start` on; of each, the share of process `rank` out of `world`.
 
     Sentences of like length stand together, so that little is padding; which of a length stand together, and the order of the
@@ -86,7 +96,6 @@ class TokenOrder(Sampler[list[int]]):
                 mend=f"use --translation.tokens {max(lengths) * world} or more",
             )
         self.lengths, self.seed, self.rank, self.world = np.asarray(lengths), seed, rank, world
-        self.epoch, self.start = 0, 0
         self.cuts = _cuts(np.sort(self.lengths), tokens)
 
     @property

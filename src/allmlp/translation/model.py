@@ -4,7 +4,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -43,6 +43,8 @@ class Translator(nn.Module, ABC):
             if value < 1:
                 raise ModelError(f"{name} is {value}", mend="use a number from 1 on")
         self.dim, self.longest = dim, longest
+        self.name = ""
+        self.hyperparameters: dict[str, Any] = {}
         self.embedding = nn.Embedding(vocabulary, dim)
         nn.init.normal_(self.embedding.weight, std=dim**-0.5)
         self.dropout = nn.Dropout(dropout)
@@ -65,6 +67,10 @@ class Translator(nn.Module, ABC):
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:  # b s, b n → b n v
         return self.decode(target, self.encode(source), source)
+
+    def card(self) -> dict[str, Any]:
+        """What the JSON beside its weights says: all that is needed to build it again."""
+        return {"name": self.name, "task": "translation", "hyperparameters": self.hyperparameters}
 
     def embedded(self, pieces: Tensor) -> Tensor:  # b n → b n c
         if pieces.shape[1] > self.longest:
@@ -211,11 +217,14 @@ def create_translator(name: str, *, vocabulary: int, **hyper: Any) -> Translator
     """A variant of VARIANTS, with other hyper-parameters where they are given. Raises ModelError."""
     if name not in VARIANTS:
         raise ModelError(f"there is no translator {name!r}", mend=one_of(VARIANTS, name))
-    made = ResMLPTranslator if name.startswith("resmlp") else TransformerTranslator
+    made: Callable[..., Translator] = ResMLPTranslator if name.startswith("resmlp") else TransformerTranslator
+    words = {**VARIANTS[name], **hyper, "vocabulary": vocabulary}
     try:
-        return made(vocabulary=vocabulary, **{**VARIANTS[name], **hyper})
+        model = made(**words)
     except TypeError as error:
         raise ModelError(f"{name}: {error}", mend="see the names in allmlp.translation.model") from None
+    model.name, model.hyperparameters = name, words
+    return model
 
 
 def _sines(longest: int, dim: int) -> Tensor:  # → n c

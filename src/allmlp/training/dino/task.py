@@ -17,12 +17,13 @@ from allmlp.errors import ModelError, RecipeError, TrainingError
 from allmlp.models.base import ImageModel
 from allmlp.recipe import Dino
 from allmlp.surgery.resize import plan as resizing
+from allmlp.training.checkpoint import Position
 from allmlp.training.dino.features import knn
 from allmlp.training.dino.loss import centred, self_distillation, teacher_temperature
 from allmlp.training.dino.projection import Projection
 from allmlp.training.dino.state import State
 from allmlp.training.dino.teacher import headless, teaching
-from allmlp.training.plan import Choice, Judged, Look, Losses, Plan
+from allmlp.training.plan import Choice, Judged, Look, Losses, Plan, Product, of_images
 
 LEAST = 0.01
 """Information, as a share of the most there could be, below which the teacher gives all images one answer."""
@@ -55,6 +56,8 @@ class Smaller:
 
 class SelfDistilled:
     """The plan's model, which has a projection head, is the student; its running mean is the teacher."""
+
+    command, counts = "pretrain", "images"
 
     def __init__(self, dino: Dino, voters: DataLoader[Batch] | None, small: Smaller | None, device: torch.device) -> None:
         """voters: training images as for evaluation, where there are classes to tell apart. small: for parts of a size of
@@ -116,6 +119,7 @@ class SelfDistilled:
             top1, unreadable = knn(plan, _teacher(plan), self.voters, look)
         answers = self.state.close(LEAST)
         record = {
+            **plan.img_size,
             "teacher_entropy": answers.entropy,
             "teacher_information": answers.information,
             "teacher_spread": answers.spread,
@@ -136,13 +140,18 @@ class SelfDistilled:
         choice = Choice("ema", top1)
         return Judged(record, choice, choice, unreadable, worrying)
 
-    def product(self, plan: Plan) -> ImageModel:
+    def product(self, plan: Plan) -> Product:
         """The model without its head."""
         model = plan.model
         with torch.device("meta"):
             bare = model.twin()
         bare.name, bare.preprocessing = model.name, model.preprocessing
-        return bare
+        return of_images(bare)
+
+    def ending(self, at: Position) -> str:
+        if at.measured_top1 is None:
+            return f"trained to epoch {at.best_epoch}, without classes to measure it by"
+        return f"best k-NN top-1 {at.best_top1:.2%} of the validation images, at epoch {at.best_epoch} (the teacher's weights)"
 
 
 def blank(dino: Dino, model: ImageModel) -> list[Tensor]:
