@@ -1,4 +1,4 @@
-"""What many tests need: small folders of pictures, a task learnt in seconds and its recipe, and quiet processors."""
+"""What many tests need: small folders of pictures and of sentences, a task learnt in seconds and its recipe, and quiet processors."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,6 +11,7 @@ from PIL import Image
 
 from allmlp.recipe import Recipe, recipe_from
 from helpers import PictureFolder, picture
+from languages import write_text
 
 settings.register_profile("allmlp", deadline=None, max_examples=60, derandomize=True)
 settings.load_profile("allmlp")
@@ -68,3 +69,9 @@ def small_recipe() -> Callable[..., Recipe]:
         return recipe_from(table)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sentences of a language that is learnt in seconds, and their translations: train, val and test of aa and bb."""
+    return write_text(tmp_path_factory.mktemp("text"))

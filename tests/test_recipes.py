@@ -3,6 +3,7 @@
 from dataclasses import replace
 from functools import lru_cache
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,11 @@ from allmlp.models import create_model
 from allmlp.recipe import Recipe, load_recipe, packaged_recipes
 from allmlp.registry import family_of
 from allmlp.released.table import released
+from allmlp.training.distributed import Team
 from allmlp.training.setup import make_plan
 from allmlp.training.step import update
+from allmlp.translation.setup import make_plan as text_plan
+from allmlp.translation.setup import text_of
 
 RECIPES = packaged_recipes()
 OURS = {"demo": (28, 28), "fashion-mnist": (28, 28), "smlpnet-cifar10": (32, 32), "smlpnet-caltech101": (200, 300)}
@@ -25,8 +29,11 @@ UNMEASURED = {"dino-smlpnet-cifar10", "dino-resmlp-cifar10"}
 """Ready to be measured; nobody has published such a result."""
 LARGE = 70_000_000
 """Parameters, from which on a model's steps take gigabytes and minutes."""
-PLACEHOLDERS = ("FOLDER", "IMAGENET", "IMAGENET21K", "JFT")
+PLACEHOLDERS = ("FOLDER", "IMAGENET", "IMAGENET21K", "JFT", "WMT14")
+OF_TEXT = [name for name in RECIPES if name.partition("-mt-")[1]]
+OF_IMAGES = [name for name in RECIPES if name not in OF_TEXT]
 every_recipe = pytest.mark.parametrize("name", RECIPES)
+every_recipe_of_images = pytest.mark.parametrize("name", OF_IMAGES)
 
 
 @lru_cache
@@ -54,7 +61,8 @@ def test_recipe_has_a_header_and_fits_on_a_page(name: str) -> None:
 def test_recipes_command_names_data_that_can_be_had(name: str) -> None:
     """A set by its name, or a folder of one's own in capitals."""
     command = RECIPES[name].read_text(encoding="utf-8").splitlines()[1]
-    verb = "train" if parsed(name).dino is None else "pretrain"
+    recipe = parsed(name)
+    verb = "translate train" if recipe.translation else "pretrain" if recipe.dino else "train"
     data = command.partition(f"allmlp {verb} ")[2].split()[0]
     known = {"fashion-mnist", *PLACEHOLDERS, *(f"torchvision:{each}" for each in SETS)}
     assert data in known or (name == "demo" and data == "--recipe")
@@ -66,7 +74,7 @@ def test_recipes_that_start_from_released_weights_name_ones_of_their_model() -> 
     assert {init: released()[init].model for init in found} == found
 
 
-FROM_SCRATCH = [name for name in RECIPES if name.replace("-", "_") in family_of(parsed(name).model).published]
+FROM_SCRATCH = [name for name in OF_IMAGES if name.replace("-", "_") in family_of(parsed(name).model).published]
 """Recipes named as the variants whose published accuracy they reach."""
 
 
@@ -131,7 +139,7 @@ def kind(name: str) -> tuple[object, ...]:
     )
 
 
-ONE_OF_EACH = list({kind(name): name for name in reversed(RECIPES)}.values())
+ONE_OF_EACH = list({kind(name): name for name in reversed(OF_IMAGES)}.values())
 
 
 @pytest.mark.parametrize("name", ONE_OF_EACH)
@@ -141,7 +149,7 @@ def test_recipe_takes_two_steps_with_one_block_of_each_stage(name: str) -> None:
 
 
 @pytest.mark.slow
-@every_recipe
+@every_recipe_of_images
 def test_recipe_takes_two_steps(name: str) -> None:
     """With the whole model where that takes less than some GB, else with one block."""
     recipe = parsed(name)
@@ -149,3 +157,19 @@ def test_recipe_takes_two_steps(name: str) -> None:
         size = {"img_size": OURS[name]} if name in OURS else {}
         count = sum(p.numel() for p in create_model(recipe.model, **size, **recipe.hyper).parameters())
     two_steps(name, {} if count < LARGE else shallow(recipe.model))
+
+
+@pytest.mark.parametrize("name", OF_TEXT)
+def test_recipe_of_sentences_takes_two_steps(name: str, text: Path) -> None:
+    """On a few sentences, with one block, by its own objective, optimiser and rate."""
+    pytest.importorskip("sentencepiece", reason="extra translate")
+    recipe = parsed(name)
+    assert recipe.translation is not None
+    own = replace(recipe.translation, source="aa", target="bb", vocabulary=100, tokens=600)
+    recipe = replace(recipe, hyper=recipe.hyper | {"depth": 1}, translation=own)
+    plan = text_plan(recipe, text_of(text, recipe), Team())
+    plan.model.train()
+    batches = islice(plan.train_batches, 2)
+    losses = [float(update(plan, batch, number, mixing=True).loss) for number, batch in enumerate(batches)]
+    assert len(losses) == 2
+    assert all(np.isfinite(losses))

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from ranks import At, in_processes, values
 from safetensors.torch import load_file
 
 import allmlp
@@ -17,6 +16,7 @@ from allmlp.cli import main
 from allmlp.errors import RunError
 from allmlp.recipe import Recipe
 from allmlp.run import Run, read_json, read_lines
+from ranks import At, in_processes, values
 
 Make = Callable[..., Recipe]
 

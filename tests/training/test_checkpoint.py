@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ranks import At, in_processes, values
 from safetensors.torch import load_file
 
 import allmlp
@@ -26,6 +25,7 @@ from allmlp.training import checkpoint
 from allmlp.training.checkpoint import Position, newest_first
 from allmlp.training.distributed import Team
 from allmlp.training.optim import optimiser
+from ranks import At, in_processes, values
 
 Make = Callable[..., Recipe]
 RICH = {

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from ranks import At, in_processes, values
 from safetensors.torch import load_file
 
 import allmlp
@@ -19,6 +18,7 @@ from allmlp.recipe import Recipe
 from allmlp.run import Run, read_json, read_lines
 from allmlp.training.distributed import LARGE, Team, chosen
 from allmlp.training.setup import make_plan
+from ranks import At, in_processes, values
 
 Make = Callable[..., Recipe]
 TIMES = {"seconds", "images_per_s"}

@@ -8,7 +8,6 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from ranks import At, in_processes
 from tensorboardX.proto.event_pb2 import Event
 
 import allmlp
@@ -17,6 +16,7 @@ from allmlp.errors import RecipeError
 from allmlp.recipe import Recipe
 from allmlp.run import Run, read_lines
 from allmlp.training.trackers import SERVICES
+from ranks import At, in_processes
 
 Make = Callable[..., Recipe]
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from ranks import At, in_processes, values
 from safetensors.torch import load_file
 
 import allmlp
@@ -18,6 +17,7 @@ from allmlp.recipe import Recipe
 from allmlp.run import Run, read_json, read_lines
 from allmlp.training.dino.state import State
 from helpers import interrupt_after, same_weights
+from ranks import At, in_processes, values
 
 Make = Callable[..., Recipe]
 TIMES = {"seconds", "images_per_s"}

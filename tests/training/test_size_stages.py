@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ranks import At, in_processes, values
 
 import allmlp
 from allmlp.data.sources import open_source
@@ -27,6 +26,7 @@ from allmlp.training.stages import plan_at
 from allmlp.training.step import update
 from contract import SMALL, build
 from helpers import interrupt_after, same_weights
+from ranks import At, in_processes, values
 
 Make = Callable[..., Recipe]
 TIMES = {"seconds", "images_per_s"}

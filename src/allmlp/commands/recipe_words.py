@@ -60,6 +60,8 @@ def recipe_and_words(
     base = load_recipe(source) if source is not None else usual or Recipe()
     if "dino" in same:
         base.without_labels()
+    if "translation" in same:
+        base.of_sentences()
     if (teacher := _value_of(words, "--teacher")) is not None:  # before the other words of distill, which need one
         base = replace(base, distill=replace(base.distill, teacher=teacher))
     default = kind(**{name: value for name in same if (value := getattr(base, name)) is not None})

@@ -316,6 +316,15 @@ class Recipe:
             )
         return self.dino
 
+    def of_sentences(self) -> Translation:
+        """How to learn from sentences. Raises RecipeError for a recipe that does not say."""
+        if self.translation is None:
+            raise RecipeError(
+                "this recipe has no [translation] table, which names the languages",
+                mend="use one of allmlp's own with -mt- in its name, or add the table",
+            )
+        return self.translation
+
     def flat(self) -> dict[str, Any]:
         """Every value by its dotted name, lists where TOML has lists."""
         return dict(_flat("", asdict(self)))

@@ -64,6 +64,8 @@ def train(
     chosen = merged(recipe, fields)
     if chosen.dino is not None:
         raise RecipeError("this recipe learns without labels: it has [dino]", mend="use allmlp pretrain, or allmlp.pretrain")
+    if chosen.translation is not None:
+        raise RecipeError("this recipe learns from sentences: it has [translation]", mend="use allmlp translate train")
     return _begun_or_again(chosen, data, out, resume, log, quiet)
 
 
@@ -194,7 +196,7 @@ def _as_it_ran(recipe: Recipe, environment: Mapping[str, str]) -> Recipe:
 
 def display_of(run: Run, team: Team, quiet: bool, counts: str = "images") -> Display:
     """The first process speaks for all."""
-    return Display(run.log, quiet=quiet, counts=counts) if team.first else Display(None, quiet=True)
+    return Display(run.log if team.first else None, quiet=quiet or not team.first, counts=counts)
 
 
 def images_of(spec: str | None, recipe: Recipe, team: Team, quiet: bool) -> Source:

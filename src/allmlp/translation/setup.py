@@ -37,9 +37,7 @@ class Text:
 
 def translation_of(recipe: Recipe) -> Translation:
     """Raises RecipeError for a recipe that is not for sentences, or says what means nothing for them."""
-    if recipe.translation is None:
-        raise RecipeError("this recipe has no [translation] table, which names the languages", mend="add it")
-    train = recipe.train
+    spec, train = recipe.of_sentences(), recipe.train
     wrong = {
         "dino": recipe.dino is not None,
         "augment": recipe.augment != Augment(),
@@ -56,7 +54,7 @@ def translation_of(recipe: Recipe) -> Translation:
     for name, is_wrong in wrong.items():
         if is_wrong:
             raise RecipeError(f"{name} means nothing for sentences", mend=f"leave {name} away")
-    return recipe.translation
+    return spec
 
 
 def text_of(folder: Path, recipe: Recipe, vocabulary: Vocabulary | None = None) -> Text:

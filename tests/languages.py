@@ -3,8 +3,6 @@
 import random
 from pathlib import Path
 
-import pytest
-
 WORDS = ["ana", "bere", "colo", "duna", "esti", "fora", "gilo", "huma", "iko", "jaru", "kelo", "lima"]
 
 
@@ -14,10 +12,10 @@ def sentence(draw: random.Random) -> tuple[str, str]:
     return " ".join(words), " ".join(reversed(words)).upper()
 
 
-@pytest.fixture(scope="session")
-def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def write_text(folder: Path) -> Path:
     """A folder with train, val and test of the languages aa and bb."""
-    folder, draw = tmp_path_factory.mktemp("text"), random.Random(0)
+    draw = random.Random(0)
+    folder.mkdir(parents=True, exist_ok=True)
     for split, count in (("train", 400), ("val", 40), ("test", 40)):
         pairs = [sentence(draw) for _ in range(count)]
         for place, language in enumerate(("aa", "bb")):
