@@ -1,4 +1,4 @@
-"""What many tests need: small folders of pictures and of sentences, a task learnt in seconds and its recipe, and quiet processors."""
+"""What many tests need: small folders of pictures and sentences, a task learnt in seconds and its recipe, quiet processors."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -13,18 +13,8 @@ pytest.importorskip("sacrebleu", reason="extra translate")
 from allmlp.cli import main
 
 SMALL = ["--translation.source", "aa", "--translation.target", "bb", "--translation.vocabulary", "100"]
-SMALL += [
-    "--translation.longest",
-    "40",
-    "--hyper.dim",
-    "16",
-    "--hyper.hidden",
-    "16",
-    "--hyper.depth",
-    "1",
-    "--train.epochs",
-    "1",
-]
+SMALL += ["--translation.longest", "40", "--hyper.dim", "16", "--hyper.hidden", "16", "--hyper.depth", "1"]
+SMALL += ["--train.epochs", "1"]
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +63,8 @@ def test_a_users_mistakes_are_one_line_each(
         found = capsys.readouterr().err
         assert said in found, words
         assert "Traceback" not in found
+    assert main(["train", "--recipe", "resmlp-mt-6", "--out", str(tmp_path / "b")]) == 2
+    assert "use allmlp translate train" in capsys.readouterr().err
     assert main(["translate"]) == 2
     assert main(["translate", "--help"]) == 0
     assert "translate predict RUN < text" in capsys.readouterr().out
