@@ -226,8 +226,8 @@ def translations(
     Lines are read a few thousand ahead and translated together with others of like length. total: their number, for a bar.
     Raises ShapeError that names the line for one that is too long for the model.
     """
-    if batch < 1:
-        raise DataError("a batch starts at 1", mend="give --batch 1 or more")
+    if batch < 1 or beams < 1:
+        raise DataError(f"batches of {batch} sentences and {beams} beams", mend="give --batch and --beams 1 or more")
     shown = lines if total is None else watched(lines, total=total, what="translating", quiet=quiet)
     first, waiting = 1, []
     for line in shown:
