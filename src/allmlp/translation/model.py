@@ -54,8 +54,8 @@ class Translator(nn.Module, ABC):
         """Raises ShapeError for sentences longer than `longest`."""
 
     @abstractmethod
-    def decode(self, target: Tensor, memory: Tensor, source: Tensor) -> Tensor:  # b n, b s c, b s → b n v
-        """Scores of the piece after each position. Raises ShapeError for sentences longer than `longest`."""
+    def decoded(self, target: Tensor, memory: Tensor, source: Tensor) -> Tensor:  # b n, b s c, b s → b n c
+        """What `scores` makes scores of the piece after each position of. Raises ShapeError as `encode` does."""
 
     @abstractmethod
     def begin(self, memory: Tensor, source: Tensor) -> "State":
@@ -67,6 +67,10 @@ class Translator(nn.Module, ABC):
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:  # b s, b n → b n v
         return self.decode(target, self.encode(source), source)
+
+    def decode(self, target: Tensor, memory: Tensor, source: Tensor) -> Tensor:  # b n, b s c, b s → b n v
+        """Scores of the piece after each position."""
+        return self.scores(self.decoded(target, memory, source))
 
     def card(self) -> dict[str, Any]:
         """What the JSON beside its weights says: all that is needed to build it again."""
@@ -137,11 +141,11 @@ class ResMLPTranslator(Translator):
             x = block(x, there)
         return self.encoder_norm(x)
 
-    def decode(self, target: Tensor, memory: Tensor, source: Tensor) -> Tensor:
+    def decoded(self, target: Tensor, memory: Tensor, source: Tensor) -> Tensor:
         there, x = target != PAD, self.dropout(self.embedded(target))
         for block in self.decoder:
             x = block(x, there, memory, source != PAD)
-        return self.scores(self.decoder_norm(x))
+        return self.decoder_norm(x)
 
     def begin(self, memory: Tensor, source: Tensor) -> Pasts:
         nothing, there = memory[:, :0], source != PAD
@@ -189,17 +193,17 @@ class TransformerTranslator(Translator):
     def encode(self, source: Tensor) -> Tensor:
         return self.transformer.encoder(self._placed(source), src_key_padding_mask=source == PAD)
 
-    def decode(self, target: Tensor, memory: Tensor, source: Tensor) -> Tensor:
+    def decoded(self, target: Tensor, memory: Tensor, source: Tensor) -> Tensor:
         n = target.shape[1]
         future = torch.ones(n, n, dtype=torch.bool, device=target.device).triu(1)
-        x = self.transformer.decoder(
+        found: Tensor = self.transformer.decoder(
             self._placed(target),
             memory,
             tgt_mask=future,
             tgt_key_padding_mask=target == PAD,
             memory_key_padding_mask=source == PAD,
         )
-        return self.scores(x)
+        return found
 
     def begin(self, memory: Tensor, source: Tensor) -> Prefix:
         return Prefix(source[:, :0], memory, source)
@@ -207,7 +211,8 @@ class TransformerTranslator(Translator):
     def step(self, pieces: Tensor, state: State) -> tuple[Tensor, State]:
         before = _own(state, Prefix)
         target = torch.cat([before.target, pieces[:, None]], 1)
-        return self.decode(target, before.memory, before.source)[:, -1], Prefix(target, before.memory, before.source)
+        x = self.decoded(target, before.memory, before.source)[:, -1]
+        return self.scores(x), Prefix(target, before.memory, before.source)
 
     def _placed(self, pieces: Tensor) -> Tensor:  # b n → b n c
         return self.dropout(self.embedded(pieces) + self.positions[: pieces.shape[1]])  # type: ignore[index]

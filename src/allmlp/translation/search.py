@@ -80,7 +80,7 @@ def _next(
     if incremental:
         scores, state = model.step(said[:, -1], state)
     else:
-        scores = model.decode(said, memory, source)[:, -1]
+        scores = model.scores(model.decoded(said, memory, source)[:, -1])
     scores = scores.float()
     scores[:, [PAD, BEGIN]] = float("-inf")  # are never said
     return F.log_softmax(scores, 1), state
