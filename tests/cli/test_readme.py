@@ -18,6 +18,7 @@ from PIL import Image
 
 import allmlp
 from allmlp.cli import main
+from languages import write_text
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -42,6 +43,7 @@ def test_every_command_of_the_readme_runs_in_its_order(tmp_path: Path, monkeypat
             pixels = generator.integers(0, 255, (40, 48, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / "pictures" / name / f"{i}.jpg")
     Image.fromarray(pixels).save(tmp_path / "holiday.jpg")
+    write_text(tmp_path / "multi30k", ("en", "de"))
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     ours = [words_of(line) for line in COMMANDS if "allmlp" in line.split()[0]]
     assert len(ours) >= 6
@@ -60,6 +62,8 @@ def test_every_command_of_the_readme_runs_in_its_order(tmp_path: Path, monkeypat
                 "--dino.local-crops",
                 "2",
             ]
+        if command[1:3] == ["translate", "train"]:
+            command += ["--model", "resmlp_mt_xs", "--translation.vocabulary", "100", "--train.epochs", "1"]
         if command[1] == "find-lr":
             command += ["--steps", "20", "--low", "1e-3", "--train.batch", "4", "--data.workers", "0"]
         if command[1] == "find-batch":
@@ -68,6 +72,8 @@ def test_every_command_of_the_readme_runs_in_its_order(tmp_path: Path, monkeypat
             command += ["--epochs", "1"]
         if command[1] == "profile":
             command += BRIEF
+        if command[1] == "translate" and find_spec("sentencepiece") is None:
+            continue
         if command[1] == "serve":
             if find_spec("fastapi") is None:
                 continue
