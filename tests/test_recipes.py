@@ -25,7 +25,7 @@ from allmlp.translation.setup import text_of
 RECIPES = packaged_recipes()
 OURS = {"demo": (28, 28), "fashion-mnist": (28, 28), "smlpnet-cifar10": (32, 32), "smlpnet-caltech101": (200, 300)}
 """Those whose result was measured with this code → height, width of their data's images."""
-UNMEASURED = {"dino-smlpnet-cifar10", "dino-resmlp-cifar10"}
+UNMEASURED = {"dino-smlpnet-cifar10", "dino-resmlp-cifar10", "resmlp-mt-multi30k"}
 """Ready to be measured; nobody has published such a result."""
 LARGE = 70_000_000
 """Parameters, from which on a model's steps take gigabytes and minutes."""

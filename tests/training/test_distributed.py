@@ -117,6 +117,7 @@ def validate_share(rank_images: int, folder: str) -> dict[str, float]:
     from allmlp.data.sources import open_source
     from allmlp.recipe import recipe_from
     from allmlp.training.distributed import joined
+    from allmlp.training.plan import Look
     from allmlp.training.setup import make_plan
     from allmlp.training.validation import validate
 
@@ -128,7 +129,8 @@ def validate_share(rank_images: int, folder: str) -> dict[str, float]:
     with joined() as team:
         plan = make_plan(recipe, source, team=team)
         seen: list[int] = []
-        verdict = validate(plan, plan.model, note=lambda batch: seen.extend(batch.indices.tolist()), stop=lambda: False)
+        look = Look(lambda batch: seen.extend(batch.indices.tolist()), lambda: False)
+        verdict = validate(plan, plan.model, look)
         return {"seen": len(seen), **vars(verdict)}
 
 
