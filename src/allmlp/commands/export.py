@@ -20,7 +20,7 @@ class Words:
     run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_MODEL")]
     """The run folder, its .safetensors file, or the name of a released checkpoint (allmlp models --released)."""
     format: Literal["onnx", "openvino", "executorch", "litert", "coreml", "torch", "safetensors", "timm"] = "onnx"
-    """What to write: a graph for ONNX Runtime, OpenVINO, phones (executorch, litert, coreml) or torch.export, or weights alone."""
+    """What to write: a graph for ONNX Runtime, OpenVINO, torch.export or phones (executorch, litert, coreml); or weights."""
     precision: Literal["fp32", "fp16", "bf16", "int8"] = "fp32"
     """What it computes in, as far as the format offers it; int8 is calibrated on images."""
     batch: str | None = None

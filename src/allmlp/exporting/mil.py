@@ -96,10 +96,10 @@ def _padded(given: Given, value: float) -> Tensor:  # b c h w
 
 def _pad(given: Given) -> Tensor:
     """Counted from the first axis on; torch counts from the last."""
+    if given["mode"] != "constant":
+        raise ValueError(f"pad by {given['mode']} cannot be computed here")
     pairs = list(zip(given["pad"][::2], given["pad"][1::2], strict=True))
-    flat = [count for pair in reversed(pairs) for count in pair]
-    mode = {"constant": "constant", "reflect": "reflect", "replicate": "replicate"}[given["mode"]]
-    return F.pad(given["x"], flat, mode, given["constant_val"]) if mode == "constant" else F.pad(given["x"], flat, mode)
+    return F.pad(given["x"], [count for pair in reversed(pairs) for count in pair], value=given["constant_val"])
 
 
 def _slice(given: Given) -> Tensor:
