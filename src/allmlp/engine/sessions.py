@@ -1,5 +1,6 @@
 """Graphs in files, run by the programs they are meant for."""
 
+import warnings
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -52,8 +53,10 @@ def executorch_session(path: Path, threads: int) -> Runner:
     from executorch.extension.pybindings import portable_lib
     from executorch.runtime import Runtime
 
-    if portable_lib._threadpool_get_thread_count() != threads:
-        portable_lib._unsafe_reset_threadpool(threads)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that its threads are an experiment
+        if portable_lib._threadpool_get_thread_count() != threads:
+            portable_lib._unsafe_reset_threadpool(threads)
     method = Runtime.get().load_program(path).load_method("forward")
     if method is None:
         raise ValueError("it has no method forward")

@@ -62,7 +62,7 @@ class _Named(nn.Module):
 
 
 def _quantise(path: Path) -> None:
-    """Weights per output; activations by their range as it runs. Ranges set beforehand were off by a third on a small ResMLP."""
+    """Weights per output; activations by their range as it runs. Ranges set beforehand cost a small ResMLP a third."""
     from ai_edge_quantizer import quantizer, recipe
 
     made = quantizer.Quantizer(str(path), recipe.dynamic_wi8_afp32())
