@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,42 +23,14 @@ from allmlp.models import create_model
 from allmlp.models.base import ImageModel
 from allmlp.pixels.preprocess import Preprocessing
 from allmlp.run import read_json, write_model
+from bundles import follow_readme, needs
 from contract import SMALL, awake, build, images
 from helpers import PictureFolder, picture
 
 CLASSES = ("ant", "bee", "cat", "dog", "elk")
 
 
-@pytest.fixture
-def model() -> ImageModel:
-    made = awake(build("resmlp_s12", img_size=(16, 12))).eval()
-    made.classes = CLASSES
-    return made
-
-
-@pytest.fixture
-def weights(model: ImageModel, tmp_path: Path) -> Path:
-    path = tmp_path / "mine.safetensors"
-    write_model(path, model.state_dict(), model.card())
-    return path
-
-
-@pytest.fixture
-def shown(picture_folder: PictureFolder) -> Path:
-    return picture_folder({"some": 9})
-
-
 Exporting = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture
-def export(weights: Path, shown: Path, tmp_path: Path) -> Exporting:
-    return lambda **words: allmlp.export(weights, **{"data": shown, "out": tmp_path / "bundle", **words})
-
-
-def needs(name: str) -> None:
-    for module in FORMATS[name].modules:
-        pytest.importorskip(module, reason=f"allmlp[export] brings {module}")
 
 
 @pytest.mark.slow
@@ -78,17 +48,6 @@ def test_the_lines_of_the_readme_run_without_allmlp(
         told = follow_readme(tmp_path / "bundle", number, size)
         due = model.predict(picture(number, size))[0]
         assert told == due.classes[0]
-
-
-def follow_readme(bundle: Path, number: int, size: tuple[int, int]) -> str:
-    """What the README's code prints about a picture, in a fresh process that cannot import allmlp."""
-    picture(number, size).save(bundle / "picture.png")
-    (bundle / "picture.png").rename(bundle / "picture.jpg")  # the name is the README's; readers look at the content
-    code = re.findall(r"```python\n(.*?)```", (bundle / "README.md").read_text(encoding="utf-8"), re.S)[0]
-    blocked = f"import sys; sys.modules['allmlp'] = None\n{code}"
-    done = subprocess.run([sys.executable, "-c", blocked], cwd=bundle, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()[-1]
 
 
 @pytest.mark.slow

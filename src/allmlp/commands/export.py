@@ -19,12 +19,12 @@ class Words:
 
     run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_MODEL")]
     """The run folder, its .safetensors file, or the name of a released checkpoint (allmlp models --released)."""
-    format: Literal["onnx", "openvino", "torch", "safetensors", "timm"] = "onnx"
-    """What to write: a graph for ONNX Runtime, OpenVINO or torch.export, or weights alone."""
+    format: Literal["onnx", "openvino", "executorch", "litert", "coreml", "torch", "safetensors", "timm"] = "onnx"
+    """What to write: a graph for ONNX Runtime, OpenVINO, torch.export or phones (executorch, litert, coreml); or weights."""
     precision: Literal["fp32", "fp16", "bf16", "int8"] = "fp32"
     """What it computes in, as far as the format offers it; int8 is calibrated on images."""
-    batch: str = "dynamic"
-    """Images at a time: a number, or dynamic for any."""
+    batch: str | None = None
+    """Images at a time: a number, or dynamic for any; without it any, or one where memory is planned ahead, as on phones."""
     with_preprocessing: bool = False
     """Resizing, cropping and normalising inside the graph: pictures of any size in, as uint8, rows × columns × channels."""
     data: str | None = None
@@ -43,7 +43,7 @@ class Words:
 
 def main(words: list[str]) -> int:
     given = parse(Words, words, command="export")
-    batch = _batch(given.batch)
+    batch = _batch(given.batch, given.format)
     from allmlp.exporting.main import export
 
     done = export(
@@ -71,13 +71,18 @@ def main(words: list[str]) -> int:
         ("wrote", f"{done['out']}: {', '.join(done['files'])}"),
         ("compared", f"on {found['images']} {found['of']}: logits off by {found['deviation']:.1e}"),
         ("decisions", f"{found['agreement']:.1%} the same"),
+        *([("run by", done["compared_by"])] if "compared_by" in done else []),
     ]
     say("\n".join(f"{word:<10} {what}" for word, what in lines))
     return 0
 
 
-def _batch(word: str) -> int | None:
-    if word == "dynamic":
+def _batch(word: str | None, kind: str) -> int | None:
+    if word == "dynamic" and kind in ("executorch", "litert", "coreml"):
+        raise EngineError(
+            f"--batch dynamic: {kind} plans its memory ahead", mend="leave --batch out, or give a number of images"
+        )
+    if word is None or word == "dynamic":
         return None
     if not word.isdecimal() or int(word) < 1:
         raise EngineError(f"--batch {word}", mend="give dynamic, or a number of images from 1 on")

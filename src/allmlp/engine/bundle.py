@@ -11,7 +11,12 @@ SCHEMA = 1
 """Version of bundle.json; a reader refuses a newer one."""
 WEIGHTS = {"safetensors": ("model.safetensors",), "timm": ("model.safetensors",)}
 """Format → its files, of those that a model is built from."""
-GRAPHS = {"onnx": ("model.onnx",), "openvino": ("model.xml", "model.bin")}
+GRAPHS = {
+    "onnx": ("model.onnx",),
+    "openvino": ("model.xml", "model.bin"),
+    "executorch": ("model.pte",),
+    "litert": ("model.tflite",),
+}
 """Format → its files, of those that answer by themselves."""
 CARD = {"name": str, "family": str, "hyperparameters": dict, "classes": list, "preprocessing": dict, "files": dict}
 """What a bundle must say, and in which type."""
@@ -36,10 +41,10 @@ def read_bundle(folder: Path) -> dict[str, Any]:
         )
     kind = card["format"]
     if kind not in WEIGHTS and kind not in GRAPHS:
-        why = ": reading a .pt2 runs code from the file" if kind == "torch" else ""
+        why = {"torch": ": reading a .pt2 runs code from the file", "coreml": ": it runs on macOS alone"}.get(kind, "")
         raise RunError(
             f"{folder} is a bundle of format {kind}, which allmlp does not read back{why}",
-            mend="give the run it was made from, or export --format safetensors, timm, onnx or openvino",
+            mend=f"give the run it was made from, or export --format {', '.join(WEIGHTS)}, {', '.join(GRAPHS)}",
         )
     lacking = [key for key, wanted in CARD.items() if not isinstance(card.get(key), wanted)]
     if lacking:

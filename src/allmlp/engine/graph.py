@@ -16,13 +16,24 @@ from torch import Tensor
 
 from allmlp.engine.backends.base import Runner, in_batches
 from allmlp.engine.bundle import GRAPHS, read_bundle
-from allmlp.engine.sessions import onnx_session, openvino_session
+from allmlp.engine.sessions import executorch_session, litert_session, onnx_session, openvino_session
 from allmlp.errors import EngineError, ModelError, RunError
 from allmlp.pixels.preprocess import Preprocessing
 from allmlp.pixels.tensor import pixels_of
 
-NEEDED = {"onnx": ("onnx", "onnxruntime"), "openvino": ("openvino",)}
-"""Format → what must be installed; the extra `export` brings it."""
+NEEDED = {
+    "onnx": (("onnx", "onnxruntime"), "export"),
+    "openvino": (("openvino",), "export"),
+    "executorch": (("executorch",), "executorch"),
+    "litert": (("ai_edge_litert",), "litert"),
+}
+"""Format → what must be installed, and the extra that brings it."""
+SESSIONS = {
+    "onnx": onnx_session,
+    "openvino": openvino_session,
+    "executorch": executorch_session,
+    "litert": litert_session,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,17 +67,18 @@ class Graph:
 
 
 def open_graph(folder: Path) -> Graph:
-    """A bundle of format onnx or openvino.
+    """A bundle of one of the formats in NEEDED.
 
     Raises RunError for a bundle that is damaged, EngineError for a library that is not installed or refuses the graph.
     """
     card = read_bundle(folder)
     kind = card["format"]
-    lacking = [module for module in NEEDED[kind] if find_spec(module) is None]
+    modules, extra = NEEDED[kind]
+    lacking = [module for module in modules if find_spec(module) is None]
     if lacking:
         raise EngineError(
             f"{folder} is a bundle of format {kind} and needs {' and '.join(lacking)}, which is not installed",
-            mend='pip install "allmlp[export]"',
+            mend=f'pip install "allmlp[{extra}]"',
         )
     path = folder / GRAPHS[kind][0]
     try:
@@ -74,7 +86,7 @@ def open_graph(folder: Path) -> Graph:
         batch = card["input"]["shape"][0]
         if kind == "onnx":
             _refuse_files_beside(path)
-        run = (onnx_session if kind == "onnx" else openvino_session)(path, torch.get_num_threads())
+        run = SESSIONS[kind](path, torch.get_num_threads())
     except (RunError, OSError):
         raise
     except (ModelError, KeyError, TypeError, IndexError) as error:

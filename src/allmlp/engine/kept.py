@@ -87,12 +87,12 @@ def workshop(folder: Path) -> Path:
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    """File name → SHA-256, of all but the card."""
+    """File's path in the folder → SHA-256, of all but the card."""
     found = {}
-    for path in sorted(folder.iterdir()):
-        if path.name != CARD:
+    for path in sorted(folder.rglob("*")):
+        if path.name != CARD and path.is_file():
             with path.open("rb") as file:
-                found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+                found[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
     return found
 
 

@@ -14,7 +14,7 @@ from allmlp.run import BUNDLE, Run, read_json
 def open_answering(
     source: str | os.PathLike[str] | Run, *, which: str = "best", img_size: int | tuple[int, int] | None = None
 ) -> ImageModel | Graph:
-    """As `allmlp.load`, and a bundle of format onnx or openvino as it is. Raises as that does, and for img_size of a graph."""
+    """As `allmlp.load`, and a bundle that holds a graph as it is. Raises as that does, and for img_size of a graph."""
     folder = source.folder if isinstance(source, Run) else Path(source)
     said = read_json(folder / BUNDLE) if is_bundle(folder) else None
     if not isinstance(said, dict) or said.get("format") not in GRAPHS:

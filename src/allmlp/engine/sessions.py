@@ -1,5 +1,6 @@
 """Graphs in files, run by the programs they are meant for."""
 
+import warnings
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -43,5 +44,44 @@ def openvino_session(path: Path, threads: int, hint: str = "f32") -> Runner:
     def run(inputs: Tensor) -> Tensor:
         with alone:
             return torch.from_numpy(request.infer([inputs.numpy()], share_inputs=True)[0]).clone()
+
+    return run
+
+
+def executorch_session(path: Path, threads: int) -> Runner:
+    """The same of ExecuTorch's program; one call at a time. Its threads are the process's: the last session's number holds."""
+    from executorch.extension.pybindings import portable_lib
+    from executorch.runtime import Runtime
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that its threads are an experiment
+        if portable_lib._threadpool_get_thread_count() != threads:
+            portable_lib._unsafe_reset_threadpool(threads)
+    method = Runtime.get().load_program(path).load_method("forward")
+    if method is None:
+        raise ValueError("it has no method forward")
+    alone = Lock()
+
+    def run(inputs: Tensor) -> Tensor:
+        with alone:
+            return method.execute([inputs.contiguous()])[0].clone()
+
+    return run
+
+
+def litert_session(path: Path, threads: int) -> Runner:
+    """The same of LiteRT's flatbuffer; one call at a time."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    program = Interpreter(str(path), num_threads=threads)
+    program.allocate_tensors()
+    entry, answer = program.get_input_details()[0]["index"], program.get_output_details()[0]["index"]
+    alone = Lock()
+
+    def run(inputs: Tensor) -> Tensor:
+        with alone:
+            program.set_tensor(entry, inputs.numpy())
+            program.invoke()
+            return torch.from_numpy(program.get_tensor(answer))
 
     return run

@@ -39,8 +39,10 @@ def export(
 ) -> dict[str, Any]:
     """Write a model as a bundle: the file, bundle.json, and a README with the code that loads it without allmlp.
 
-    source: whatever `allmlp.load` takes. format: "onnx", "openvino", "torch", "safetensors" or "timm".
-    precision: "fp32", "fp16", "bf16" or "int8", as far as the format offers it. batch: images at a time; None: any number.
+    source: whatever `allmlp.load` takes. format: "onnx", "openvino", "executorch", "litert", "coreml",
+    "torch", "safetensors" or "timm".
+    precision: "fp32", "fp16", "bf16" or "int8", as far as the format offers it. batch: images at a time; None: any
+    number, or one in the formats for phones, whose memory is planned ahead.
     with_preprocessing: pictures in (b h w c of uint8, any size) and not normalised images (b c h w).
     data: pictures to compare on, and to calibrate int8 with; None: the run's own, else the embedded Fashion-MNIST.
     out: a new folder; None: FORMAT-PRECISION in the run's folder `exports`, or NAME-FORMAT-PRECISION here.
@@ -52,6 +54,7 @@ def export(
     """
     made = _format(format, precision, batch, min_agreement)
     model = load(source, which=which, img_size=img_size)
+    batch = 1 if batch is None and made.planned else batch
     order = Order(model=model, precision=precision, batch=batch, with_preprocessing=with_preprocessing)
     made.check(order)
     folder = _new(source, out, f"{format}-{precision}{'-pictures' * with_preprocessing}", model.name)
@@ -62,7 +65,7 @@ def export(
         workshop = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
             card = _made(made, order, workshop, pictures, min_agreement, quiet)
-            for path in (*workshop.iterdir(), workshop):
+            for path in (*workshop.rglob("*"), workshop):
                 path.chmod(0o755 if path.is_dir() else 0o644)
                 fsync(path)
             workshop.rename(folder)
@@ -129,7 +132,10 @@ def _card(made: Format, order: Order, found: Compared, pictures: Pictures, notes
         **notes,
         "parity": found.to_dict(pictures.title),
         "model_hash": model_hash(model),
-        "versions": {name: version(name) for name in dict.fromkeys(("allmlp", "torch", *made.needed(order), *made.needs))},
+        "versions": {
+            name.replace("_", "-"): version(name)
+            for name in dict.fromkeys(("allmlp", "torch", *made.needed(order), *made.needs))
+        },
         "processor": processor(),
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -73,7 +73,10 @@ def _spread(images: Images, most: int) -> Images:
 
 
 class Inputs(Iterable[Tensor]):
-    """What the file takes, 1 c h w, or 1 h w c of uint8, made anew each time one goes through them."""
+    """What the file takes, b c h w, or b h w c of uint8, made anew each time one goes through them.
+
+    b is 1, or the order's batch, filled with one picture again and again: their sizes may differ.
+    """
 
     def __init__(self, images: Images, order: Order) -> None:
         self.images, self.order = images, order
@@ -82,7 +85,8 @@ class Inputs(Iterable[Tensor]):
         return len(self.images)
 
     def __iter__(self) -> Iterator[Tensor]:
-        return (as_input(picture, self.order) for picture in readable(self.images, self.order.model))
+        count = (self.order.batch or 1, 1, 1, 1)
+        return (as_input(picture, self.order).repeat(count) for picture in readable(self.images, self.order.model))
 
 
 def as_input(picture: Image.Image, order: Order) -> Tensor:  # → 1 c h w, or 1 h w c of uint8

@@ -13,13 +13,16 @@ TEXT = """\
 {code}```
 
 {notes}
-Compared with the model in float32 on {images} {of}: logits off by
+Compared with the model in float32 on {images} {of}{by}: logits off by
 {deviation:.1e}, relative to their norm; {agreement:.1%} of the decisions the same.{inside}
 `bundle.json` has the classes, the preprocessing, versions and hashes.
 """
 WORDS = {
     "onnx": "ONNX opset {opset}. Input `{name}`: {shape}, {dtype}; output `logits`, float32.",
     "openvino": "Input `{name}`: {shape}, {dtype}; output `logits`, float32. Without the hint OpenVINO may compute in bf16.",
+    "executorch": "Input `{name}`: {shape}, {dtype}; output: logits, float32. XNNPACK computes it, on any phone's CPU.",
+    "litert": "Signature `serving_default`. Input `{name}`: {shape}, {dtype}; output `logits`, float32.",
+    "coreml": "Input `{name}`: {shape}, {dtype}; output `logits`, float32. It runs on iOS 16, macOS 13 and later.",
     "torch": "Input `{name}`: {shape}, {dtype}; output: logits, float32. Reading a .pt2 unpickles: load only those you trust.",
     "safetensors": 'With allmlp: `allmlp.load("model.safetensors").predict([picture])`.',
     "timm": "The weights are in timm's layout; `config.json` is what timm reads.",
@@ -47,5 +50,6 @@ def readme(made: Format, order: Order, card: dict[str, Any]) -> str:
         of=figures["of"],
         deviation=figures["deviation"],
         agreement=figures["agreement"],
+        by=f", computed by {card['compared_by']}" if "compared_by" in card else "",
         inside=inside,
     )

@@ -87,7 +87,8 @@ class MultiScaleEmbedding(nn.Module):
         self.proj = nn.Linear(chans * sum(k * k for k in kernels), dim)
 
     def forward(self, x: Tensor) -> Tensor:  # b c y x → b c′ y′ x′
-        weights = self.proj.weight.split([self.chans * k * k for k in self.kernels], 1)
+        sizes = [self.chans * k * k for k in self.kernels]
+        weights = self.proj.weight.split(sizes, 1) if len(sizes) > 1 else [self.proj.weight]  # LiteRT takes no split into one
         seen = [
             F.conv2d(x, w.unflatten(1, (self.chans, k, k)), stride=self.stride, padding=(k - self.stride) // 2)
             for w, k in zip(weights, self.kernels, strict=True)

@@ -35,7 +35,7 @@ class Order:
     """Images at a time; None: any number."""
     with_preprocessing: bool
     calibration: Iterable[Tensor] = field(default=(), repr=False)
-    """Inputs, each 1 …, that show int8 how large numbers become; gone through more than once."""
+    """Inputs, as many images each as the file takes, that show int8 how large numbers become; gone through more than once."""
 
     @property
     def input(self) -> dict[str, Any]:
@@ -55,11 +55,15 @@ class Format(ABC):
     """What a README calls it."""
     precisions: ClassVar[tuple[str, ...]]
     modules: ClassVar[tuple[str, ...]] = ()
-    """What must be installed besides allmlp; the extra `export` brings it."""
+    """What must be installed besides allmlp."""
+    extra: ClassVar[str] = "export"
+    """The extra that brings it."""
     needs: ClassVar[tuple[str, ...]] = ()
     """Packages whose versions the bundle notes, and its README asks for."""
     graph: ClassVar[bool] = True
     """Whether the file holds operations, and so may hold preprocessing and a batch; otherwise weights alone."""
+    planned: ClassVar[bool] = False
+    """Whether memory is planned when the file is written: it then takes one number of images, all of one size."""
 
     def needed(self, order: Order) -> tuple[str, ...]:
         """Of `modules`, and others, what this order takes."""
@@ -76,10 +80,16 @@ class Format(ABC):
                 f"format {self.name} holds weights and no graph, so it has neither preprocessing nor a batch",
                 mend="leave --with-preprocessing and --batch out, or choose onnx, openvino or torch",
             )
+        if self.planned and order.with_preprocessing:
+            raise EngineError(
+                f"format {self.name} plans its memory ahead, and pictures of any size have no plan",
+                mend="leave --with-preprocessing out (the bundle's README has the code), or choose onnx, openvino or torch",
+            )
         lacking = [module for module in self.needed(order) if find_spec(module) is None]
         if lacking:
             raise EngineError(
-                f"format {self.name} needs {' and '.join(lacking)}, which is not installed", mend='pip install "allmlp[export]"'
+                f"format {self.name} needs {' and '.join(lacking)}, which is not installed",
+                mend=f'pip install "allmlp[{self.extra}]"',
             )
 
     @abstractmethod
@@ -127,34 +137,39 @@ def captured(order: Order) -> torch.export.ExportedProgram:
         return torch.export.export(Deployed(order).eval(), (example(order),), dynamic_shapes=(shape,))
 
 
-def lines_before(order: Order, names: str) -> str:
-    """Python that makes an array `images` of picture.jpg, as the file takes it; names: what else to import."""
+def lines_before(order: Order, *names: str, line: str = "") -> str:
+    """Python that makes an array `images` of picture.jpg, as the file takes it; names, line: what else to import."""
+    imports = [f"import {', '.join(('json', 'numpy as np', *names))}", *([line] if line else []), "from PIL import Image"]
+    lines = "\n".join([*imports, *_prepared(order)])
+    if order.batch is not None and order.batch > 1:
+        lines += f"\nimages = np.repeat(images, {order.batch}, 0)  # the file takes {order.batch} at a time"
+    return f"{lines}\n"
+
+
+def _prepared(order: Order) -> list[str]:
     spec = order.model.preprocessing
     mode = "L" if spec.in_chans == 1 else "RGB"
     if order.with_preprocessing:
         shape = "[None, ..., None]" if mode == "L" else "[None]"
-        return f"""\
-import json, numpy as np, {names}
-from PIL import Image
-images = np.asarray(Image.open("picture.jpg").convert("{mode}")){shape}
-"""
+        return [f'images = np.asarray(Image.open("picture.jpg").convert("{mode}")){shape}']
     (height, width), (tall, wide) = spec.img_size, (math.floor(side / spec.crop_ratio) for side in spec.img_size)
     mean, std = (list(values) if mode == "RGB" else values[0] for values in (spec.mean, spec.std))
-    bordered, crop = "", f"picture.crop((left, top, left + {width}, top + {height}))"
+    cropped = [f"pixels = np.asarray(picture.crop((left, top, left + {width}, top + {height})), np.float32) / 255"]
     if spec.crop_mode == "border":
         fill = tuple(round(255 * value) for value in spec.mean) if mode == "RGB" else round(255 * spec.mean[0])
-        bordered = f'canvas = Image.new("{mode}", ({width}, {height}), {fill})\ncanvas.paste(picture, (-left, -top))\n'
-        crop = "canvas"
+        cropped = [
+            f'canvas = Image.new("{mode}", ({width}, {height}), {fill})',
+            "canvas.paste(picture, (-left, -top))",
+            "pixels = np.asarray(canvas, np.float32) / 255",
+        ]
     axes = "[None, None]" if mode == "L" else ".transpose(2, 0, 1)[None]"
-    return f"""\
-import json, numpy as np, {names}
-from PIL import Image
-picture = Image.open("picture.jpg").convert("{mode}")
-picture = picture.resize({_resized(spec.crop_mode, tall, wide)}, Image.Resampling.{spec.interpolation.upper()})
-left, top = round((picture.width - {width}) / 2), round((picture.height - {height}) / 2)
-{bordered}pixels = np.asarray({crop}, np.float32) / 255
-images = ((pixels - {mean}) / {std}){axes}.astype(np.float32)
-"""
+    return [
+        f'picture = Image.open("picture.jpg").convert("{mode}")',
+        f"picture = picture.resize({_resized(spec.crop_mode, tall, wide)}, Image.Resampling.{spec.interpolation.upper()})",
+        f"left, top = round((picture.width - {width}) / 2), round((picture.height - {height}) / 2)",
+        *cropped,
+        f"images = ((pixels - {mean}) / {std}){axes}.astype(np.float32)",
+    ]
 
 
 def _resized(crop_mode: str, tall: int, wide: int) -> str:

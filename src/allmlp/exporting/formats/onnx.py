@@ -1,10 +1,7 @@
 """ONNX, run by ONNX Runtime; int8 by ONNX Runtime's static quantisation."""
 
-import logging
 import shutil
-import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +10,7 @@ from torch import Tensor
 
 from allmlp.engine.sessions import onnx_session
 from allmlp.exporting.formats.base import Format, Order, Runner, captured, example, lines_before
+from allmlp.exporting.quiet import quiet
 
 OPSET = 18
 """The first whose Resize, LayerNormalization and reductions every current program knows."""
@@ -33,7 +31,7 @@ class ONNX(Format):
 
         path = folder / self.file
         whole = captured(order)
-        with _silent("torch.onnx"):
+        with quiet("torch.onnx"):
             torch.onnx.export(
                 whole,
                 (example(order),),
@@ -90,7 +88,7 @@ def _quantise(path: Path, name: str, calibration: Iterable[Tensor]) -> None:
             return None if image is None else {name: image.numpy()}
 
     prepared = path.with_suffix(".prepared.onnx")
-    with _silent(""):
+    with quiet(""):
         quant_pre_process(path, prepared, skip_symbolic_shape=True)
         quantize_static(
             prepared,
@@ -104,17 +102,3 @@ def _quantise(path: Path, name: str, calibration: Iterable[Tensor]) -> None:
         )
     prepared.unlink()
     shutil.rmtree(path.parent / "augmented_model.onnx", ignore_errors=True)
-
-
-@contextmanager
-def _silent(name: str) -> Iterator[None]:
-    """Libraries that tell of every operator they pass over are quiet inside."""
-    log = logging.getLogger(name)
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        log.setLevel(level)
