@@ -65,6 +65,8 @@ def test_a_users_mistakes_are_one_line_each(
         assert "Traceback" not in found
     assert main(["train", "--recipe", "resmlp-mt-6", "--out", str(tmp_path / "b")]) == 2
     assert "use allmlp translate train" in capsys.readouterr().err
-    assert main(["translate"]) == 2
-    assert main(["translate", "--help"]) == 0
+    for words, status in ((["translate"], 2), (["translate", "--help"], 0)):
+        with pytest.raises(SystemExit) as left:
+            main(words)
+        assert left.value.code == status
     assert "translate predict RUN < text" in capsys.readouterr().out

@@ -96,7 +96,7 @@ class PredictWords(Searching):
 def main(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(ABOUT)
-        return 0 if words else 2
+        sys.exit(0 if words else 2)  # as tyro leaves after the help of a command without others inside
     known = {"train": _train, "evaluate": _evaluate, "predict": _predict}
     if words[0] not in known:
         raise AllmlpError(f"there is no command translate {words[0]!r}", mend=one_of(known, words[0]))
