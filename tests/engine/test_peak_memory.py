@@ -1,5 +1,6 @@
 """Peak memory against sums by hand, and what is left of the machine's."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from torch import nn
 
 from allmlp.engine import memory
-from allmlp.engine.memory import free_bytes, peak_bytes, tensor_bytes
+from allmlp.engine.memory import free_bytes, give_back, peak_bytes, tensor_bytes
 
 CPU = torch.device("cpu")
 BATCH = 64
@@ -59,3 +60,20 @@ def test_free_memory_is_the_less_of_the_machines_and_the_containers(tmp_path: Pa
     assert free_bytes() == 2_000_000
     (tmp_path / "memory.stat").write_text("anon 600000\ninactive_file 400000\n")
     assert free_bytes() == 2_400_000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_what_was_freed_between_what_is_held_goes_back_to_the_system() -> None:
+    """Pieces of 1,000 bytes, of which every thousandth stays: the C library cannot shrink its heap by itself."""
+
+    def held() -> int:
+        return 1024 * memory._numbers(memory.STATUS)["VmRSS:"]
+
+    pieces = [bytes(1000) for _ in range(100_000)]
+    pieces = pieces[::1000]
+    before = held()
+    give_back()
+    if before == held():
+        pytest.skip("this C library gives back by itself")
+    assert before - held() > 50e6
+    assert len(pieces) == 100

@@ -11,6 +11,7 @@ from allmlp.engine.backends.base import Runner
 from allmlp.engine.backends.table import BACKENDS
 from allmlp.engine.build import Built, Request, built
 from allmlp.engine.device import threads_used
+from allmlp.engine.memory import give_back
 from allmlp.engine.parity import Parity
 from allmlp.engine.quantise import Calibration
 from allmlp.engine.quantise import calibration as calibrated_by
@@ -100,7 +101,9 @@ def compile(  # noqa: A001 - the verb the rest of the world has for it
             mend="give model.cpu().float(), or use the model as it is",
         )
     with threads_used(request.threads):
-        return _engine(model, request, built(model, request, shown=shown, kept=keep, quiet=quiet))
+        engine = _engine(model, request, built(model, request, shown=shown, kept=keep, quiet=quiet))
+    give_back()  # candidates that were not chosen, and the copies they were made of
+    return engine
 
 
 def _calibration(model: ImageModel, precision: str, images: Tensor | None, labels: Tensor | None) -> Calibration | None:
