@@ -1,6 +1,7 @@
 """Files of released checkpoints: fetched once, verified, and where there is no network, named with their place."""
 
 import hashlib
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -207,12 +208,13 @@ def test_a_released_checkpoint_is_loaded_by_its_name(content: bytes, tmp_path: P
     assert error.value.mend == "did you mean resmlp_xs.tiny_in3?"
 
 
-def test_our_own_checkpoint_needs_no_network_and_is_the_one_that_was_measured(cache: Path) -> None:
-    model = allmlp.load("smlpnet_xs.cifar10")
-    assert (model.img_size, model.classes[3], sum(p.numel() for p in model.parameters())) == ((32, 32), "cat", 172_618)
+@pytest.mark.parametrize(("name", "count"), [("smlpnet_xs.cifar10", 172_618), ("resmlp_xs.cifar10", 479_530)])
+def test_our_own_checkpoints_need_no_network_and_are_those_that_were_measured(name: str, count: int, cache: Path) -> None:
+    model = allmlp.load(name)
+    assert (model.img_size, model.classes[3], sum(p.numel() for p in model.parameters())) == ((32, 32), "cat", count)
     assert not any(cache.rglob("*"))
-    entry = released()["smlpnet_xs.cifar10"]
-    with pytest.raises(WeightsError, match=r"is not the released smlpnet_xs\.cifar10"):
+    entry = released()[name]
+    with pytest.raises(WeightsError, match=f"is not the released {re.escape(name)}"):
         fetch(replace(entry, sha256="0" * 64))
 
 
