@@ -12,11 +12,11 @@ def sentence(draw: random.Random) -> tuple[str, str]:
     return " ".join(words), " ".join(reversed(words)).upper()
 
 
-def write_text(folder: Path, languages: tuple[str, str] = ("aa", "bb")) -> Path:
-    """A folder with train, val and test of both languages."""
+def write_text(folder: Path, languages: tuple[str, str] = ("aa", "bb"), *, train: int = 400) -> Path:
+    """A folder with train, of so many sentences, val and test of both languages."""
     draw = random.Random(0)
     folder.mkdir(parents=True, exist_ok=True)
-    for split, count in (("train", 400), ("val", 40), ("test", 40)):
+    for split, count in (("train", train), ("val", 40), ("test", 40)):
         pairs = [sentence(draw) for _ in range(count)]
         for place, language in enumerate(languages):
             lines = "".join(pair[place] + "\n" for pair in pairs)
