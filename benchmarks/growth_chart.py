@@ -25,16 +25,17 @@ def chart(points: Sequence[dict[str, Any]], contenders: Sequence[str], path: Pat
             for key, colour in zip(contenders, COLOURS, strict=True):
                 times = [median_and_spread(point["seconds"][key])[0] * 1e3 for point in chosen]
                 _line(panel, [point["value"] for point in chosen], times, key, colour)
-            _label(panel, axis, "ms an image")
+            _label(panel, axis, [point["value"] for point in chosen], "ms an image")
         row[0].set_title(model, loc="left", fontweight="bold")
         held = [point for point in points if point["model"] == model and point["memory"]]
         if wide > len(axes):
             for key, colour in zip(contenders, COLOURS, strict=True):
                 sizes = [point["memory"][key] / 2**20 for point in held]
                 _line(row[-1], [point["value"] for point in held], sizes, key, colour)
-            _label(row[-1], "batch", "MiB held at most")
-    panels[0, 0].legend(fontsize="small", frameon=False)
-    figure.tight_layout()
+            _label(row[-1], "batch", [point["value"] for point in held], "MiB held at most")
+    handles, names = panels[0, 0].get_legend_handles_labels()
+    figure.tight_layout(rect=(0, 0, 1, 1 - 0.25 / figure.get_figheight()))
+    figure.legend(handles, names, loc="upper right", ncols=len(names), fontsize="small", frameon=False)
     figure.savefig(path, format="svg", metadata={"Date": None})
     plt.close(figure)
 
@@ -43,9 +44,11 @@ def _line(panel: Axes, values: Sequence[int], heights: Sequence[float], key: str
     panel.plot(values, heights, marker="o", markersize=4, color=colour, label=key)
 
 
-def _label(panel: Axes, axis: str, what: str) -> None:
+def _label(panel: Axes, axis: str, values: Sequence[int], what: str) -> None:
     if axis == "batch":
         panel.set_xscale("log", base=2)
+    panel.set_xticks(values, [str(value) for value in values])
+    panel.minorticks_off()
     panel.set_ylim(bottom=0)
     panel.set_xlabel(LABELS[axis])
     panel.set_ylabel(what)
