@@ -20,7 +20,7 @@ from allmlp.training.distributed import Team
 from allmlp.training.setup import make_plan
 from allmlp.training.step import update
 from allmlp.translation.setup import make_plan as text_plan
-from allmlp.translation.setup import text_of
+from allmlp.translation.setup import text_of, vocabulary_of
 
 RECIPES = packaged_recipes()
 OURS = {
@@ -173,7 +173,7 @@ def test_recipe_of_sentences_takes_two_steps(name: str, text: Path) -> None:
     assert recipe.translation is not None
     own = replace(recipe.translation, source="aa", target="bb", vocabulary=100, tokens=600)
     recipe = replace(recipe, hyper=recipe.hyper | {"depth": 1}, translation=own)
-    plan = text_plan(recipe, text_of(text, recipe), Team())
+    plan = text_plan(recipe, text_of(text, recipe, vocabulary_of(text, recipe)), Team())
     plan.model.train()
     batches = islice(plan.train_batches, 2)
     losses = [float(update(plan, batch, number, mixing=True).loss) for number, batch in enumerate(batches)]

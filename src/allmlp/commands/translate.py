@@ -13,9 +13,8 @@ from allmlp.commands.runs import run_of
 from allmlp.commands.words import parse, print_json, say
 from allmlp.errors import AllmlpError, one_of
 from allmlp.recipe import Optim, Recipe, Train, Translation, load_recipe
+from allmlp.recipe.translation import USUAL
 
-USUAL = "resmlp-mt-multi30k"
-"""The recipe of a command that names none."""
 ABOUT = """\
 usage: allmlp translate train DATA [words]          train on DATA/train.LANGUAGE and val.LANGUAGE, a sentence a line
        allmlp translate evaluate RUN [DATA]         BLEU and chrF on DATA/test.LANGUAGE

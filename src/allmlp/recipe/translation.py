@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from allmlp.errors import RecipeError
 from allmlp.recipe.bounds import within
 
+USUAL = "resmlp-mt-multi30k"
+"""The recipe where none is named."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Translation:

@@ -117,6 +117,8 @@ def resume(folder: str | os.PathLike[str], *, quiet: bool = False) -> Run:
     Raises RunError when the run is finished, has no checkpoint, or its data has changed.
     """
     run = Run.open(folder)
+    if load_recipe(run.recipe).translation is not None:
+        raise RunError(f"{run.folder} learns from sentences", mend=f"allmlp translate train --resume {run.folder}")
     if read_json(run.state).get("state") == "finished":
         raise RunError(
             f"{folder} is finished", mend=f"train again into another folder, with --recipe {run.recipe} and more --train.epochs"
@@ -142,17 +144,7 @@ def _begin(
     plan = with_masks(make_plan(recipe, source, start, team), beside(recipe.init))
     run = team.by_first(lambda: Run.create(out if out is not None else _fresh_folder(recipe, source), over=over))
     display = display_of(run, team, quiet)
-    record = {
-        "data": source.title,
-        "data_spec": spec,
-        "command": shlex.join(["allmlp", *sys.argv[1:]])
-        if Path(sys.argv[0]).stem in ("allmlp", "__main__")
-        else "allmlp.train(…)",
-        "seed": recipe.seed,
-        "log": list(services),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "allmlp": version("allmlp"),
-    }
+    record = beginning(source.title, spec, recipe, services, function="allmlp.train(…)")
     if team.first:
         with writing(run.recipe), whole_file(run.recipe) as temporary:
             temporary.write_text(recipe.to_toml(), encoding="utf-8")
@@ -164,6 +156,20 @@ def _begin(
             run.append(run.unreadable, {"path": path, "reason": reason})
     _summarise(display, plan, run)
     return finish(plan, run, Position(), display, record)
+
+
+def beginning(title: str, spec: str | None, recipe: Recipe, services: Sequence[str], *, function: str) -> dict[str, Any]:
+    """What run.json says from the start. title, spec: of the data. function: what was called where no command was given."""
+    by_command = Path(sys.argv[0]).stem in ("allmlp", "__main__")
+    return {
+        "data": title,
+        "data_spec": spec,
+        "command": shlex.join(["allmlp", *sys.argv[1:]]) if by_command else function,
+        "seed": recipe.seed,
+        "log": list(services),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "allmlp": version("allmlp"),
+    }
 
 
 def _go_on(run: Run, team: Team, *, quiet: bool) -> Run:

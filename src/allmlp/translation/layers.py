@@ -14,6 +14,15 @@ from allmlp.nn.affine import Affine, LayerScale
 from allmlp.nn.mlp import Mlp
 
 
+def refuse_longer(n: int, longest: int) -> None:
+    """Raises ShapeError for a sentence of n pieces that is longer than the longest."""
+    if n > longest:
+        raise ShapeError(
+            f"a sentence of {n} pieces, and the model was made for {longest}",
+            mend="split the sentence, or train with a larger translation.longest",
+        )
+
+
 class AlongSentence(nn.Module):
     """ResMLP's A along the positions of sentences that differ in length: of one matrix for the longest, the upper left part.
 
@@ -30,11 +39,7 @@ class AlongSentence(nn.Module):
 
     def matrix(self, n: int) -> Tensor:  # → n n
         """Row m is what position m takes of each. Raises ShapeError beyond the longest sentence."""
-        if n > self.longest:
-            raise ShapeError(
-                f"a sentence of {n} pieces, and the model was made for {self.longest}",
-                mend="split the sentence, or train with a larger translation.longest",
-            )
+        refuse_longer(n, self.longest)
         part = self.weight[:n, :n]
         return part if self.ahead else part.tril()
 

@@ -1,13 +1,10 @@
 """Train a translator, measure it, and translate."""
 
 import os
-import shlex
-import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,24 +14,23 @@ from allmlp.engine.environment import environment
 from allmlp.errors import DataError, RunError
 from allmlp.files import whole_file, writing
 from allmlp.recipe import Recipe, load_recipe
+from allmlp.recipe.translation import USUAL
 from allmlp.run import Run, read_json, write_json
 from allmlp.training import checkpoint
 from allmlp.training.again import begun, cut_back
 from allmlp.training.checkpoint import Position
 from allmlp.training.distributed import Team, joined, may_restart, restarts
-from allmlp.training.main import display_of, finish, merged
+from allmlp.training.main import beginning, display_of, finish, merged
 from allmlp.translation.batches import padded
 from allmlp.translation.model import END, Translator, create_translator
 from allmlp.translation.pairs import open_pairs
 from allmlp.translation.scores import scores
 from allmlp.translation.search import BEAMS, LENGTH_PENALTY, translate
-from allmlp.translation.setup import Text, make_plan, text_of, translation_of
+from allmlp.translation.setup import Text, make_plan, text_of, translation_of, vocabulary_of
 from allmlp.translation.vocabulary import Vocabulary
 from allmlp.weights.load import load_weights
 
 VOCABULARY = "vocabulary.model"
-DEFAULT = "resmlp-mt-multi30k"
-"""The recipe of a command that names none."""
 BATCH = 32
 """Sentences that are translated at once."""
 GATHERED = 100
@@ -55,7 +51,7 @@ def train(
 
     recipe, out, resume, log and fields: as for `allmlp.train`. Raises AllmlpError for what cannot be used.
     """
-    chosen = merged(DEFAULT if recipe is None else recipe, fields)
+    chosen = merged(USUAL if recipe is None else recipe, fields)
     spec = translation_of(chosen)
     if folder is None:
         raise DataError("no sentences to learn from", mend=f"give a folder with train.{spec.source} and train.{spec.target}")
@@ -89,21 +85,13 @@ def _begin(
     services: Sequence[str],
     quiet: bool,
 ) -> Run:
-    learnt = team.by_first(lambda: text_of(folder, recipe).vocabulary.model)
+    learnt = team.by_first(lambda: vocabulary_of(folder, recipe).model)
     text = text_of(folder, recipe, Vocabulary(learnt))
     plan = make_plan(recipe, text, team)
     usual = Path("runs") / f"{recipe.model}-{folder.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     run = team.by_first(lambda: Run.create(out if out is not None else usual, over=over))
     display = display_of(run, team, quiet, plan.task.counts)
-    record = {
-        "data": folder.name,
-        "data_spec": str(folder),
-        "command": shlex.join(["allmlp", *sys.argv[1:]]),
-        "seed": recipe.seed,
-        "log": list(services),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "allmlp": version("allmlp"),
-    }
+    record = beginning(folder.name, str(folder), recipe, services, function="allmlp.translation.main.train(…)")
     if team.first:
         with writing(run.recipe), whole_file(run.recipe) as temporary:
             temporary.write_text(recipe.to_toml(), encoding="utf-8")

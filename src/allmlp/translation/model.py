@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from allmlp.errors import ModelError, ShapeError, one_of
 from allmlp.nn.affine import Affine
-from allmlp.translation.layers import DecoderBlock, EncoderBlock, Past
+from allmlp.translation.layers import DecoderBlock, EncoderBlock, Past, refuse_longer
 
 PAD, BEGIN, END, UNKNOWN = 0, 1, 2, 3
 """Numbers of the pieces that are no text."""
@@ -77,11 +77,7 @@ class Translator(nn.Module, ABC):
         return {"name": self.name, "task": "translation", "hyperparameters": self.hyperparameters}
 
     def embedded(self, pieces: Tensor) -> Tensor:  # b n → b n c
-        if pieces.shape[1] > self.longest:
-            raise ShapeError(
-                f"a sentence of {pieces.shape[1]} pieces, and the model was made for {self.longest}",
-                mend="split the sentence, or train with a larger translation.longest",
-            )
+        refuse_longer(pieces.shape[1], self.longest)
         return self.embedding(pieces) * math.sqrt(self.dim)
 
     def scores(self, x: Tensor) -> Tensor:  # … c → … v

@@ -57,14 +57,20 @@ def translation_of(recipe: Recipe) -> Translation:
     return spec
 
 
-def text_of(folder: Path, recipe: Recipe, vocabulary: Vocabulary | None = None) -> Text:
-    """The folder's train and val. vocabulary: learnt from train unless given. Raises DataError."""
+def vocabulary_of(folder: Path, recipe: Recipe) -> Vocabulary:
+    """Learnt from both languages of the folder's train. Raises DataError."""
     spec = translation_of(recipe)
-    languages = (spec.source, spec.target)
-    pairs, val = (open_pairs(folder, split, languages) for split in ("train", "val"))
-    if vocabulary is None:
-        vocabulary = Vocabulary.learnt((*pairs.source, *pairs.target), spec.vocabulary)
-    return Text(folder, vocabulary, *(sentences(each, vocabulary, spec.longest) for each in (pairs, val)))
+    pairs = open_pairs(folder, "train", (spec.source, spec.target))
+    return Vocabulary.learnt((*pairs.source, *pairs.target), spec.vocabulary)
+
+
+def text_of(folder: Path, recipe: Recipe, vocabulary: Vocabulary) -> Text:
+    """The folder's train and val, as pieces. Raises DataError."""
+    spec = translation_of(recipe)
+    train, val = (
+        sentences(open_pairs(folder, split, (spec.source, spec.target)), vocabulary, spec.longest) for split in ("train", "val")
+    )
+    return Text(folder, vocabulary, train, val)
 
 
 def make_plan(recipe: Recipe, text: Text, team: Team) -> Plan:
