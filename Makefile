@@ -1,5 +1,5 @@
 # make demo, make test, make check: each does all the set-up itself.
-.PHONY: demo test test-fast check table1 bench bench-growth bench-training lock clean
+.PHONY: demo test test-fast check table1 bench bench-growth bench-training trust lock clean
 
 demo:
 	@scripts/setup.sh run
@@ -41,6 +41,11 @@ bench-growth:
 bench-training:
 	@scripts/setup.sh run
 	@.venv/bin/python benchmarks/training.py --page docs/benchmarks/training.md $(if $(MACHINE),--machine "$(MACHINE)") $(ARGS)
+
+# every fault of docs/trust.md, as often as it says there, and the page written anew; ARGS="-k kills" for some of them
+trust:
+	@scripts/setup.sh dev
+	@.venv/bin/python scripts/trust.py $(ARGS)
 
 # new pinned versions; needs uv
 lock:

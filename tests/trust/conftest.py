@@ -1,0 +1,39 @@
+"""Every test here reports to the scorecard, whether it held or not."""
+
+import re
+from collections.abc import Generator
+
+import pytest
+from scorecard import Card, Seen, write
+
+CARDS = pytest.StashKey[Card]()
+
+
+@pytest.fixture
+def card(request: pytest.FixtureRequest) -> Card:
+    """The card of this file's fault."""
+    made = Card(request.module.FAULT)
+    request.node.stash[CARDS] = made
+    return made
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    made = item.stash.get(CARDS, None)
+    if made is not None and report.when == "call" and not report.skipped:
+        test = item.nodeid.partition("tests/trust/")[2] or item.nodeid
+        lines = (
+            made.lines
+            if report.passed
+            else [(_said(item.name), 1, f"**did not hold**: {call.excinfo and call.excinfo.exconly()[:200]}")]
+        )
+        seen = [Seen(test, made.fault, how, times, what, report.passed, round(call.duration, 1)) for how, times, what in lines]
+        write(seen, re.sub(r"[^A-Za-z0-9_.-]", "_", test))
+    return report
+
+
+def _said(name: str) -> str:
+    return name.removeprefix("test_").replace("_", " ")
