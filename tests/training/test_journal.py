@@ -14,7 +14,8 @@ import allmlp
 from allmlp.cli import main
 from allmlp.errors import RecipeError
 from allmlp.recipe import Recipe
-from allmlp.run import Run, read_lines
+from allmlp.run import Run, read_json, read_lines
+from allmlp.training.display import Display
 from allmlp.training.trackers import SERVICES
 from ranks import At, in_processes
 
@@ -143,3 +144,18 @@ def test_what_cannot_be_used_is_said_before_training(
     assert not (tmp_path / "run").exists()
     with pytest.raises(RecipeError, match="is no tracker"):
         allmlp.train(stripes, log=["tensorboard"], out=tmp_path / "run")
+
+
+def test_run_json_counts_the_epochs_while_the_run_goes_on(
+    stripes: Path, tmp_path: Path, small_recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, seen = Display.epoch, []
+
+    def epoch(self: Display, record: object, **shown: object) -> None:
+        state = read_json(tmp_path / "run" / "run.json")
+        seen.append((state["state"], state["epochs_done"], state["best"] is not None))
+        plain(self, record, **shown)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Display, "epoch", epoch)
+    allmlp.train(stripes, recipe=small_recipe(), out=tmp_path / "run", quiet=True)
+    assert seen == [("running", 1, True), ("running", 2, True), ("running", 3, True)]

@@ -1,6 +1,7 @@
 """The only training loop."""
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -34,8 +35,17 @@ LOOK_EVERY = 50
 class Loop:
     """One run from a position to its end, or to a signal."""
 
-    def __init__(self, plan: Plan, run: Run, position: Position, display: Display, journal: Journal) -> None:
-        self.run, self.position, self.display, self.journal = run, position, display, journal
+    def __init__(
+        self,
+        plan: Plan,
+        run: Run,
+        position: Position,
+        display: Display,
+        journal: Journal,
+        note: Callable[[], None] = lambda: None,
+    ) -> None:
+        """note: what the first process does when an epoch is over and its line written."""
+        self.run, self.position, self.display, self.journal, self.note = run, position, display, journal, note
         self._take(plan)
         self.recipe, self.team = plan.recipe, plan.team
         self.tally = Tally(position, plan.team, every=1 if plan.device.type == "cpu" else LOOK_EVERY)
@@ -212,6 +222,7 @@ class Loop:
             self._write("last", judged.last)
         if self.team.first:
             self.run.append(self.run.metrics, record)
+            self.note()
         self.journal.epoch(record)
         left = position.seconds * plan.sizes.left(position.epoch, self.recipe.train.epochs)
         self.display.epoch(record, epochs=self.recipe.train.epochs, left=left, best=better)

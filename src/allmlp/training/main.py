@@ -243,7 +243,7 @@ def finish(plan: Plan, run: Run, position: Position, display: Display, record: d
         say=display.say,
         counts=plan.task.counts,
     )
-    loop = Loop(plan, run, position, display, journal)
+    loop = Loop(plan, run, position, display, journal, lambda: note("running"))
     retries: list[dict[str, Any]] = list(record.get("retries", []))
 
     def note(state: str, by: str | None = None) -> None:
