@@ -12,6 +12,7 @@ from allmlp.models import create_model
 from allmlp.recipe import Optim
 from allmlp.registry import families
 from allmlp.training.optim import optimiser, schedule
+from allmlp.translation.model import create_translator
 
 MLP = ["fc1", "fc2"]
 DECAYED: dict[str, dict[str, list[str]]] = {
@@ -126,6 +127,21 @@ def test_muon_moves_a_matrix_by_equal_singular_values_and_a_vector_as_adam_does(
     assert float(sizes.max()) < 1.3
     assert float(torch.nn.functional.cosine_similarity(step.flatten(), (left @ right).flatten(), dim=0)) > 0.98
     assert torch.equal((bias - layer.bias.detach()).sign(), layer.bias.grad.sign())
+
+
+def test_muon_moves_embeddings_entry_by_entry_as_adam_does() -> None:
+    """A piece that did not occur in a batch has no gradient, and stays; an orthogonal step would move it."""
+    torch.manual_seed(0)
+    made = create_translator("resmlp_mt_xs", vocabulary=10, longest=4)
+    before = made.embedding.weight.detach().clone()
+    steps = optimiser(made, Optim(name="muon", lr=0.01, weight_decay=0.0), batch=256)
+    for parameter in made.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    made.embedding.weight.grad[3] = torch.linspace(-1, 1, 128)  # type: ignore[index]
+    steps.step()
+    moved = (made.embedding.weight.detach() - before) / 0.01
+    assert [row for row in range(10) if bool(moved[row].any())] == [3]
+    assert torch.equal(moved[3].sign(), torch.linspace(-1, 1, 128).neg().sign())
 
 
 def test_learning_rate_warms_up_linearly_then_follows_a_cosine_and_scales_with_the_batch() -> None:

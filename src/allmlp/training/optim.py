@@ -23,11 +23,15 @@ def optimiser(model: nn.Module, optim: Optim, batch: int) -> torch.optim.Optimiz
     The peak rate is `lr` times batch / lr_batch. Affine, LayerScale, norms and biases are vectors here.
     With `layer_decay` blocks below learn at lower rates (`group_matcher`; BEiT, Bao et al., 2022).
     LAMB moves what does not decay as Adam does, without a trust ratio (as NVIDIA's, with which ResMLP was trained).
-    Muon scales its orthogonal steps to the size that AdamW's have, 0.2 on average (Liu et al., 2025), convolutions as matrices.
+    Muon scales its orthogonal steps to the size that AdamW's have, 0.2 on average (Liu et al., 2025), convolutions as matrices;
+    embeddings move as by Adam.
     """
     extra: dict[str, Any] = {} if optim.name in ("sgd", "momentum") else {"betas": optim.betas}
     if optim.name in ("sgd", "momentum", "muon"):
         extra["momentum"] = optim.betas[0]
+    if optim.name == "muon":  # a row of an embedding is a vector, and few rows move in a step
+        tables = [name for name, module in model.named_modules() if isinstance(module, nn.Embedding)]
+        extra["fallback_list"] = [f"{name}.weight" for name in tables]
     if optim.name == "adamw":
         extra["fused"] = True  # one pass over the weights, on CPUs too
     if optim.layer_decay < 1:
