@@ -1,5 +1,5 @@
 # make demo, make test, make check: each does all the set-up itself.
-.PHONY: demo test test-fast check table1 bench bench-growth bench-training trust lock clean
+.PHONY: demo test test-fast check table1 bench bench-growth bench-training trust packages lock clean
 
 demo:
 	@scripts/setup.sh run
@@ -46,6 +46,14 @@ bench-training:
 trust:
 	@scripts/setup.sh dev
 	@.venv/bin/python scripts/trust.py $(ARGS)
+
+# licences of what is pinned (docs/packages.md), a bill of materials (build/sbom.json), and known holes, for which the network is asked
+packages:
+	@scripts/setup.sh dev
+	@.venv/bin/python scripts/packages.py
+	@mkdir -p build
+	uv tool run --from 'cyclonedx-bom>=7' cyclonedx-py environment --output-reproducible -o build/sbom.json .venv
+	uv tool run pip-audit --require-hashes --disable-pip -r locks/dev.txt
 
 # new pinned versions; needs uv
 lock:

@@ -1,13 +1,14 @@
 """The run folder: written whole or not at all, read with words for what is wrong."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 import torch
 
 from allmlp.errors import RunError
-from allmlp.files import whole_file
+from allmlp.files import cache_folder, whole_file
 from allmlp.run import FORMAT, MOST_BYTES, Run, read_json, read_lines, write_json
 from allmlp.weights.files import read_tensors
 
@@ -218,3 +219,24 @@ def test_a_description_is_never_there_without_its_weights(tmp_path: Path, monkey
     with pytest.raises(RunError, match=r"best\.safetensors cannot be written: No space left"):
         Run(tmp_path).write_model("best", {}, {})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_names_that_are_no_utf8_are_written_and_read_back(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9 \xf0\x9f\x90\x88.png")
+    run = Run.create(tmp_path / "run")
+    write_json(run.state, {"path": name})
+    run.append(run.unreadable, {"path": name})
+    assert read_json(run.state) == {"path": name} == read_lines(run.unreadable)[0]
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(path: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", nobody)
+    monkeypatch.delenv("ALLMLP_CACHE", raising=False)
+    with pytest.raises(RunError, match="no home folder") as caught:
+        cache_folder()
+    assert "set HOME" in caught.value.mend
+    monkeypatch.setenv("ALLMLP_CACHE", "/somewhere")
+    assert cache_folder() == Path("/somewhere")

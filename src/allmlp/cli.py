@@ -1,9 +1,11 @@
 """Command → function. No logic, and no heavy import before it is known what is asked."""
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib import import_module
 
 COMMANDS = {
@@ -44,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit status: 0 done, 1 nothing usable, 2 a user's error, 130 interrupted."""
     if "OMP_WAIT_POLICY" not in os.environ:  # idle threads must not spin for long (decision 3)
         os.environ.setdefault("GOMP_SPINCOUNT", "30000")
+    _streams()
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] in ("-h", "--help"):
         print(_overview())
@@ -69,13 +72,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("allmlp: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output, such as head, has had enough
-        sys.stderr.close()
+        _deaf()
         return 0
-    except OSError as error:
-        if error.errno not in REFUSED:
-            raise
-        print(f"allmlp: {error}\n  mend: check the path, its permissions, and the room on the disk", file=sys.stderr)
+    except UnicodeEncodeError as error:
+        what = f"{error.object[error.start : error.start + 100]!r} is no text in {error.encoding}"
+        print(f"allmlp: {what}\n  mend: rename the file, or set PYTHONUTF8=1", file=sys.stderr)
         return 2
+    except OSError as error:
+        if "temporary directory" in str(error):
+            mend = "set TMPDIR to a folder that can be written"
+        elif error.errno in REFUSED:
+            mend = "check the path, its permissions, and the room on the disk"
+        else:
+            raise
+        print(f"allmlp: {error}\n  mend: {mend}", file=sys.stderr)
+        return 2
+
+
+def _streams() -> None:
+    """What was closed before we began takes everything and keeps nothing, and stdout has a way to write every name."""
+    for name in ("stdin", "stdout", "stderr"):  # in the order of their numbers, which the next open file would get
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), "r" if name == "stdin" else "w"))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _deaf() -> None:
+    """Nobody reads us: what Python still has to write as it ends goes nowhere, and is no failure."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            os.dup2(nowhere, stream.fileno())
 
 
 def _overview() -> str:

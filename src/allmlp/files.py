@@ -49,4 +49,14 @@ def fsync(path: Path) -> None:
 
 def cache_folder() -> Path:
     """Where what was fetched or unpacked is kept: $ALLMLP_CACHE, else ~/.cache/allmlp. It may be deleted at any time."""
-    return Path(os.environ.get("ALLMLP_CACHE", Path.home() / ".cache" / "allmlp"))
+    given = os.environ.get("ALLMLP_CACHE")
+    return Path(given) if given else users_own("~/.cache") / "allmlp"
+
+
+def users_own(path: str) -> Path:
+    """A path that begins with ~. Raises RunError where nobody knows the user's home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        mend = "set HOME, or ALLMLP_HOME and ALLMLP_CACHE, to folders that can be written"
+        raise RunError(f"{path} is nowhere: this user has no home folder", mend=mend) from None

@@ -42,6 +42,8 @@ BUNDLE = "bundle.json"
 """What a folder that `allmlp.export` wrote says of itself."""
 MOST_BYTES = 256_000_000
 """Of a JSON file: what the confusion matrix of eleven thousand classes comes to."""
+ODD = "backslashreplace"
+"""A file's name that is no UTF-8 becomes JSON's own way to write it, and is read back as it was."""
 FORMAT = 1
 """Version of the JSON beside the weights; a reader refuses a newer one."""
 
@@ -120,7 +122,7 @@ class Run:
             if lines.tell():
                 lines.seek(-1, os.SEEK_END)
                 line = line if lines.read(1) == b"\n" else "\n" + line
-            lines.write(line.encode())
+            lines.write(line.encode(errors=ODD))
 
     def write_model(self, which: str, tensors: Mapping[str, Any], description: Mapping[str, Any]) -> None:
         """As the function of this name does, under the run's names."""
@@ -172,4 +174,4 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 def write_json(path: Path, value: Any) -> None:
     """Indented, whole or not at all."""
     with writing(path), whole_file(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8", errors=ODD)

@@ -78,7 +78,10 @@ def test_every_command_of_the_readme_runs_in_its_order(tmp_path: Path, monkeypat
             if find_spec("fastapi") is None:
                 continue
             command += ["--port", str(ended_once_it_answers())]
+        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
         assert main(command[1:]) == 0, command
+        for number, handler in before.items():  # a server that was told to end leaves them ignored
+            signal.signal(number, handler)
 
 
 def ended_once_it_answers() -> int:

@@ -258,3 +258,11 @@ def test_a_folder_that_cannot_be_listed_is_refused_and_not_taken_for_empty(
     monkeypatch.setattr(os, "scandir", closed)
     with pytest.raises(DataError, match="dog cannot be listed: Permission denied"):
         opened(root)
+
+
+def test_a_class_folder_whose_name_is_no_text_is_named(picture_folder: PictureFolder) -> None:
+    folder = picture_folder({"cat": 1, "dog": 1})
+    (folder / "dog").rename(folder / os.fsdecode(b"caf\xe9"))
+    with pytest.raises(DataError, match=r"'caf\\udce9' in .* has a name that is no text in utf-8") as caught:
+        listed(folder)
+    assert caught.value.mend == "rename it in UTF-8"

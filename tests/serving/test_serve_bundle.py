@@ -12,11 +12,10 @@ pytest.importorskip("fastapi", reason="allmlp[serve] brings it")
 pytest.importorskip("onnxscript", reason="allmlp[export] brings it")
 pytest.importorskip("onnxruntime", reason="allmlp[export] brings it")
 
-from talk import ask, form, png
-
 from allmlp.serving.app import Server
 from allmlp.serving.limits import Limits
 from allmlp.serving.served import Source
+from talk import ask, form, png
 
 
 @pytest.mark.slow

@@ -12,9 +12,9 @@ from helpers import picture
 pytest.importorskip("fastapi", reason="allmlp[serve] brings it")
 
 from browser import CHROMIUM, Browser
-from talk import ask, form, png
 
 from allmlp.serving.app import Server
+from talk import ask, form, png
 
 LEFT, TAB, SPACE, DOWN = ("ArrowLeft", 37), ("Tab", 9), (" ", 32), ("ArrowDown", 40)
 

@@ -5,32 +5,18 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-import allmlp
 from allmlp.cli import main
 from helpers import picture
 
 pytest.importorskip("fastapi", reason="allmlp[serve] brings it")
 
 import httpx2
-from talk import ask, encoded, form, png, talk
 
 from allmlp.serving.app import Server
-
-
-def expected(weights: Path, folder: Path, count: int, top: int) -> list[dict[str, Any]]:
-    """predict's rows for picture(0), picture(1), …"""
-    folder.mkdir()
-    for number in range(count):
-        (folder / f"{number:03}.png").write_bytes(png(picture(number)))
-    return list(allmlp.predict(allmlp.load(weights), [folder], top=top, engine="eager"))
-
-
-def same(found: dict[str, Any], row: dict[str, Any]) -> bool:
-    return found["classes"] == row["classes"] and found["probabilities"] == pytest.approx(row["probabilities"], abs=1e-5)
+from talk import ask, encoded, expected, form, png, same, talk
 
 
 def test_a_form_and_base64_get_the_rows_of_predict(weights: Path, server_of: Callable[..., Server], tmp_path: Path) -> None:

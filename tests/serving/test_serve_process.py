@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,9 +18,10 @@ from helpers import picture
 pytest.importorskip("fastapi", reason="allmlp[serve] brings it")
 
 import httpx2
-from talk import form, png
 
-Process = Callable[..., tuple[subprocess.Popen[str], int]]
+from servers import Servers, hears
+from talk import FORM_HEAD, form, png, posted
+
 pytestmark = pytest.mark.slow
 
 
@@ -36,7 +37,7 @@ def said(port: int, sent: bytes, wait: float = 10, *, end: bool = False) -> byte
         return found
 
 
-def test_sigterm_answers_what_is_under_way_and_takes_no_more(process: Process) -> None:
+def test_sigterm_answers_what_is_under_way_and_takes_no_more(process: Servers) -> None:
     server, port = process("--batch", "1")
     url, content = f"http://127.0.0.1:{port}", png(picture(1))
     answered, refused = [], []
@@ -88,11 +89,10 @@ from allmlp.serving.limits import Limits
 from allmlp.serving.served import Source
 from allmlp.serving.server import run
 
-limits = Limits(headers_seconds=1, body_seconds=1, answer_seconds=10, connections=20, megabytes=1)
+limits = Limits(headers_seconds=1, body_seconds=1, answer_seconds=2, connections=20, megabytes=1)
 server = Server(Source(run=sys.argv[1], engine="eager"), limits=limits)
 run(server, host="127.0.0.1", port=0, ready=lambda address: print(address.split(":")[-1], file=sys.stderr, flush=True))
 """
-HEAD = b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n"
 
 
 def refused(found: bytes, status: int) -> str:
@@ -104,19 +104,45 @@ def refused(found: bytes, status: int) -> str:
 
 
 def test_a_client_that_goes_away_half_way_through_its_body_troubles_nobody(port: int) -> None:
-    assert said(port, HEAD + b"Content-Length: 1000\r\n\r\n--x", end=True) == b""
+    assert said(port, FORM_HEAD + b"Content-Length: 1000\r\n\r\n--x", end=True) == b""
     assert httpx2.get(f"http://127.0.0.1:{port}/healthz").status_code == 200
+
+
+def test_a_client_that_has_nothing_more_to_send_is_answered(port: int) -> None:
+    found = said(port, 3 * posted(png(picture(1))), end=True)
+    assert found.count(b"HTTP/1.1 200 OK") == found.count(b'"predictions"') == 3
+
+
+@pytest.mark.parametrize("tail", [b"0\r\nA: ", b"1;"])
+def test_a_body_has_no_room_for_endless_trailers_or_extensions(port: int, tail: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(FORM_HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + tail)
+        time.sleep(0.3)
+        client.sendall(b"a" * 70_000)
+        assert "headers are longer" in refused(client.recv(65_536), 431)
+
+
+def test_sigterm_while_it_starts_ends_it_and_sighup_does_not(process: Servers) -> None:
+    server = process.begin()
+    while not hears(server, signal.SIGTERM):
+        time.sleep(0.01)
+    server.send_signal(signal.SIGHUP)
+    time.sleep(0.1)
+    server.send_signal(signal.SIGTERM)
+    assert server.wait(timeout=60) == 0
+    assert server.stderr is not None
+    assert "Traceback" not in server.stderr.read()
 
 
 @pytest.mark.parametrize("length", [b"Content-Length: 1000", b"Transfer-Encoding: chunked"])
 def test_a_body_that_stops_half_way_is_given_up(port: int, length: bytes) -> None:
     sent = b"--x" if length.startswith(b"Content") else b"3\r\n--x\r\n"
-    assert refused(said(port, HEAD + length + b"\r\n\r\n" + sent), 408) == "the body did not come in time"
+    assert refused(said(port, FORM_HEAD + length + b"\r\n\r\n" + sent), 408) == "the body did not come in time"
 
 
 def test_a_body_that_comes_byte_by_byte_is_given_up(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
-        client.sendall(HEAD + b"Content-Length: 1000\r\n\r\n")
+        client.sendall(FORM_HEAD + b"Content-Length: 1000\r\n\r\n")
         for _ in range(100):
             time.sleep(0.05)
             try:
@@ -139,7 +165,7 @@ def test_headers_without_end_are_cut_off(port: int) -> None:
 def test_a_body_that_is_too_large_is_refused_while_it_is_still_being_sent(port: int) -> None:
     found = httpx2.post(f"http://127.0.0.1:{port}/v1/predict", files=form(b"x" * 50_000_000))
     assert (found.status_code, found.json()["error"]) == (413, "the body is larger than 1 MB")
-    late = said(port, HEAD + b"Content-Length: 100000000\r\n\r\n" + b"x" * 1000)
+    late = said(port, FORM_HEAD + b"Content-Length: 100000000\r\n\r\n" + b"x" * 1000)
     assert refused(late, 413) == "the body is larger than 1 MB"
 
 

@@ -2,7 +2,11 @@
 
 import asyncio
 import io
+import json
+import os
 import struct
+import subprocess
+import sys
 import threading
 import zlib
 from collections.abc import Callable, Iterator
@@ -17,11 +21,11 @@ from helpers import picture
 pytest.importorskip("fastapi", reason="allmlp[serve] brings it")
 
 import httpx2
-from talk import ask, encoded, form, png, talk
 
 from allmlp.errors import AllmlpError
 from allmlp.serving.app import Server
 from allmlp.serving.limits import Limits
+from talk import ask, encoded, form, png, talk
 
 BAD = sorted(p for p in (Path(__file__).parent.parent / "bad-images").iterdir() if p.name != "LICENSE")
 FORM = {"content-type": "multipart/form-data; boundary=x"}
@@ -88,6 +92,22 @@ def test_a_malformed_request_is_told_what_to_mend(server: Server, words: dict[st
 @pytest.mark.parametrize("query", ["top=0", "top=x", "top=-1", "top=1.5"])
 def test_a_query_that_cannot_be_is_named(server: Server, query: str) -> None:
     assert refused(ask(server, path=f"/v1/predict?{query}", files=form(png(picture(1)))), 422, "top: ")
+
+
+def test_no_answer_leads_where_the_host_header_says(server: Server) -> None:
+    answer = ask(server, "GET", "/v1/model/", headers={"host": "elsewhere.example"})
+    assert refused(answer, 404, "nothing at /v1/model/")
+
+
+def test_json_of_millions_of_values_is_refused_before_it_is_read(server: Server) -> None:
+    sent = b'{"images": [' + b"{}," * 300_000  # which ends too early: reading it would find that
+    assert refused(ask(server, content=sent, headers={"content-type": "application/json"}), 413, "more than 3 pictures")
+
+
+def test_nonsense_in_a_form_leaves_nothing_on_stderr() -> None:
+    code = "from allmlp.serving.pictures import pictures_of\npictures_of('multipart/form-data; boundary=x', b'hello', most=1)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.count("Expected boundary") == 1, "the refusal alone"
 
 
 def test_what_is_not_there_and_other_methods(server: Server) -> None:
@@ -208,8 +228,6 @@ def test_limits_that_cannot_be_are_refused() -> None:
 
 
 def test_the_log_has_a_line_for_each_request_and_nothing_of_the_pictures(weights: Path) -> None:
-    import json
-
     from allmlp.serving.journal import Journal
     from allmlp.serving.served import Source
 
@@ -220,6 +238,23 @@ def test_the_log_has_a_line_for_each_request_and_nothing_of_the_pictures(weights
     one, two = [json.loads(line) for line in file.getvalue().splitlines()]
     assert (one["status"], two["status"], one["path"]) == (200, 422, "/v1/predict")
     assert set(one) == {"time", "event", "method", "path", "status", "ms", "bytes", "client"}
+
+
+def test_a_log_that_takes_no_more_loses_lines_and_no_requests(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from allmlp.serving.journal import Journal
+    from allmlp.serving.served import Source
+
+    ascii_only = io.BytesIO()
+    server = Server(
+        Source(run=str(weights), engine="eager"), journal=Journal(io.TextIOWrapper(ascii_only, "ascii", write_through=True))
+    )
+    assert ask(server, "GET", "/käse🧀").status_code == 404
+    assert json.loads(ascii_only.getvalue())["path"] == "/käse🧀"
+    full = os.open("/dev/full", os.O_WRONLY)
+    server.journal.file = io.TextIOWrapper(io.FileIO(full, "w"), "ascii", write_through=True)  # type: ignore[arg-type]
+    assert [ask(server, files=form(png(picture(1)))).status_code for _ in range(3)] == [200] * 3
+    assert server.journal.lost == 3
+    assert capsys.readouterr().err.count("lines of the log are lost") == 1
 
 
 def test_a_loop_that_ended_before_its_answer_leaves_the_batcher_working() -> None:

@@ -16,9 +16,9 @@ from helpers import picture
 pytest.importorskip("fastapi", reason="allmlp[serve] brings it")
 
 import httpx2
-from talk import ask, form, png, talk, write
 
 from allmlp.serving.app import Server
+from talk import ask, form, png, talk, write
 
 KEY = {"authorization": "Bearer secret"}
 

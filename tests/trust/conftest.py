@@ -6,6 +6,8 @@ from collections.abc import Generator
 import pytest
 from scorecard import Card, Seen, write
 
+from servers import process, weights  # noqa: F401  (fixtures)
+
 CARDS = pytest.StashKey[Card]()
 
 

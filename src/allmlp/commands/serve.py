@@ -11,6 +11,7 @@ import tyro
 
 from allmlp.commands.words import Engines, pair, parse, say
 from allmlp.errors import AllmlpError
+from allmlp.serving.ending import endable
 
 KEY = "ALLMLP_API_KEY"
 MOST_PORT = 65_535
@@ -52,7 +53,11 @@ class Words:
 
 
 def main(words: list[str]) -> int:
-    given = parse(Words, words, command="serve")
+    with endable():
+        return _serve(parse(Words, words, command="serve"))
+
+
+def _serve(given: Words) -> int:
     if given.batch < 1:
         raise AllmlpError("--batch starts at 1", mend="give 1 or more")
     if not 0 <= given.port <= MOST_PORT:

@@ -1,5 +1,6 @@
 """What the commands share: reading words with tyro, and printing."""
 
+import codecs
 import json
 import sys
 import tomllib
@@ -63,8 +64,9 @@ def _literal(text: str) -> Any:
 
 
 def print_json(value: Any) -> None:
-    """For programs, on stdout."""
-    json.dump(value, sys.stdout, ensure_ascii=False)
+    """For programs, on stdout; in ASCII where that is no UTF-8."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    json.dump(value, sys.stdout, ensure_ascii=codecs.lookup(encoding).name != "utf-8")
     sys.stdout.write("\n")
 
 

@@ -1,6 +1,8 @@
 """Folders of class folders, with or without train and val above them, on disk or inside an archive."""
 
+import codecs
 import os
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
@@ -101,7 +103,7 @@ def list_classes(tree: Tree, leave: str | None = None, *, quiet: bool = False) -
 
     Raises DataError when there are none, or a class has none.
     """
-    classes = [name for name in tree.folders() if name != leave]
+    classes = [_text(name, tree) for name in tree.folders() if name != leave]
     if not classes:
         raise DataError(
             f"{tree.place} has {'images but ' if tree.loose() else ''}no class folders",
@@ -117,6 +119,17 @@ def list_classes(tree: Tree, leave: str | None = None, *, quiet: bool = False) -
                 ignored += 1
     part = Part(place=tree.place, classes=tuple(classes), images=tree.images(files, labels), ignored=ignored)
     return checked(part, quiet=quiet)
+
+
+def _text(name: str, tree: Tree) -> str:
+    """A class's name goes into records, figures and other programs, so it has to be text."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        here = codecs.lookup(sys.getfilesystemencoding()).name
+        mend = "rename it in UTF-8" if here == "utf-8" else "set PYTHONUTF8=1, or LC_ALL=C.UTF-8"
+        raise DataError(f"the class folder {name!r} in {tree.place} has a name that is no text in {here}", mend=mend) from None
+    return name
 
 
 def is_picture(name: str) -> bool:

@@ -47,7 +47,11 @@ def model_hash(model: ImageModel) -> str:
 
 
 def folder_of(key: str) -> Path:
-    return home() / "engines" / key
+    """Where an engine is kept; among temporary files, and so for this time alone, where the user has no home."""
+    try:
+        return home() / "engines" / key
+    except RunError:
+        return Path(tempfile.mkdtemp(prefix="allmlp-engine-")) / key
 
 
 def read_kept(folder: Path) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from allmlp.errors import WeightsError
-from allmlp.files import whole_file
+from allmlp.files import users_own, whole_file
 from allmlp.released.table import Released
 
 SUFFIXES = (".safetensors", ".pth", ".npz")
@@ -23,7 +23,7 @@ def home() -> Path:
     given = os.environ.get("ALLMLP_HOME")
     if given:
         return Path(given).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "allmlp"
+    return users_own(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "allmlp"
 
 
 def fetch(entry: Released) -> Path:

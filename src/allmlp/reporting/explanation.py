@@ -69,7 +69,7 @@ def write_explanation(found: Explanation, out: str | os.PathLike[str], *, subjec
     write_json(folder / "explain.json", {"subject": title, **found.record(), "pictures": plates.files})
     page = folder / "index.html"
     with writing(page), whole_file(page) as temporary:
-        temporary.write_text(html, encoding="utf-8", newline="\n")
+        temporary.write_text(html, encoding="utf-8", errors="replace", newline="\n")
     return page
 
 

@@ -54,6 +54,7 @@ class Server:
 
     def _routes(self) -> FastAPI:
         app = FastAPI(title="allmlp", version=version("allmlp"), docs_url=None, redoc_url=None, lifespan=self._life)
+        app.router.redirect_slashes = False  # which would send clients where the Host header says
         predict: dict[str, Any] = {"response_model": Predictions, "responses": ANSWERS, "openapi_extra": {"requestBody": BODY}}
         app.add_api_route("/v1/predict", self.predict, methods=["POST"], summary="Classes of pictures", **predict)
         app.add_api_route("/v1/model", self.model, summary="The model that answers", response_model=Model)
@@ -160,7 +161,8 @@ class Server:
         try:
             yield
         finally:
-            loop.remove_signal_handler(signal.SIGHUP)
+            loop.remove_signal_handler(signal.SIGHUP)  # which then would be deadly
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     async def page(self) -> Response:
         return HTMLResponse(page_of(self.holder.current, asks_key=self.locked), headers=PAGE_HEADERS)

@@ -39,7 +39,7 @@ class Guard:
     def __init__(self, app: App, *, limits: Limits, load: Load, metrics: Metrics, journal: Journal, key: str | None) -> None:
         self.app, self.limits, self.load = app, limits, load
         self.metrics, self.journal = metrics, journal
-        self.key = None if key is None else key.encode()
+        self.key = None if key is None else key.encode(errors="surrogateescape")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

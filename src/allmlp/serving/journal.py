@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -11,14 +12,27 @@ class Journal:
     """Writes lines for programs."""
 
     def __init__(self, file: TextIO | None = sys.stdout) -> None:
-        self.file = file
+        self.file, self.lost = file, 0
 
     def line(self, event: str, **values: Any) -> None:
+        """A line that cannot be written is lost, and no request with it; after the first, stderr says so."""
         if self.file is None:
             return
         moment = datetime.now(UTC).isoformat(timespec="milliseconds")
-        self.file.write(json.dumps({"time": moment, "event": event, **values}, ensure_ascii=False) + "\n")
-        self.file.flush()
+        text = json.dumps({"time": moment, "event": event, **values})  # ASCII, whatever the locale
+        try:
+            self.file.write(text + "\n")
+            self.file.flush()
+        except OSError as error:
+            self._lost(error)
+
+    def _lost(self, error: OSError) -> None:
+        if isinstance(error, BrokenPipeError):  # which no later line could change
+            self.file = None
+        if not self.lost:
+            with suppress(OSError):
+                print(f"allmlp: lines of the log are lost: {error.strerror}", file=sys.stderr)
+        self.lost += 1
 
 
 class ServerLog(logging.Handler):

@@ -36,7 +36,7 @@ class Display:
         """One line on the screen and in the log."""
         self.console.print(text, style=style, markup=False, soft_wrap=True)
         if self.log is not None:
-            with writing(self.log), self.log.open("a", encoding="utf-8") as log:
+            with writing(self.log), self.log.open("a", encoding="utf-8", errors="backslashreplace") as log:
                 log.write(text + "\n")
 
     def begin(self, *, done: int, total: int) -> None:

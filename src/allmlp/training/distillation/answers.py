@@ -62,7 +62,7 @@ def _signature(teacher: Teacher, images: Images, student: Preprocessing) -> str:
     """
     found = hashlib.sha256()
     for name, tensor in sorted(teacher.net.state_dict().items()):
-        found.update(name.encode())
+        found.update(name.encode(errors="surrogateescape"))
         found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     plain = [
         type(teacher.net).__name__,
@@ -78,5 +78,5 @@ def _signature(teacher: Teacher, images: Images, student: Preprocessing) -> str:
     for index in range(len(images)):
         path = Path(images.name(index))
         known = path.stat() if path.is_file() else None
-        found.update(f"{path} {known and (known.st_size, known.st_mtime_ns)}\n".encode())
+        found.update(f"{path} {known and (known.st_size, known.st_mtime_ns)}\n".encode(errors="surrogateescape"))
     return found.hexdigest()

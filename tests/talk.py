@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx2
+import pytest
 import torch
 from PIL import Image
 
+import allmlp
 from allmlp.run import write_model
 from allmlp.serving.app import Server
 from contract import awake, build
+from helpers import picture
 
 Answer = TypeVar("Answer")
 
@@ -48,6 +51,28 @@ def form(*contents: bytes) -> list[tuple[str, tuple[str, bytes, str]]]:
 def encoded(*contents: bytes) -> dict[str, list[str]]:
     """For `json=`."""
     return {"images": [base64.b64encode(content).decode() for content in contents]}
+
+
+FORM_HEAD = b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+
+
+def posted(content: bytes, headers: bytes = b"") -> bytes:
+    """A whole request with one picture, as it goes over the wire."""
+    body = b'--x\r\nContent-Disposition: form-data; name="images"\r\n\r\n' + content + b"\r\n--x--\r\n"
+    return FORM_HEAD + headers + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+def expected(weights: Path, folder: Path, count: int, top: int) -> list[dict[str, Any]]:
+    """predict's rows for picture(0), picture(1), …"""
+    folder.mkdir()
+    for number in range(count):
+        (folder / f"{number:03}.png").write_bytes(png(picture(number)))
+    return list(allmlp.predict(allmlp.load(weights), [folder], top=top, engine="eager"))
+
+
+def same(found: dict[str, Any], row: dict[str, Any]) -> bool:
+    """Whether the server says what predict says."""
+    return found["classes"] == row["classes"] and found["probabilities"] == pytest.approx(row["probabilities"], abs=1e-5)
 
 
 def write(path: Path, seed: int, **hyper: Any) -> Path:
