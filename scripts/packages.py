@@ -21,9 +21,9 @@ LONGEST = 60
 """Characters of a licence's name; what is longer is its text."""
 
 
-def locked(lock: Path) -> dict[str, str]:
-    """Name → version."""
-    return dict(re.findall(r"^([A-Za-z0-9_.-]+)==([^\s;\\]+)", lock.read_text(encoding="utf-8"), re.M))
+def locked(lock: Path) -> set[tuple[str, str]]:
+    """Names and versions; another Python may have another version."""
+    return set(re.findall(r"^([A-Za-z0-9_.-]+)==([^\s;\\]+)", lock.read_text(encoding="utf-8"), re.M))
 
 
 def licence(name: str) -> str:
@@ -56,9 +56,9 @@ def main() -> int:
     given = parser.parse_args()
     run, everything = locked(ROOT / "locks" / "run.txt"), locked(ROOT / "locks" / "dev.txt")
     rows = []
-    for name, version in sorted((everything | run).items()):
+    for name, version in sorted(everything | run):
         said = licence(name)
-        rows.append((name, version, "" if name in run else "tests and checks", said, remark(name, said)))
+        rows.append((name, version, "" if (name, version) in run else "extras, tests, checks", said, remark(name, said)))
     flagged = [row for row in rows if "**" in row[4]]
     for name, version, _, said, why in flagged:
         print(f"{name} {version}: {said or 'no licence'} ({why.strip('*')})", file=sys.stderr)

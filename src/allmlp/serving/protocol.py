@@ -70,7 +70,7 @@ def protocol(limits: Limits) -> type[HttpToolsProtocol]:
             self.came = 0
             super().on_body(body)
 
-        def eof_received(self) -> bool:
+        def eof_received(self) -> Any:  # asyncio takes a bool, uvicorn says None
             """A client that sends no more may still read: keep the connection for the answer to what came whole."""
             answers = self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
             if answers:
