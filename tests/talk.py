@@ -75,11 +75,11 @@ def same(found: dict[str, Any], row: dict[str, Any]) -> bool:
     return found["classes"] == row["classes"] and found["probabilities"] == pytest.approx(row["probabilities"], abs=1e-5)
 
 
-def write(path: Path, seed: int, **hyper: Any) -> Path:
-    """A small ResMLP of five classes whose answers differ from picture to picture."""
+def write(path: Path, seed: int, *, sure: float = 20, **hyper: Any) -> Path:
+    """A small ResMLP of five classes whose answers differ from picture to picture. sure: less, for less of one class alone."""
     model = awake(build("resmlp_xs", **hyper)).eval()
     with torch.no_grad():
-        model.head.weight.normal_(std=20, generator=torch.Generator().manual_seed(seed))  # type: ignore[union-attr,operator]
+        model.head.weight.normal_(std=sure, generator=torch.Generator().manual_seed(seed))  # type: ignore[union-attr,operator]
     model.classes = ("ant", "bee", "cat", "dog", "eel")
     write_model(path, model.state_dict(), model.card())
     return path
