@@ -20,11 +20,10 @@ from allmlp.data.keys import generator, seed_everything
 from allmlp.errors import DataError
 from allmlp.pixels.preprocess import Transform
 from allmlp.pixels.read import UnreadableImage
+from allmlp.signals import SIGNALS
 
 Key = tuple[int, int]
 """(pass, index): the pass is the epoch, or where images are repeated, epoch · repeats + the number of the copy"""
-SIGNALS = tuple(name for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
-"""Those that end a training run in good order."""
 
 
 @dataclass(frozen=True)
