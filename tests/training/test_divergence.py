@@ -210,7 +210,7 @@ def test_looking_seldom_counts_the_same_and_finds_the_first_bad_step() -> None:
 
 
 def test_a_rate_far_too_high_diverges_by_itself(stripes: Path, tmp_path: Path, small_recipe: Make) -> None:
-    with pytest.raises(TrainingError, match="the (loss|gradient's norm) is"):
+    with pytest.raises(TrainingError, match=r"the (loss|gradient's norm) is"):
         allmlp.train(
             stripes,
             recipe=small_recipe(optim={"name": "sgd", "lr": 1e20, "clip": 0.0, "warmup": 0.0}),

@@ -3,7 +3,8 @@
 import math
 from collections.abc import Sequence
 
-from allmlp.data.loader import Batch, EpochOrder
+from allmlp.data.loader import Batch
+from allmlp.data.workers import EpochOrder
 from allmlp.errors import TrainingError
 from allmlp.files import writing
 from allmlp.run import Run

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from allmlp.data.damage import refuse_too_many
-from allmlp.data.loader import Batch, EpochOrder
+from allmlp.data.loader import Batch
+from allmlp.data.workers import EpochOrder, LastingLoader
 from allmlp.errors import TrainingError
 from allmlp.run import Run, read_lines
 from allmlp.training import checkpoint
@@ -48,7 +49,9 @@ class Loop:
         self.run, self.position, self.display, self.journal, self.note = run, position, display, journal, note
         self._take(plan)
         self.recipe, self.team = plan.recipe, plan.team
-        self.tally = Tally(position, plan.team, every=1 if plan.device.type == "cpu" else LOOK_EVERY, scaled=plan.scaler.is_enabled())
+        self.tally = Tally(
+            position, plan.team, every=1 if plan.device.type == "cpu" else LOOK_EVERY, scaled=plan.scaler.is_enabled()
+        )
         self.interrupt = Interrupt()
         self.stopping = False
         """Whether a signal has reached any process of the team."""
@@ -85,7 +88,13 @@ class Loop:
     def _take(self, plan: Plan) -> None:
         """From now on this is what is trained."""
         self.plan = plan
+        for batches in (plan.train_batches, plan.val_batches):
+            if isinstance(batches, LastingLoader):
+                batches.tell = self._tell
         self.product = plan.task.product(plan)
+
+    def _tell(self, text: str) -> None:
+        self.display.say(text, "yellow")
 
     @property
     def done(self) -> int:
@@ -173,7 +182,12 @@ class Loop:
 
     def _refuse_broken(self) -> None:
         """Before a file is written that replaces a good one."""
-        refuse_broken(self.plan, self.run, self.position.epoch, Bad(max(self.position.step - 1, 0), self.tally.loss or 0.0, 0.0, broken=True))
+        refuse_broken(
+            self.plan,
+            self.run,
+            self.position.epoch,
+            Bad(max(self.position.step - 1, 0), self.tally.loss or 0.0, 0.0, broken=True),
+        )
 
     def go_back(self) -> None:
         """To the last checkpoint, from where the run goes on at half the rate. Raises RunError when there is none."""
