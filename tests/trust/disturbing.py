@@ -1,4 +1,4 @@
-"""Runs that are disturbed while they go, from outside: what they are, when to strike, and whether they end as if nothing had."""
+"""Runs that are disturbed from outside while they go: what they are, when to strike, and whether they end the same."""
 
 import os
 import time
@@ -46,7 +46,7 @@ def goes_on_to(whole: Run, size: int, data: Path, recipe: Recipe, out: Path) -> 
     """Give the command again: whether it ends with the same weights and epochs, and leaves no rubbish behind."""
     assert values(in_processes(size, learn, data, recipe, out)) == ["finished"] * size
     run = Run(out)
-    rubbish = [path for path in (*run.folder.glob(".*"), *run.checkpoints.glob(".*"))]
+    rubbish = [*run.folder.glob(".*"), *run.checkpoints.glob(".*")]
     return (
         same_weights(whole, run, "last")
         and same_weights(whole, run, "best")

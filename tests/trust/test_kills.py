@@ -69,9 +69,7 @@ def translator() -> Recipe:
 
 
 @pytest.mark.parametrize("command", ["pretrain", "translate train"])
-def test_so_in_the_other_tasks(
-    command: str, stripes: Path, text: Path, tmp_path: Path, small_recipe: Make, card: Card
-) -> None:
+def test_so_in_the_other_tasks(command: str, stripes: Path, text: Path, tmp_path: Path, small_recipe: Make, card: Card) -> None:
     if command == "pretrain":
         dino = {"local_crops": 2, "outputs": 32, "hidden": 16, "bottleneck": 8, "patience": 0}
         data, recipe = stripes, small_recipe(train={"epochs": 2, "save_steps": 1}, dino=dino)

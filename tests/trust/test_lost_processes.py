@@ -20,7 +20,7 @@ from ranks import free_port, in_processes
 FAULT = Fault(
     30,
     "A process killed or hung",
-    "a clear error within the time-out (train.patience), or its work is made again; no image lost; the same bits after resuming",
+    "a clear error within the time-out (train.patience), or its work is made again; no image lost; the same bits later",
 )
 PATIENCE = 20.0
 """Seconds; 600 unless told otherwise. On a busy machine no honest process is silent for so long."""
@@ -79,7 +79,9 @@ def test_one_that_never_comes(stripes: Path, tmp_path: Path, small_recipe: Make,
         assert isinstance(ended.error, TrainingError), ended
         assert "has not answered for 3 seconds: it hangs, or was never started" in ended.error.what
         longest = max(longest, time.monotonic() - since)
-    card.seen("one of two processes never starts, the first and the second", 2, f"an error after {longest:.1f} s at most, of 3 s")
+    card.seen(
+        "one of two processes never starts, the first and the second", 2, f"an error after {longest:.1f} s at most, of 3 s"
+    )
 
 
 def workers_of(process: int) -> list[int]:

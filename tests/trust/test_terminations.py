@@ -1,4 +1,4 @@
-"""A scheduler's SIGTERM at any moment: the state is saved, the status is 0, and the same command goes on to the same weights."""
+"""A scheduler's SIGTERM at any moment: the state is saved, the status is 0, and the same weights in the end."""
 
 import os
 import random
@@ -35,7 +35,7 @@ def words(data: Path, recipe: Recipe, out: Path) -> list[str]:
 
 
 def command_that_is_signalled(module: str, name: str, count: int, given: list[str]) -> tuple[int, float]:
-    """(status, seconds it took to leave) of a command to which SIGTERM comes when a function is called for the `count`th time."""
+    """(status, seconds it took to leave) of a command to which SIGTERM comes at the `count`th call of a function."""
     home = import_module(module)
     plain: Callable[..., object] = getattr(home, name)
     calls, at = 0, 0.0
