@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 
 from allmlp.errors import RunError
 
-_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}(\.[a-z]+)?")
+_TEMPORARY = re.compile(r"\..+(\.[A-Za-z0-9]+)\.[a-z0-9_]{8}\1")
 """The names that `whole_file` has tempfile give."""
 
 
