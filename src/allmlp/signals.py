@@ -36,5 +36,12 @@ def leaving(*, for_good: bool) -> Iterator[None]:
             signal.signal(number, signal.SIG_IGN if for_good else before[number])
 
 
+def leave_if_asked(name: str | None) -> None:
+    """Raises Leave for a signal that something inside a `leaving` block had answered, and that was nevertheless too late, or
+    too early, to stop what it was answering for. Outside of such a block, nothing."""
+    if name is not None and signal.getsignal(signal.Signals[name]) is _leave:
+        raise Leave(name)
+
+
 def _leave(number: int, frame: FrameType | None) -> None:
     raise Leave(signal.Signals(number).name)

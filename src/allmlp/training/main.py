@@ -17,11 +17,11 @@ from allmlp.data.hold import held
 from allmlp.data.images import Source
 from allmlp.data.sources import fetches, open_source
 from allmlp.engine.environment import environment
-from allmlp.errors import RecipeError, RunError
+from allmlp.errors import AllmlpError, RecipeError, RunError
 from allmlp.files import whole_file, writing
 from allmlp.recipe import Dino, Recipe, load_recipe, recipe_from
 from allmlp.run import Run, read_json, write_json
-from allmlp.signals import Leave
+from allmlp.signals import Leave, leave_if_asked
 from allmlp.training import checkpoint
 from allmlp.training.again import begun, cut_back, data_spec
 from allmlp.training.checkpoint import Position
@@ -279,6 +279,8 @@ def finish(plan: Plan, run: Run, position: Position, display: Display, record: d
                 f"{run.folder} can no longer be written: {error.strerror or error}",
                 mend=f"make room on the disk or make it writable, then allmlp {plan.task.command} --resume {run.folder}",
             ) from None
+        if isinstance(error, RuntimeError) and not isinstance(error, AllmlpError) and loop.interrupt.signal is not None:
+            leave_if_asked(loop.interrupt.signal.name)  # the others had left before all could agree on a step
         raise
     finally:
         journal.close()
@@ -290,6 +292,7 @@ def finish(plan: Plan, run: Run, position: Position, display: Display, record: d
     at = loop.position
     if finished:
         display.say(plan.task.ending(at))
+        leave_if_asked(name)
     else:
         display.say(
             f"{name}: saved after step {loop.done}; go on with\n  {program()} {plan.task.command} --resume {run.folder}", "bold"
