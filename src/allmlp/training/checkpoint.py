@@ -141,7 +141,9 @@ def load(run: Run, holder: Callable[[Position], Holder], team: Team, say: Callab
     """
     found = team.by_first(lambda: newest_first(run))
     if not found:
-        raise RunError(f"{run.folder} has no checkpoint", mend="it stopped before its first; train again into another folder")
+        raise RunError(
+            f"{run.folder} has no checkpoint", mend="it stopped before its first; give its command again with --resume auto"
+        )
     damages = []
     for folder in found:
         damage = team.by_first(lambda folder=folder: _damage(folder))  # type: ignore[misc]
