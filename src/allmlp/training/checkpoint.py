@@ -201,7 +201,7 @@ def _check_room(run: Run, tensors: Mapping[str, Tensor], team: Team) -> None:
     (needed,) = team.sum([sum(t.nbytes for t in local)])
     free = shutil.disk_usage(run.folder).free
     if needed + SPARE > free:
-        raise _unwritten(run, f"it needs {needed / 1e6:,.0f} MB and the disk has {free / 1e6:,.0f} MB left")
+        raise _unwritten(run, f"it needs {(needed + SPARE) / 1e6:,.0f} MB and the disk has {free / 1e6:,.0f} MB left")
 
 
 def _fresh(half: Path, run: Run) -> None:
