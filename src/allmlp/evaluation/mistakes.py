@@ -13,6 +13,7 @@ from PIL import Image
 from allmlp.data.images import Images
 from allmlp.engine.graph import Graph
 from allmlp.engine.infer import Outputs
+from allmlp.files import writing
 from allmlp.models.base import ImageModel
 from allmlp.run import Run
 
@@ -96,6 +97,7 @@ class _Album:
         picture = self.images.open(index, self.in_chans)
         picture.thumbnail((side, side), Image.Resampling.LANCZOS)
         path = self.half / f"{name}.png"
-        picture.save(path)
+        with writing(path):
+            picture.save(path)
         self.bytes += path.stat().st_size
         return {"picture": f"{self.folder.name}/{path.name}"}
