@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from allmlp.models import create_model
-from allmlp.run import Run
+from allmlp.run import Run, read_lines
 from allmlp.training.display import Display
 
 PictureFolder = Callable[..., Path]
@@ -45,6 +45,12 @@ def meta_state(name: str, **hyperparameters: Any) -> dict[str, Tensor]:
 def same_weights(a: Run, b: Run, which: str = "last") -> bool:
     one, two = load_file(a.weights(which)), load_file(b.weights(which))
     return one.keys() == two.keys() and all(torch.equal(one[k], two[k]) for k in one)
+
+
+def without_times(run: Run) -> list[dict[str, object]]:
+    """The lines of its epochs, but for how long they took."""
+    times = ("seconds", "images_per_s", "pieces_per_s", "cpu_seconds")
+    return [{key: value for key, value in line.items() if key not in times} for line in read_lines(run.metrics)]
 
 
 def interrupt_after(monkeypatch: pytest.MonkeyPatch, steps: int, number: int = signal.SIGTERM) -> None:

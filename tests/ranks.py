@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 PATIENCE = 240.0
@@ -31,31 +32,64 @@ class At:
     number: int = signal.SIGTERM
 
 
+class Running:
+    """Processes that call a function, until they are waited for."""
+
+    def __init__(self, name: str, processes: list[tuple[BaseProcess, Connection]]) -> None:
+        self.name, self.processes = name, processes
+
+    def pid(self, rank: int = 0) -> int:
+        number = self.processes[rank][0].pid
+        assert number is not None
+        return number
+
+    def send(self, number: int, rank: int = 0) -> bool:
+        """A signal; False where the process has ended already."""
+        if self.processes[rank][0].exitcode is not None:
+            return False
+        os.kill(self.pid(rank), number)
+        return True
+
+    @property
+    def alive(self) -> bool:
+        return any(process.is_alive() for process, _ in self.processes)
+
+    def ended(self, rank: int) -> Ended:
+        """Wait for one of them."""
+        process, pipe = self.processes[rank]
+        process.join(PATIENCE)
+        if process.is_alive():
+            for stuck, _ in self.processes:
+                stuck.kill()
+            raise TimeoutError(f"{self.name} is stuck")
+        try:
+            value, error = pipe.recv()
+        except EOFError:
+            value, error = None, None
+        return Ended(process.exitcode, value, error)
+
+    def all_ended(self) -> list[Ended]:
+        return [self.ended(rank) for rank in range(len(self.processes))]
+
+
 def in_processes(size: int, action: Callable[..., Any], *arguments: Any, at: At | None = None, **more: Any) -> list[Ended]:
     """Call `action` in `size` processes at once, as torchrun would; 1 stands for a process without any team."""
+    return started(size, action, *arguments, at=at, **more).all_ended()
+
+
+def started(size: int, action: Callable[..., Any], *arguments: Any, at: At | None = None, **more: Any) -> Running:
+    """The same, and go on beside them."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["allmlp.training.main", "allmlp.evaluation.classification"])
-    started = []
+    port, processes = free_port(), []
     for rank in range(size):
         here, there = context.Pipe()
-        inner = (rank, size, _free_port() if not started else started[0][2], there, at, action, arguments, more)
+        inner = (rank, size, port, there, at, action, arguments, more)
         process = context.Process(target=_process, args=inner)
         process.start()
         there.close()
-        started.append((process, here, inner[2]))
-    ended = []
-    for process, here, _ in started:
-        process.join(PATIENCE)
-        if process.is_alive():
-            for stuck, _, _ in started:
-                stuck.kill()
-            raise TimeoutError(f"{action.__name__} is stuck")
-        try:
-            value, error = here.recv()
-        except EOFError:
-            value, error = None, None
-        ended.append(Ended(process.exitcode, value, error))
-    return ended
+        processes.append((process, here))
+    return Running(action.__name__, processes)
 
 
 def values(ended: list[Ended]) -> list[Any]:
@@ -67,7 +101,7 @@ def values(ended: list[Ended]) -> list[Any]:
     return [one.value for one in ended]
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]

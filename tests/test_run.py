@@ -240,3 +240,42 @@ def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPat
     assert "set HOME" in caught.value.mend
     monkeypatch.setenv("ALLMLP_CACHE", "/somewhere")
     assert cache_folder() == Path("/somewhere")
+
+
+def test_what_a_kill_left_half_written_goes_and_nothing_else_does(tmp_path: Path) -> None:
+    with whole_file(tmp_path / "best.safetensors") as temporary:
+        (tmp_path / temporary.name.replace(".best", ".last")).touch()  # as a kill leaves it
+    (tmp_path / "best.safetensors").unlink()
+    for other in (".gitignore", ".local.settings", "best.json"):
+        (tmp_path / other).touch()
+    assert len(list(tmp_path.iterdir())) == 4
+    Run(tmp_path).tidy()
+    assert {path.name for path in tmp_path.iterdir()} == {".gitignore", ".local.settings", "best.json"}
+
+
+@pytest.mark.parametrize("left", [".write-test", ".recipe.toml.ab12_xyz.toml"])
+def test_a_run_killed_before_its_first_file_begins_again(left: str, tmp_path: Path) -> None:
+    (tmp_path / left).touch()
+    with pytest.raises(RunError, match="is not empty"):
+        Run.create(tmp_path)
+    Run.create(tmp_path, over=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_and_their_description_are_both_old_when_there_is_no_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(tmp_path)
+    run.write_model("best", {"a": torch.ones(1)}, {"epoch": 1})
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    for place in ("_store", "write_tensors"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"allmlp.run.{place}", full)
+            with pytest.raises(RunError, match="No space left"):
+                run.write_model("best", {"a": torch.zeros(1)}, {"epoch": 2})
+        assert read_json(tmp_path / "best.json")["epoch"] == 1
+        assert read_tensors(tmp_path / "best.safetensors")["a"] == 1
+        assert len(list(tmp_path.iterdir())) == 2

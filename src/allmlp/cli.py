@@ -29,6 +29,8 @@ COMMANDS = {
     "recipes": "the recipes that come with allmlp",
 }
 
+TRAINING = (["train"], ["pretrain"], ["translate", "train"])
+"""How commands begin that a scheduler may end, and give again."""
 REFUSED = (errno.EACCES, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG)
 """What a machine may refuse at any place: no fault of the program's."""
 
@@ -56,15 +58,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(f"allmlp {version('allmlp')}")
         return 0
+    from contextlib import nullcontext
+
     from allmlp.errors import AllmlpError, one_of
+    from allmlp.signals import Leave, leaving
 
     try:
         if given[0] not in COMMANDS:
             raise AllmlpError(f"there is no command {given[0]!r}", mend=one_of(COMMANDS, given[0]))
-        command: Callable[[list[str]], int] = import_module(f"allmlp.commands.{given[0].replace('-', '_')}").main
-        status = command(given[1:])
-        sys.stdout.flush()  # here, where a full disk and a closed pipe are answered
+        with leaving(for_good=arguments is None) if given[:1] in TRAINING or given[:2] in TRAINING else nullcontext():
+            command: Callable[[list[str]], int] = import_module(f"allmlp.commands.{given[0].replace('-', '_')}").main
+            status = command(given[1:])
+            sys.stdout.flush()  # here, where a full disk and a closed pipe are answered
         return status
+    except Leave as left:
+        print(f"allmlp: {left.name}: nothing was left to save; --resume auto goes on from here", file=sys.stderr)
+        return 0
     except AllmlpError as error:
         print(f"allmlp: {error}", file=sys.stderr)
         return 2

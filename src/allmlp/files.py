@@ -1,6 +1,7 @@
 """Files that are written whole or not at all, and what is said when they cannot be."""
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,9 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from allmlp.errors import RunError
+
+_TEMPORARY = re.compile(r"\..+(\.[A-Za-z0-9]+)\.[a-z0-9_]{8}\1")
+"""The names that `whole_file` has tempfile give."""
 
 
 @contextmanager
@@ -26,6 +30,11 @@ def whole_file(path: Path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def half_written(folder: Path) -> list[Path]:
+    """What `whole_file` was writing into a folder when it was killed."""
+    return [path for path in folder.glob(".*") if _TEMPORARY.fullmatch(path.name) and path.is_file()]
 
 
 @contextmanager

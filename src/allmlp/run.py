@@ -35,11 +35,13 @@ from pathlib import Path
 from typing import Any
 
 from allmlp.errors import RunError
-from allmlp.files import whole_file, writing
+from allmlp.files import half_written, whole_file, writing
 from allmlp.weights.files import write_tensors
 
 BUNDLE = "bundle.json"
 """What a folder that `allmlp.export` wrote says of itself."""
+PROBE = ".write-test"
+"""Is made and removed to see whether a folder can be written."""
 MOST_BYTES = 256_000_000
 """Of a JSON file: what the confusion matrix of eleven thousand classes comes to."""
 ODD = "backslashreplace"
@@ -90,15 +92,17 @@ class Run:
     def create(cls, folder: str | os.PathLike[str], *, over: bool = False) -> "Run":
         """A new run folder. Raises RunError when something is there already or it cannot be written.
 
-        over: a run may be there that came to nothing; its lines go.
+        over: a run may be there that came to nothing; its lines go, and what it was writing when it was killed.
         """
         path = Path(folder)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            if over and (path / "recipe.toml").is_file():
-                for lines in path.glob("*.jsonl"):
+            found = {each for each in path.iterdir() if each.name != "shrunk"}
+            stale = {path / PROBE, *half_written(path)} & found
+            if over and ((path / "recipe.toml").is_file() or found == stale):
+                for lines in (*path.glob("*.jsonl"), *stale):
                     lines.unlink()
-            elif any(found.name != "shrunk" for found in path.iterdir()):
+            elif found:
                 raise RunError(
                     f"{folder} is not empty", mend=f"choose another --out, or continue it: allmlp train --resume {folder}"
                 )
@@ -110,10 +114,17 @@ class Run:
 
     def check_writable(self) -> None:
         """Raises RunError when no file can be made in the folder: better before the work than after it."""
-        probe = self.folder / ".write-test"
+        probe = self.folder / PROBE
         with writing(self.folder):
             probe.touch()
             probe.unlink()
+
+    def tidy(self) -> None:
+        """Remove what a killed process was writing. Raises RunError when the folder cannot be written."""
+        self.check_writable()
+        with writing(self.folder):
+            for stale in half_written(self.folder):
+                stale.unlink(missing_ok=True)
 
     def append(self, file: Path, record: Mapping[str, Any]) -> None:
         """Add one JSON line, apart from a line before it that a crash cut short."""
@@ -130,10 +141,10 @@ class Run:
 
 
 def write_model(path: Path, tensors: Mapping[str, Any], description: Mapping[str, Any]) -> None:
-    """Weights (safetensors) and the JSON beside them that says what they are; the JSON comes last."""
-    with writing(path):
+    """Weights (safetensors) and the JSON beside them that says what they are: both new, or, on a full disk, both as before."""
+    with writing(path), whole_file(path.with_suffix(".json")) as words:
+        _store(words, {"format": FORMAT, **description})
         write_tensors(path, tensors, {"format": "pt"})
-    write_json(path.with_suffix(".json"), {"format": FORMAT, **description})
 
 
 def read_json(path: Path) -> Any:
@@ -174,4 +185,8 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 def write_json(path: Path, value: Any) -> None:
     """Indented, whole or not at all."""
     with writing(path), whole_file(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8", errors=ODD)
+        _store(temporary, value)
+
+
+def _store(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8", errors=ODD)

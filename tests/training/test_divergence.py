@@ -11,11 +11,13 @@ from safetensors.torch import load_file
 import allmlp
 from allmlp.errors import TrainingError
 from allmlp.recipe import Recipe
-from allmlp.run import read_json, read_lines
+from allmlp.run import Run, read_json, read_lines
 from allmlp.training import loop, objectives
-from allmlp.training.checkpoint import Position
+from allmlp.training.checkpoint import Position, newest_first
 from allmlp.training.distributed import Team
+from allmlp.training.plan import Plan
 from allmlp.training.step import Outcome
+from allmlp.training.supervised import Supervised
 from allmlp.training.tally import FAR, WINDOW, Tally
 from helpers import interrupt_after, same_weights
 
@@ -85,6 +87,50 @@ def test_a_run_goes_back_to_its_checkpoint_and_on_at_half_the_rate(
     assert said in run.log.read_text()
 
 
+def spoil_weights_after(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    plain = loop.update
+
+    def spoiling(plan: Plan, batch: object, number: int, **more: object) -> Outcome:
+        found = plain(plan, batch, number, **more)  # type: ignore[arg-type]
+        if number + 1 == step:
+            with torch.no_grad():
+                plan.model.get_parameter("head.bias")[0] = float("inf")
+        return found
+
+    monkeypatch.setattr(loop, "update", spoiling)
+
+
+@pytest.mark.parametrize("step", [2, 4])
+def test_no_file_is_written_of_weights_that_are_none(
+    step: int, stripes: Path, tmp_path: Path, small_recipe: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Inside an epoch and at its end, where no loss tells of them in time."""
+    spoil_weights_after(monkeypatch, step)
+    with pytest.raises(TrainingError, match=rf"weights are not finite at step {step} .*: not all .* in model.head.bias"):
+        allmlp.train(stripes, recipe=small_recipe(train={"save_steps": 2, "keep": 1}), out=tmp_path / "a", quiet=True)
+    kept = [folder.name for folder in newest_first(Run(tmp_path / "a"))]
+    assert kept == ([] if step == 2 else ["00000-00000002"])
+    assert not (tmp_path / "a" / "best.safetensors").exists()
+
+
+def test_a_gradient_that_is_none_moves_nothing_and_is_named(
+    stripes: Path, tmp_path: Path, small_recipe: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, torch.Tensor] = {}
+    models: list[torch.nn.Module] = []
+
+    def spoil(self: Supervised, plan: Plan, number: int) -> None:
+        if number == 3:
+            given.update({name: value.clone() for name, value in plan.model.state_dict().items()})
+            plan.model.get_parameter("head.bias").grad[0] = float("nan")  # type: ignore[index]
+            models.append(plan.model)
+
+    monkeypatch.setattr(Supervised, "about_to_move", spoil)
+    with pytest.raises(TrainingError, match=r"norm is nan at step 4 \(epoch 1\): not all gradients are finite in head.bias"):
+        allmlp.train(stripes, recipe=small_recipe(optim={"clip": 0.0}), out=tmp_path / "a", quiet=True)
+    assert all(torch.equal(value, given[name]) for name, value in models[0].state_dict().items())
+
+
 def test_before_the_first_checkpoint_a_run_goes_back_to_its_beginning(
     stripes: Path, tmp_path: Path, small_recipe: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,7 +176,7 @@ def test_a_finite_loss_far_above_chance_for_long_is_out_of_bounds() -> None:
         tally.add(step, outcome(2 * FAR), 8)
         assert tally.settle() is None
     tally.add(WINDOW - 1, outcome(2 * FAR), 8)
-    assert tally.settle() == (WINDOW - 1, pytest.approx(4 * FAR))
+    assert tally.settle() == (WINDOW - 1, pytest.approx(4 * FAR), 0.0, False)
 
 
 def test_a_spike_is_not_out_of_bounds() -> None:
@@ -159,12 +205,12 @@ def test_looking_seldom_counts_the_same_and_finds_the_first_bad_step() -> None:
     tally = Tally(Position(), Team(), every=50)
     for step, ratio in enumerate([1.0, 1.0, float("inf"), float("nan")]):
         tally.add(step + 5, outcome(ratio), 4)
-    assert tally.settle() == (7, float("inf"))
+    assert tally.settle() == (7, float("inf"), 0.0, False)
     assert tally.position.weighed == 8
 
 
 def test_a_rate_far_too_high_diverges_by_itself(stripes: Path, tmp_path: Path, small_recipe: Make) -> None:
-    with pytest.raises(TrainingError, match="the loss is"):
+    with pytest.raises(TrainingError, match=r"the (loss|gradient's norm) is"):
         allmlp.train(
             stripes,
             recipe=small_recipe(optim={"name": "sgd", "lr": 1e20, "clip": 0.0, "warmup": 0.0}),

@@ -8,16 +8,9 @@ import pytest
 import allmlp
 from allmlp.errors import RunError
 from allmlp.recipe import Recipe
-from allmlp.run import Run, read_json, read_lines
+from allmlp.run import Run, read_json
 from allmlp.training import loop
-from helpers import interrupt_after, same_weights
-
-TIMES = {"seconds", "images_per_s"}
-
-
-def without_times(run: Run) -> list[dict[str, object]]:
-    return [{k: v for k, v in record.items() if k not in TIMES} for record in read_lines(run.metrics)]
-
+from helpers import interrupt_after, same_weights, without_times
 
 RICH = {
     "augment": {"mixup": 0.4, "cutmix": 1.0, "erase": 0.5, "auto": "rand-m5-n1"},

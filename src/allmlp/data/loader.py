@@ -5,26 +5,23 @@ The number of worker processes, and where a run was interrupted, make no differe
 
 # axes: b batch, c channels, h w pixels
 
-import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from allmlp.data.images import Images
 from allmlp.data.keys import generator, seed_everything
+from allmlp.data.workers import EpochOrder, LastingLoader, worker_manners
 from allmlp.errors import DataError
 from allmlp.pixels.preprocess import Transform
 from allmlp.pixels.read import UnreadableImage
 
 Key = tuple[int, int]
 """(pass, index): the pass is the epoch, or where images are repeated, epoch · repeats + the number of the copy"""
-SIGNALS = tuple(name for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
-"""Those that end a training run in good order."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +58,6 @@ class Samples(Dataset[tuple[Tensor, int, int] | UnreadableImage]):
         except UnreadableImage as error:
             return error
         return self.transform(image), int(self.images.labels[index]), index
-
-
-class EpochOrder(Sampler[Any]):
-    """The batches of epoch `epoch`, from number `start` on: all of a run's place in its data."""
-
-    epoch = 0
-    start = 0
 
 
 class Order(EpochOrder):
@@ -135,22 +125,14 @@ def plain_batches(
 
 def batch_loader(samples: Samples, order: Order, workers: int) -> DataLoader[Batch]:
     """Samples in an order; samples that make whole batches by themselves (`__getitems__`) may do so."""
-    return DataLoader(
+    return LastingLoader(
         samples,  # type: ignore[arg-type]
         batch_sampler=order,
         num_workers=workers,
         collate_fn=_collate,
         persistent_workers=False,
-        worker_init_fn=_worker_manners if workers else None,
+        worker_init_fn=worker_manners if workers else None,
     )
-
-
-def _worker_manners(_worker: int) -> None:
-    """One thread each. Ctrl-C and a scheduler's signals reach them too, and are the main process's to answer: it still
-    needs the next batch. They end when they are told to, and when the main process is gone."""
-    torch.set_num_threads(1)
-    for name in SIGNALS:
-        signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def _collate(samples: Batch | list[tuple[Tensor, int, int] | UnreadableImage]) -> Batch:

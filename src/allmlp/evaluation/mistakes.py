@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 from allmlp.data.images import Images
 from allmlp.engine.graph import Graph
 from allmlp.engine.infer import Outputs
+from allmlp.files import writing
 from allmlp.models.base import ImageModel
 from allmlp.run import Run
 
@@ -47,16 +49,16 @@ def mistakes(
 
     if run is None:
         return {"mistakes": [described(i, {}) for i in surest[:MISTAKES]], "examples": []}
-    album = _Album(run.evaluation / f"mistakes-{split}", images, model.in_chans)
-    shown = [
-        described(i, album.keep(f"{place:02}", int(out.indices[i]), THUMBNAIL)) for place, i in enumerate(surest[:MISTAKES])
-    ]
     examples: list[tuple[int, dict[str, Any]]] = []
-    album.bytes = 0
-    for pair, i in by_pair(surest, labels, predicted):
-        if album.bytes > ENOUGH:
-            break
-        examples.append((pair, described(i, album.keep(f"pair-{len(examples):03}", int(out.indices[i]), SMALLER))))
+    with _Album(run.evaluation / f"mistakes-{split}", images, model.in_chans) as album:
+        shown = [
+            described(i, album.keep(f"{place:02}", int(out.indices[i]), THUMBNAIL)) for place, i in enumerate(surest[:MISTAKES])
+        ]
+        album.bytes = 0
+        for pair, i in by_pair(surest, labels, predicted):
+            if album.bytes > ENOUGH:
+                break
+            examples.append((pair, described(i, album.keep(f"pair-{len(examples):03}", int(out.indices[i]), SMALLER))))
     return {"mistakes": shown, "examples": [one for _, one in sorted(examples, key=lambda found: found[0])]}
 
 
@@ -72,19 +74,30 @@ def by_pair(surest: Numbers, labels: Numbers, predicted: Numbers, most: int = EX
 
 
 class _Album:
-    """A folder of small pictures, begun anew."""
+    """A folder of small pictures, which takes the place of an older one when all of them are there."""
 
     def __init__(self, folder: Path, images: Images, in_chans: int) -> None:
         self.folder, self.images, self.in_chans = folder, images, in_chans
+        self.half = folder.with_name(f".{folder.name}")
         self.bytes = 0
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+
+    def __enter__(self) -> "_Album":
+        shutil.rmtree(self.half, ignore_errors=True)
+        self.half.mkdir(parents=True)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.half.rename(self.folder)
+        shutil.rmtree(self.half, ignore_errors=True)
 
     def keep(self, name: str, index: int, side: int) -> dict[str, str]:
         """The image as NAME.png; where it lies, from the evaluation folder."""
         picture = self.images.open(index, self.in_chans)
         picture.thumbnail((side, side), Image.Resampling.LANCZOS)
-        path = self.folder / f"{name}.png"
-        picture.save(path)
+        path = self.half / f"{name}.png"
+        with writing(path):
+            picture.save(path)
         self.bytes += path.stat().st_size
         return {"picture": f"{self.folder.name}/{path.name}"}

@@ -185,6 +185,8 @@ class Train:
     parallel: Literal["auto", "ddp", "fsdp"] = "auto"
     """With several processes: whole copies (DDP), or shards of weights and optimiser (FSDP2). "auto": shards from 100 M
     parameters on."""
+    patience: float = 600.0
+    """With several processes: seconds that one waits for another before it says that it hangs, and ends."""
     save_seconds: float = 300.0
     """Seconds between checkpoints inside an epoch; each epoch ends with one."""
     save_steps: int | None = None
@@ -199,6 +201,7 @@ class Train:
             within(self, name, least=1)
         for name in ("retry", "save_seconds"):
             within(self, name, least=0)
+        within(self, "patience", least=1)
         for name in ("smoothing", "threshold", "ema"):
             within(self, name, least=0, below=1)
         if self.limit is not None and self.shots is not None:

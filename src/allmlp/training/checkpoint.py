@@ -141,7 +141,9 @@ def load(run: Run, holder: Callable[[Position], Holder], team: Team, say: Callab
     """
     found = team.by_first(lambda: newest_first(run))
     if not found:
-        raise RunError(f"{run.folder} has no checkpoint", mend="it stopped before its first; train again into another folder")
+        raise RunError(
+            f"{run.folder} has no checkpoint", mend="it stopped before its first; give its command again with --resume auto"
+        )
     damages = []
     for folder in found:
         damage = team.by_first(lambda folder=folder: _damage(folder))  # type: ignore[misc]
@@ -199,7 +201,7 @@ def _check_room(run: Run, tensors: Mapping[str, Tensor], team: Team) -> None:
     (needed,) = team.sum([sum(t.nbytes for t in local)])
     free = shutil.disk_usage(run.folder).free
     if needed + SPARE > free:
-        raise _unwritten(run, f"it needs {needed / 1e6:,.0f} MB and the disk has {free / 1e6:,.0f} MB left")
+        raise _unwritten(run, f"it needs {(needed + SPARE) / 1e6:,.0f} MB and the disk has {free / 1e6:,.0f} MB left")
 
 
 def _fresh(half: Path, run: Run) -> None:

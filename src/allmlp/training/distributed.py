@@ -28,8 +28,8 @@ from allmlp.models.base import ImageModel
 
 LARGE = 100_000_000
 """From so many parameters on (Mixer-L and H, ResMLP-B24) "auto" shards them: FSDP2 instead of DDP."""
-PATIENCE = timedelta(minutes=30)
-"""How long a process waits for the others: rank 0 may be reading or writing on a slow disk."""
+PATIENCE = 600.0
+"""Seconds that a process waits for the others unless told otherwise: rank 0 may be reading or writing on a slow disk."""
 
 Value = TypeVar("Value")
 Forward = Callable[..., Tensor]  # b c h w → b k, or what else the task's model takes
@@ -94,10 +94,11 @@ class Team:
 
 
 @contextmanager
-def joined() -> Iterator[Team]:
+def joined(patience: float = PATIENCE) -> Iterator[Team]:
     """The team this process was started in, by torchrun or any launcher that sets the same variables.
 
-    Raises RunError when some of them are missing, and TrainingError when another process of the team is gone.
+    patience: seconds to wait for another process. Raises RunError when some of the variables are missing, and TrainingError
+    when another process of the team is gone, or has not answered for so long.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
@@ -109,22 +110,35 @@ def joined() -> Iterator[Team]:
     rank = int(os.environ["RANK"])
     if torch.cuda.is_available():
         torch.cuda.set_device(local_rank() % torch.cuda.device_count())
-    store, backend = _attempt_store(rank), "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
+    backend, limit = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timedelta(seconds=patience)
     try:
+        dist.init_process_group(backend, store=_attempt_store(rank, limit), rank=rank, world_size=size, timeout=limit)
         yield Team(rank, size)
     except RuntimeError as error:
         if isinstance(error, AllmlpError) or not (isinstance(error, dist.DistError) or "gloo" in str(error).lower()):
             raise
-        raise TrainingError(
-            f"another process of this run is gone: {str(error).splitlines()[0][:200]}",
-            mend="its own message says why; torchrun --max-restarts 3 starts all of them again from the last checkpoint",
-        ) from None
+        raise _lost(error, patience) from None
     finally:
-        dist.destroy_process_group()
+        if dist.is_initialized():
+            dist.destroy_process_group()
 
 
-def _attempt_store(rank: int) -> PrefixStore:
+def _lost(error: RuntimeError, patience: float) -> TrainingError:
+    """What is said of a process that is gone, or silent."""
+    first = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    if any(word in str(error).lower() for word in ("timed out", "timeout")):
+        return TrainingError(
+            f"another process of this run has not answered for {patience:g} seconds: it hangs, or was never started ({first})",
+            mend="look at what it waits for, end it, and give the command again with --resume auto; where one may rightly take "
+            "longer, for a slow disk, a larger --train.patience",
+        )
+    return TrainingError(
+        f"another process of this run is gone: {first}",
+        mend="its own message says why; torchrun --max-restarts 3 starts all of them again from the last checkpoint",
+    )
+
+
+def _attempt_store(rank: int, limit: timedelta) -> PrefixStore:
     """Where the processes find each other.
 
     After a restart torchrun's store still holds the addresses of the processes that are gone (seen in torch 2.15: 9 of 12
@@ -132,7 +146,7 @@ def _attempt_store(rank: int) -> PrefixStore:
     """
     host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     by_torchrun = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-    store = TCPStore(host, port, is_master=rank == 0 and not by_torchrun, timeout=PATIENCE)
+    store = TCPStore(host, port, is_master=rank == 0 and not by_torchrun, timeout=limit)
     return PrefixStore(f"attempt-{restarts()}", store)
 
 

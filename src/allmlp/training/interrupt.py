@@ -5,7 +5,7 @@ import threading
 import time
 from types import FrameType, TracebackType
 
-from allmlp.data.loader import SIGNALS
+from allmlp.signals import SIGNALS
 
 TWICE = 2.0
 """Seconds before a second Ctrl-C counts: torchrun passes on to its processes what the terminal has sent them already."""

@@ -9,14 +9,15 @@ import torch
 from torch import nn
 
 from allmlp.data.damage import refuse_too_many
-from allmlp.data.loader import Batch, EpochOrder
+from allmlp.data.loader import Batch
+from allmlp.data.workers import EpochOrder, LastingLoader
 from allmlp.errors import TrainingError
 from allmlp.run import Run, read_lines
 from allmlp.training import checkpoint
 from allmlp.training.checkpoint import Position
 from allmlp.training.display import Display
 from allmlp.training.distributed import gathered_weights, unsharded
-from allmlp.training.divergence import diverged
+from allmlp.training.divergence import diverged, refuse_broken
 from allmlp.training.freeze import learning
 from allmlp.training.growth import keep_snapshot, wanted
 from allmlp.training.interrupt import Interrupt
@@ -26,7 +27,7 @@ from allmlp.training.plan import Choice, Look, Plan, Stopped
 from allmlp.training.setup import unchanged_training_batches
 from allmlp.training.stages import plan_at
 from allmlp.training.step import update
-from allmlp.training.tally import Tally
+from allmlp.training.tally import Bad, Tally
 
 LOOK_EVERY = 50
 """Steps between looks at the loss on an accelerator."""
@@ -48,7 +49,9 @@ class Loop:
         self.run, self.position, self.display, self.journal, self.note = run, position, display, journal, note
         self._take(plan)
         self.recipe, self.team = plan.recipe, plan.team
-        self.tally = Tally(position, plan.team, every=1 if plan.device.type == "cpu" else LOOK_EVERY)
+        self.tally = Tally(
+            position, plan.team, every=1 if plan.device.type == "cpu" else LOOK_EVERY, scaled=plan.scaler.is_enabled()
+        )
         self.interrupt = Interrupt()
         self.stopping = False
         """Whether a signal has reached any process of the team."""
@@ -85,7 +88,13 @@ class Loop:
     def _take(self, plan: Plan) -> None:
         """From now on this is what is trained."""
         self.plan = plan
+        for batches in (plan.train_batches, plan.val_batches):
+            if isinstance(batches, LastingLoader):
+                batches.tell = self._tell
         self.product = plan.task.product(plan)
+
+    def _tell(self, text: str) -> None:
+        self.display.say(text, "yellow")
 
     @property
     def done(self) -> int:
@@ -169,8 +178,16 @@ class Loop:
         """Look at the steps since the last look."""
         bad = self.tally.settle()
         if bad is not None:
-            step, loss = bad
-            raise diverged(self.plan, self.run, epoch=self.position.epoch, step=step, loss=loss)
+            raise diverged(self.plan, self.run, self.position.epoch, bad)
+
+    def _refuse_broken(self) -> None:
+        """Before a file is written that replaces a good one."""
+        refuse_broken(
+            self.plan,
+            self.run,
+            self.position.epoch,
+            Bad(max(self.position.step - 1, 0), self.tally.loss or 0.0, 0.0, broken=True),
+        )
 
     def go_back(self) -> None:
         """To the last checkpoint, from where the run goes on at half the rate. Raises RunError when there is none."""
@@ -180,7 +197,7 @@ class Loop:
         )
         self._take(plan)
         self.position = replace(found, retries=retries)
-        self.tally = Tally(self.position, self.team, every=self.tally.every)
+        self.tally = Tally(self.position, self.team, every=self.tally.every, scaled=self.tally.scaled)
         self._save()
 
     def _ask_teacher(self) -> None:
@@ -193,6 +210,7 @@ class Loop:
     def _close_epoch(self) -> None:
         """Validate, record, keep the best, save."""
         position, plan = self.position, self.plan
+        self._refuse_broken()
         started, ran = time.monotonic(), time.process_time()
         record: dict[str, Any] = {
             "epoch": position.epoch + 1,
@@ -264,6 +282,7 @@ class Loop:
 
     def _save(self) -> None:
         self._settle()
+        self._refuse_broken()
         self._list_unreadable()
         checkpoint.save(self.run, self.position, self.plan.parts, self.team, keep=self.recipe.train.keep)
         self.saved = time.monotonic()

@@ -17,10 +17,11 @@ from allmlp.data.hold import held
 from allmlp.data.images import Source
 from allmlp.data.sources import fetches, open_source
 from allmlp.engine.environment import environment
-from allmlp.errors import RecipeError, RunError
+from allmlp.errors import AllmlpError, RecipeError, RunError
 from allmlp.files import whole_file, writing
 from allmlp.recipe import Dino, Recipe, load_recipe, recipe_from
 from allmlp.run import Run, read_json, write_json
+from allmlp.signals import Leave, leave_if_asked
 from allmlp.training import checkpoint
 from allmlp.training.again import begun, cut_back, data_spec
 from allmlp.training.checkpoint import Position
@@ -102,7 +103,7 @@ def _begun_or_again(
     chosen = replace(chosen, distill=located(chosen.distill))
     if out is None and (resume == "auto" or may_restart()):
         raise RunError("a run that may be started again needs a folder of its own", mend="give --out RUN")
-    with joined() as team:
+    with joined(chosen.train.patience) as team:
         again = out is not None and (resume == "auto" or restarts() > 0)
         if out is not None and again:
             there = team.by_first(lambda: begun(out, chosen, spec))
@@ -117,13 +118,14 @@ def resume(folder: str | os.PathLike[str], *, quiet: bool = False) -> Run:
     Raises RunError when the run is finished, has no checkpoint, or its data has changed.
     """
     run = Run.open(folder)
-    if load_recipe(run.recipe).translation is not None:
+    recipe = load_recipe(run.recipe)
+    if recipe.translation is not None:
         raise RunError(f"{run.folder} learns from sentences", mend=f"allmlp translate train --resume {run.folder}")
     if read_json(run.state).get("state") == "finished":
         raise RunError(
             f"{folder} is finished", mend=f"train again into another folder, with --recipe {run.recipe} and more --train.epochs"
         )
-    with joined() as team:
+    with joined(recipe.train.patience) as team:
         return _go_on(run, team, quiet=quiet)
 
 
@@ -177,7 +179,7 @@ def _go_on(run: Run, team: Team, *, quiet: bool) -> Run:
     if record.get("state") == "finished":
         display.say(f"{run.folder} is finished: nothing to go on with")
         return run
-    team.by_first(run.check_writable)
+    team.by_first(run.tidy)
     recipe = _as_it_ran(load_recipe(run.recipe), read_json(run.environment))
     source = images_of(record["data_spec"], recipe, team, quiet)
     before, now = read_json(run.data), describe(source)
@@ -271,22 +273,26 @@ def finish(plan: Plan, run: Run, position: Position, display: Display, record: d
     except BaseException as error:
         with suppress(RunError):  # where no file can be written, what ended the run is the thing to say
             if team.first:
-                note("stopped")
+                note("stopped", error.name if isinstance(error, Leave) else None)
         if isinstance(error, OSError):
             raise RunError(
                 f"{run.folder} can no longer be written: {error.strerror or error}",
                 mend=f"make room on the disk or make it writable, then allmlp {plan.task.command} --resume {run.folder}",
             ) from None
+        if isinstance(error, RuntimeError) and not isinstance(error, AllmlpError) and loop.interrupt.signal is not None:
+            leave_if_asked(loop.interrupt.signal.name)  # the others had left before all could agree on a step
         raise
     finally:
         journal.close()
-    name = next((by for by in team.gathered(loop.interrupt.signal and loop.interrupt.signal.name) if by), None)
-    team.by_first(lambda: note("finished" if finished else "stopped", None if finished else name))
+    with loop.interrupt:  # a signal more changes nothing now
+        name = next((by for by in team.gathered(loop.interrupt.signal and loop.interrupt.signal.name) if by), None)
+        team.by_first(lambda: note("finished" if finished else "stopped", None if finished else name))
     if loop.listed:
         display.say(f"{counted(len(loop.listed), 'image')} could not be decoded; {run.unreadable} lists them", "yellow")
     at = loop.position
     if finished:
         display.say(plan.task.ending(at))
+        leave_if_asked(name)
     else:
         display.say(
             f"{name}: saved after step {loop.done}; go on with\n  {program()} {plan.task.command} --resume {run.folder}", "bold"

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from allmlp.data.keys import seed_everything
 from allmlp.data.loader import Batch
-from allmlp.training.distributed import synced
+from allmlp.training.distributed import synced, unsharded
 from allmlp.training.masks import hold
 from allmlp.training.plan import Losses, Plan
 
@@ -23,7 +23,7 @@ class Outcome:
     hits: Tensor | None
     """Images that were right before the update; None where they were mixed."""
     norm: Tensor | None
-    """Of the whole gradient before it was clipped; None where nothing is clipped."""
+    """Of the whole gradient before it was clipped; None where it is scaled and nothing is clipped."""
 
 
 def update(plan: Plan, batch: Batch, number: int, *, mixing: bool, weight: float = 1.0, slowdown: float = 1.0) -> Outcome:
@@ -40,11 +40,13 @@ def update(plan: Plan, batch: Batch, number: int, *, mixing: bool, weight: float
     plan.optimiser.zero_grad(set_to_none=True)
     found = _gradients(plan, given, number, weight)
     plan.task.about_to_move(plan, number)
-    norm = _move(plan)
-    hold(plan.model, plan.masks)
-    if plan.ema is not None:
-        plan.ema.update(plan.model, step=number)
-    plan.task.moved(plan, number, len(batch.labels))
+    norm = _norm(plan)
+    if not _hopeless(plan, norm):
+        _move(plan, norm)
+        hold(plan.model, plan.masks)
+        if plan.ema is not None:
+            plan.ema.update(plan.model, step=number)
+        plan.task.moved(plan, number, len(batch.labels))
     return Outcome(found.loss, found.chance, found.hits, norm)
 
 
@@ -74,12 +76,26 @@ def _gradients(plan: Plan, given: tuple[Tensor, ...], number: int, weight: float
     return Losses(totals[0], totals[1], torch.stack(right).sum() if right else None)
 
 
-def _move(plan: Plan) -> Tensor | None:
-    """Clip the whole gradient and take the step; with loss scaling, a step of overflowing gradients is left out."""
-    norm = None
-    if plan.recipe.optim.clip:
+def _norm(plan: Plan) -> Tensor | None:
+    """Of the whole gradient; None where it is scaled and nothing wants to know."""
+    if plan.scaler.is_enabled():
+        if not plan.recipe.optim.clip:
+            return None
         plan.scaler.unscale_(plan.optimiser)
-        norm = nn.utils.clip_grad_norm_(plan.model.parameters(), plan.recipe.optim.clip)
+    return nn.utils.get_total_norm([weight.grad for weight in plan.model.parameters() if weight.grad is not None])
+
+
+def _hopeless(plan: Plan, norm: Tensor | None) -> bool:
+    """Whether the step would spoil every weight; the same in all processes. An accelerator is not waited for: what it spoils
+    is found at the next look, and never saved."""
+    if norm is None or plan.scaler.is_enabled() or plan.device.type != "cpu":
+        return False
+    return not bool(unsharded(norm).isfinite())
+
+
+def _move(plan: Plan, norm: Tensor | None) -> None:
+    """Clip the whole gradient and take the step; with loss scaling, a step of overflowing gradients is left out."""
+    if plan.recipe.optim.clip and norm is not None:
+        nn.utils.clip_grads_with_norm_(plan.model.parameters(), plan.recipe.optim.clip, norm)
     plan.scaler.step(plan.optimiser)
     plan.scaler.update()
-    return norm

@@ -1,13 +1,17 @@
 """Who is told how training goes: steps.jsonl and TensorBoard's event files always, others by `--log`."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from types import ModuleType
 from typing import Any, Protocol
 
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.summary import scalar
 
 from allmlp.errors import RecipeError, one_of
+from allmlp.files import writing
 from allmlp.run import Run
 
 Record = Mapping[str, Any]
@@ -22,17 +26,29 @@ class Tracker(Protocol):
 
 
 class EventFile:
-    """TensorBoard's format, in the run folder: `tensorboard --logdir runs` shows it."""
+    """TensorBoard's format, in the run folder: `tensorboard --logdir runs` shows it.
+
+    Written here and now: tensorboardX's own thread dies of a full disk, and training would wait for it for ever.
+    """
 
     def __init__(self, run: Run, step: int) -> None:
-        self.writer = SummaryWriter(str(run.folder), purge_step=step + 1 if step else None)
+        """step: how many are done; lines of later ones, in files before this, no longer count."""
+        with writing(run.folder):
+            self.writer = EventsWriter(str(run.folder / "events"))
+            if step:
+                self._add(step + 1, session_log=SessionLog(status=SessionLog.START))
+            self.writer.flush()
 
     def log(self, values: Record, step: int) -> None:
         for name, value in values.items():
-            self.writer.add_scalar(name, value, step)
+            self._add(step, summary=scalar(name, value))
+        self.writer.flush()
 
     def close(self) -> None:
         self.writer.close()
+
+    def _add(self, step: int, **what: Any) -> None:
+        self.writer.write_event(Event(step=step, wall_time=time.time(), **what))
 
 
 class WeightsAndBiases:

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
 from allmlp.data.keys import generator
-from allmlp.data.loader import EpochOrder
+from allmlp.data.workers import EpochOrder
 from allmlp.errors import DataError
 from allmlp.translation.model import BEGIN, END, PAD
 from allmlp.translation.pairs import Pairs

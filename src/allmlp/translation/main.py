@@ -58,7 +58,7 @@ def train(
     if out is None and (resume == "auto" or may_restart()):
         raise RunError("a run that may be started again needs a folder of its own", mend="give --out RUN")
     where = str(Path(folder).expanduser().resolve())
-    with joined() as team:
+    with joined(chosen.train.patience) as team:
         again = out is not None and (resume == "auto" or restarts() > 0)
         there = team.by_first(lambda: begun(out, chosen, where)) if again and out is not None else None
         if there is not None:
@@ -71,7 +71,7 @@ def resume(folder: str | os.PathLike[str], *, quiet: bool = False) -> Run:
     run = Run.open(folder)
     if read_json(run.state).get("state") == "finished":
         raise RunError(f"{folder} is finished", mend=f"train again into another folder, with --recipe {run.recipe}")
-    with joined() as team:
+    with joined(load_recipe(run.recipe).train.patience) as team:
         return _go_on(run, team, quiet=quiet)
 
 
@@ -117,7 +117,7 @@ def _go_on(run: Run, team: Team, *, quiet: bool) -> Run:
     if record.get("state") == "finished":
         display.say(f"{run.folder} is finished: nothing to go on with")
         return run
-    team.by_first(run.check_writable)
+    team.by_first(run.tidy)
     text = text_of(Path(record["data_spec"]), recipe, Vocabulary.read(run.folder / VOCABULARY))
     if read_json(run.data) != _described(text):
         raise RunError(

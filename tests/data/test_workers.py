@@ -1,0 +1,55 @@
+"""A process that prepares batches may be lost: none of them is missing, and none comes twice."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from torch.utils.data import Dataset
+
+from allmlp.data.loader import Order
+from allmlp.data.workers import LastingLoader, worker_manners
+from allmlp.errors import DataError
+
+pytestmark = pytest.mark.slow  # torch looks for lost processes every five seconds
+
+
+class Numbers(Dataset[int]):
+    """0 to 39, of which some cost the process that reads them its life, as often as there are files to take away."""
+
+    def __init__(self, lives: Path, fatal: set[int]) -> None:
+        self.lives, self.fatal = lives, fatal
+
+    def __getitem__(self, key: tuple[int, int]) -> int:  # type: ignore[override]
+        number = key[1]
+        left = sorted(self.lives.glob(f"{number}-*"))
+        if number in self.fatal and left:
+            left[0].unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return number
+
+
+def loader(lives: Path, deaths: dict[int, int]) -> LastingLoader[list[int]]:
+    for number, count in deaths.items():
+        for life in range(count):
+            (lives / f"{number}-{life}").touch()
+    order = Order(40, 4, seed=None, drop_last=False)
+    numbers: Dataset[list[int]] = Numbers(lives, set(deaths))  # type: ignore[assignment]
+    return LastingLoader(numbers, batch_sampler=order, num_workers=2, collate_fn=list, worker_init_fn=worker_manners)
+
+
+def test_a_lost_worker_costs_no_batch(tmp_path: Path) -> None:
+    batches, said = loader(tmp_path, {0: 1, 17: 1}), []
+    batches.tell = said.append
+    assert list(batches) == [list(range(i, i + 4)) for i in range(0, 40, 4)]
+    assert [line.split("at ")[-1] for line in said] == ["batch 1", "batch 5"]
+
+
+def test_what_kills_every_worker_is_an_error(tmp_path: Path) -> None:
+    batches = loader(tmp_path, {5: 100})
+    batches.tell = lambda _: None
+    read = iter(batches)
+    assert next(read) == [0, 1, 2, 3]
+    with pytest.raises(DataError, match="lost again and again") as error:
+        next(read)
+    assert "--data.workers" in error.value.mend
