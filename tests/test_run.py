@@ -198,6 +198,11 @@ def test_a_line_after_one_that_a_crash_cut_is_not_glued_to_it(tmp_path: Path) ->
         assert len(before) == (length == len(content) - 1)
 
 
+def test_a_line_nested_without_end_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"epoch": 1}\n' + "[" * 100_000 + "\n" + '{"epoch": 2}\n', encoding="utf-8")
+    assert [record["epoch"] for record in read_lines(tmp_path / "a.jsonl")] == [1, 2]
+
+
 def test_lines_that_are_no_text_are_a_run_error(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(b'{"epoch": 1}\n\xff\xfe\n')
     with pytest.raises(RunError, match=r"a\.jsonl is not UTF-8") as error:

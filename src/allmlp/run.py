@@ -177,7 +177,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
             raise RunError(f"{path} is not UTF-8: {error}", mend="restore the file, or remove it") from None
         try:
             records.append(json.loads(text))
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
     return records
 

@@ -133,6 +133,7 @@ def test_links_to_folders_are_classes_and_loops_end(picture_folder: PictureFolde
     root, far = picture_folder({"cat": 2}), picture_folder({"dogs": 2}, name="far")
     (root / "dog").symlink_to(far / "dogs", target_is_directory=True)
     (root / "cat" / "loop").symlink_to(root, target_is_directory=True)
+    (root / "itself").symlink_to(root / "itself")
     listing = listed(root)
     assert np.bincount(listing.images.labels).tolist() == [2, 2]
 

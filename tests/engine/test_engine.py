@@ -165,6 +165,7 @@ def test_what_is_no_run_is_refused(make: Any, tmp_path: Path) -> None:
         ({"hyperparameters": {"dim": 8}}, "does not say depth"),
         ({"hyperparameters": {"dim": "8", "depth": 2}}, "dim='8'"),
         ({"preprocessing": {}}, "preprocessing is not understood"),
+        ({"hyperparameters": {"dim": 8, "depth": 10**6}}, "describes 1,000,000 blocks"),
         ({"preprocessing": {"img_size": [9, 9]}}, "contradicts itself"),
     ],
     ids=lambda c: str(c)[:40],

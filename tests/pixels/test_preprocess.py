@@ -75,7 +75,6 @@ def test_fitting_to_grey_averages_the_channels() -> None:
     st.builds(
         Preprocessing,
         img_size=st.tuples(st.integers(1, 512), st.integers(1, 512)),
-        in_chans=st.sampled_from([1, 3]),
         mean=st.tuples(*[st.floats(0, 1)] * 3),
         crop_ratio=st.floats(0.1, 1),
         interpolation=st.sampled_from(["bicubic", "bilinear"]),
@@ -91,6 +90,26 @@ def test_preprocessing_that_is_not_understood_is_refused(change: dict[str, objec
     values = {k: v for k, v in values.items() if v is not None}
     with pytest.raises(ModelError, match="preprocessing is not understood"):
         Preprocessing.from_dict(values)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"crop_ratio": value} for value in (0, -1, 1e-9, 1.5, "x", float("nan"), [1])),
+        *({"mean": value} for value in ("abc", [0.5], [], {}, ["a", "b", "c"], [[1], [2], [3]], [float("inf")] * 3)),
+        *({"std": value} for value in ([0, 0, 0], [1, 1, -1])),
+        *({"interpolation": value} for value in ("x", 3, [])),
+        *({"img_size": value} for value in (8, [8], [8, -8], [8, 8.0], "88")),
+        *({"in_chans": value} for value in (0, 1, "3", True)),
+        {"crop_mode": "middle"},
+    ],
+    ids=str,
+)
+def test_a_value_that_no_pipeline_can_be_made_of_is_refused(change: dict[str, object]) -> None:
+    with pytest.raises(
+        ModelError, match=f"preprocessing is not understood: .*{next(iter(change)) if change != {'in_chans': 1} else 'mean'}="
+    ):
+        Preprocessing.from_dict({**Preprocessing(img_size=(8, 8)).to_dict(), **change})
 
 
 @pytest.mark.parametrize(

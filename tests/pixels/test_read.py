@@ -130,6 +130,20 @@ def test_a_bomb_is_refused_by_its_declared_size_before_it_is_decoded(
         read(tmp_path / "bomb.png")  # type: ignore[operator]
 
 
+def test_a_jpeg_of_endless_scans_is_refused_before_it_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "scans.jpg"
+    picture(0).save(path, progressive=True)
+    content = path.read_bytes()
+    last, end = content[content.rindex(b"\xff\xda") : -2], content[-2:]
+    path.write_bytes(content[:-2] + 50 * last + end)
+    assert read_image(path, 3).size == (24, 16)
+    path.write_bytes(content[:-2] + 257 * last + end)
+    monkeypatch.setattr("PIL.JpegImagePlugin.JpegImageFile.load", lambda _image: pytest.fail("decoded"))
+    for read in (read_image, probe_image):
+        with pytest.raises(UnreadableImage, match="scans are more than 256"):
+            read(path)
+
+
 def test_the_largest_size_allowed_is_decoded(tmp_path: Path) -> None:
     assert MOST_PIXELS == 8000 * 8000
     (tmp_path / "large.png").write_bytes(bomb(8000, 8000))

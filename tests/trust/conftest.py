@@ -1,11 +1,16 @@
 """Every test here reports to the scorecard, whether it held or not."""
 
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
+import torch
+from apart import Apart
 from scorecard import Card, Seen, write
 
+from allmlp.run import write_model
+from contract import awake, build
 from servers import process, weights  # noqa: F401  (fixtures)
 
 CARDS = pytest.StashKey[Card]()
@@ -17,6 +22,25 @@ def card(request: pytest.FixtureRequest) -> Card:
     made = Card(request.module.FAULT)
     request.node.stash[CARDS] = made
     return made
+
+
+@pytest.fixture(scope="session")
+def apart() -> Iterator[Apart]:
+    """The command line, each call in a process of its own."""
+    calls = Apart()
+    yield calls
+    calls.close()
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small ResMLP of five classes, with its description."""
+    torch.manual_seed(0)
+    model = awake(build("resmlp_xs")).eval()
+    model.classes = ("ant", "bee", "cat", "dog", "eel")
+    path = tmp_path_factory.mktemp("weights") / "model.safetensors"
+    write_model(path, model.state_dict(), model.card())
+    return path
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,6 +1,7 @@
 """Checkpoint files: read as if a stranger had sent them, written whole or not at all."""
 
 import pickle
+import zipfile
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,32 @@ def test_code_in_an_npz_is_not_run(tmp_path: Path) -> None:
     assert not canary.exists()
 
 
+@pytest.mark.parametrize("name", ["zeros.npz", "zeros.pth", "again.pth", "many.safetensors"])
+def test_a_file_that_would_unpack_to_far_more_than_it_is_is_refused(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    if name == "zeros.npz":
+        np.savez_compressed(path, a=np.zeros(2**28, np.int8))
+    elif name == "zeros.pth":
+        torch.save({"a": torch.zeros(2**28, dtype=torch.int8)}, path)
+        with zipfile.ZipFile(path) as plain:
+            members = {member: plain.read(member) for member in plain.namelist()}
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+            for member, content in members.items():
+                packed.writestr(member, content)
+    elif name == "again.pth":
+        torch.save({"a": torch.zeros(1).expand(10**6, 10**6)}, path)
+    else:
+        save_file({f"{i}": torch.zeros(0) for i in range(20_001)}, path)
+    with pytest.raises(WeightsError, match=r"would unpack|20,001 tensors") as error:
+        read_tensors(path)
+    assert error.value.mend
+
+
+def test_zeros_in_a_small_file_are_read(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "w.npz", a=np.zeros((768, 1000), np.float32))
+    assert read_tensors(tmp_path / "w.npz")["a"].shape == (768, 1000)
+
+
 @pytest.mark.parametrize(
     "array",
     [np.array(["words"]), np.array([b"bytes"]), np.array([(1, 2.0)], dtype=[("a", int), ("b", float)]), np.array("2026", "M8")],
@@ -253,6 +280,16 @@ def test_another_familys_checkpoint_is_refused(model: Any) -> None:
 def test_weights_of_another_precision_are_converted(model: Any) -> None:
     load_weights(model, {k: torch.full_like(v, 0.5).bfloat16() for k, v in model.state_dict().items()})
     assert {(v.dtype, float(v.min()), float(v.max())) for v in model.state_dict().values()} == {(torch.float32, 0.5, 0.5)}
+
+
+def test_a_model_without_memory_gets_it_when_the_weights_fit(model: Any) -> None:
+    with torch.device("meta"):
+        twin = model.twin()
+    with pytest.raises(WeightsError, match="does not fit"):
+        load_weights(twin, {"a": torch.zeros(1)})
+    assert all(tensor.is_meta for tensor in twin.state_dict().values())
+    load_weights(twin, model.state_dict())
+    assert all(torch.equal(v, model.state_dict()[k]) for k, v in twin.state_dict().items())
 
 
 def test_a_release_without_batch_counters_is_complete() -> None:

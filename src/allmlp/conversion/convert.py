@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from allmlp.conversion.recognise import Recognised, recognise
@@ -113,8 +112,7 @@ def _opened(source: str | os.PathLike[str], which: str, given: Given) -> tuple[P
 
 def _described(tensors: Mapping[str, Tensor], card: dict[str, Any], path: Path) -> Recognised:
     """A checkpoint whose card says all."""
-    with torch.device("meta"):
-        model = build(card, path)
+    model = build(card, path, tensors)
     found, layout = fitted(tensors, model.state_dict(), to=model.name)
     return Recognised(layout, model, found, {})
 

@@ -53,7 +53,7 @@ class Folder(Tree):
 
     def folders(self) -> list[str]:
         try:
-            return sorted(e.name for e in os.scandir(self.path) if e.is_dir() and not e.name.startswith("."))
+            return sorted(e.name for e in os.scandir(self.path) if not e.name.startswith(".") and Path(e.path).is_dir())
         except OSError as error:
             _closed(error)
 

@@ -1,8 +1,11 @@
 """A run folder, its weights, or a released checkpoint's name, as a model ready to use."""
 
 import os
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from allmlp.engine.bundle import WEIGHTS, is_bundle, read_bundle
 from allmlp.errors import AllmlpError, RunError, one_of
@@ -13,7 +16,7 @@ from allmlp.released.fetch import fetch
 from allmlp.released.table import released
 from allmlp.run import FORMAT, Run, read_json
 from allmlp.surgery.resize import resize
-from allmlp.weights.files import KINDS
+from allmlp.weights.files import KINDS, read_tensors
 from allmlp.weights.load import load_weights
 
 
@@ -29,8 +32,9 @@ def load(
     Raises RunError or WeightsError for what is missing, damaged, or cannot be fetched.
     """
     weights, card = located(source, which)
-    model = build(card, weights)
-    load_weights(model, weights)
+    tensors = read_tensors(weights)
+    model = build(card, weights, tensors)
+    load_weights(model, tensors)
     return (model if img_size is None else resize(model, img_size)).eval()
 
 
@@ -96,11 +100,20 @@ def read_card(path: Path) -> dict[str, Any]:
     return card
 
 
-def build(card: dict[str, Any], path: Path) -> ImageModel:
-    """The model a card describes, with fresh weights."""
+def build(card: dict[str, Any], path: Path, tensors: Collection[str]) -> ImageModel:
+    """The model a card describes, on the meta device: a card may promise more than there is memory for.
+
+    path: the weights beside the card. tensors: the names in them; each block has at least one. Raises RunError.
+    """
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in card["hyperparameters"].items()}
+    if _blocks(values) > len(tensors):
+        raise RunError(
+            f"{path.with_suffix('.json')} describes {_blocks(values):,} blocks, {path.name} has {len(tensors):,} tensors",
+            mend="restore both files as allmlp wrote them",
+        )
     try:
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in card["hyperparameters"].items()}
-        model = create_model(card["name"], **values)
+        with torch.device("meta"):
+            model = create_model(card["name"], **values)
         preprocessing = Preprocessing.from_dict(card["preprocessing"])
     except AllmlpError as error:
         raise RunError(f"{path.with_suffix('.json')}: {error.what}", mend=error.mend) from None
@@ -111,3 +124,10 @@ def build(card: dict[str, Any], path: Path) -> ImageModel:
         )
     model.classes, model.preprocessing = classes, preprocessing
     return model
+
+
+def _blocks(hyperparameters: Mapping[str, Any]) -> int:
+    """How many blocks these ask for; what is no number is refused where they are built."""
+    deep = [value for name, value in hyperparameters.items() if name.endswith(("depth", "depths", "blocks"))]
+    numbers = [number for value in deep for number in (value if isinstance(value, tuple) else (value,))]
+    return sum(number for number in numbers if isinstance(number, int))

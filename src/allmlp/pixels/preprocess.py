@@ -20,6 +20,9 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)
 """Mixer's mean and std: pixels in [-1, 1]."""
 
+LEAST_CROP = 0.01
+"""Of an image's side: less would first enlarge pictures more than a hundred times."""
+
 Transform = Callable[[Image.Image], Tensor]  # → c h w
 
 
@@ -41,6 +44,24 @@ class Preprocessing:
     """"center" keeps the aspect ratio and crops; "squash" resizes to the input's shape; "border" pads."""
     interpolation: str = "bicubic"
     """"bicubic", "bilinear" or "lanczos"."""
+
+    def __post_init__(self) -> None:
+        """Raises ModelError: a card beside weights may be anybody's."""
+        fine = {
+            "img_size": _numbers(self.img_size, 2, int) and min(self.img_size) > 0,
+            "in_chans": type(self.in_chans) is int and self.in_chans > 0,
+            "mean": _numbers(self.mean, self.in_chans, int, float),
+            "std": _numbers(self.std, self.in_chans, int, float) and min(self.std) > 0,
+            "crop_ratio": _numbers((self.crop_ratio,), 1, int, float) and LEAST_CROP <= self.crop_ratio <= 1,
+            "crop_mode": self.crop_mode in ("center", "squash", "border"),
+            "interpolation": self.interpolation in ("bicubic", "bilinear", "lanczos"),
+        }
+        wrong = [f"{name}={str(getattr(self, name))[:100]}" for name, holds in fine.items() if not holds]
+        if wrong:
+            raise ModelError(
+                f"preprocessing is not understood: {', '.join(wrong)}",
+                mend="use the values that allmlp wrote beside the weights",
+            )
 
     def __call__(self, image: Image.Image) -> Tensor:  # any mode → c h w, float32, normalised
         return _pipeline(self)(as_channels(image, self.in_chans))
@@ -66,11 +87,16 @@ class Preprocessing:
             raise ModelError(f"preprocessing is not understood: {error}", mend="use the file as allmlp wrote it") from None
 
 
+def _numbers(values: object, count: object, *kinds: type) -> bool:
+    """Whether these are so many finite numbers of these types."""
+    return isinstance(values, tuple) and len(values) == count and all(type(v) in kinds and math.isfinite(v) for v in values)
+
+
 @lru_cache(maxsize=16)
 def _pipeline(spec: Preprocessing) -> Transform:
     """The usual crop without timm and torchvision, which take three times as long to import as torch."""
     y, x = spec.img_size
-    if spec.crop_mode != "center" or y != x or spec.crop_ratio > 1 or spec.interpolation not in FILTERS:
+    if spec.crop_mode != "center" or y != x or spec.interpolation not in FILTERS:
         return _by_timm(spec)
     centre = ResizedCentre(math.floor(y / spec.crop_ratio), spec.img_size, spec.interpolation)
     normalised = ToNormalised(spec.mean, spec.std)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from allmlp.errors import DataError
 from allmlp.pixels.channels import as_channels
@@ -21,6 +21,10 @@ MOST_PIXELS = 64_000_000
 
 NARROWEST = 100
 """A picture more than so many times as long as wide is refused: resizing its short side would make it enormous."""
+
+
+MOST_SCANS = 256
+"""Of a progressive JPEG, which has ten as a rule: each costs a pass over all pixels, and an empty one is 14 bytes long."""
 
 
 class UnreadableImage(DataError):
@@ -91,6 +95,7 @@ def _opened(file: str | os.PathLike[str] | io.BytesIO, name: str) -> Iterator[Im
                     raise UnreadableImage(name, f"{width} × {height} pixels are more than {MOST_PIXELS:,}")
                 if max(width, height) > NARROWEST * min(width, height):
                     raise UnreadableImage(name, f"{width} × {height} pixels are narrower than 1:{NARROWEST}")
+                _check_scans(image, name)
                 yield image
     except UnreadableImage:
         raise
@@ -101,3 +106,16 @@ def _opened(file: str | os.PathLike[str] | io.BytesIO, name: str) -> Iterator[Im
         lines = str(error).splitlines()
         what = lines[0].replace(name, "").strip(" :'\"")[:200] if lines else ""
         raise UnreadableImage(name, f"{type(error).__name__}: {what}".rstrip(": ")) from None
+
+
+def _check_scans(image: Image.Image, name: str) -> None:
+    """Raises UnreadableImage for a JPEG of more scans than any encoder writes."""
+    file = image.fp if isinstance(image, ImageFile.ImageFile) and "progressive" in image.info else None
+    if file is None:
+        return
+    begun = file.tell()
+    file.seek(0)
+    scans = file.read().count(b"\xff\xda")
+    file.seek(begun)
+    if scans > MOST_SCANS:
+        raise UnreadableImage(name, f"{scans} scans are more than {MOST_SCANS}")

@@ -2,12 +2,14 @@
 
 import os
 import pickle
+import zipfile
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -16,6 +18,12 @@ from allmlp.files import whole_file
 
 KINDS = (".safetensors", ".pth", ".pt", ".bin", ".th", ".npz")
 """Suffixes of the files that can be read."""
+MOST_TENSORS = 20_000
+"""In a .safetensors file: reading it takes time with the square of their number."""
+SPARE, DENSEST = 2**26, 32
+"""Bytes, and times a file's own bytes, that it may unpack to: zeros compress a thousandfold, weights hardly at all."""
+SHOWN = 2**31
+"""Bytes that tensors may come to which show the same few bytes again and again: they take memory when they are copied."""
 _WRAPPERS = ("state_dict", "model", "model_ema", "net")
 """Keys under which training scripts keep the model's tensors."""
 
@@ -28,15 +36,13 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     path = Path(path)
     if not path.is_file():
         raise WeightsError(f"{path} is not a file", mend="give the path of a .safetensors, .pth or .npz file")
+    if path.suffix not in KINDS:
+        raise WeightsError(f"{path.name} is of no known kind", mend=f"use {', '.join(KINDS)}")
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as arrays:
-                return {name: torch.from_numpy(np.ascontiguousarray(arrays[name])) for name in arrays.files}
-        if path.suffix in {".pth", ".pt", ".bin", ".th"}:
-            with torch.serialization.safe_globals([Namespace]):  # training scripts keep their options in one: plain values
-                return unwrap(torch.load(path, map_location="cpu", weights_only=True))
+        check_file(path)
+        tensors = _read(path)
+        _check_size(path, sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()), SHOWN)
+        return tensors
     except pickle.UnpicklingError:
         raise WeightsError(
             f"{path} holds more than tensors, and loading it would run code from the file",
@@ -46,7 +52,41 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         raise
     except Exception as error:  # readers of damaged files raise whatever they stumble over
         raise WeightsError(f"{path} cannot be read: {_first_line(error)}", mend="fetch or copy the file again") from None
-    raise WeightsError(f"{path.name} is of no known kind", mend=f"use {', '.join(KINDS)}")
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    """By the library of its kind, which raises whatever it stumbles over."""
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    if path.suffix == ".npz":
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: torch.from_numpy(np.ascontiguousarray(arrays[name])) for name in arrays.files}
+    with torch.serialization.safe_globals([Namespace]):  # training scripts keep their options in one: plain values
+        return unwrap(torch.load(path, map_location="cpu", weights_only=True))
+
+
+def check_file(path: Path) -> None:
+    """Raises WeightsError for an archive that would unpack to far more than it is, and for more tensors than models have.
+
+    Raises whatever the libraries do for a damaged file.
+    """
+    if path.suffix == ".safetensors":
+        with safe_open(path, "pt") as file:
+            count = len(file.keys())
+        if count > MOST_TENSORS:
+            raise WeightsError(f"{path} holds {count:,} tensors, more than any model", mend="give a model's checkpoint")
+    elif zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            _check_size(path, sum(member.file_size for member in archive.infolist()), SPARE)
+
+
+def _check_size(path: Path, total: int, spare: int) -> None:
+    """total: bytes that the file unpacks to. spare: what is fine for the smallest file."""
+    if total > spare + DENSEST * path.stat().st_size:
+        raise WeightsError(
+            f"{path} would unpack {path.stat().st_size:,} bytes to {total:,}",
+            mend="fetch the file again from where it is known",
+        )
 
 
 def unwrap(content: object) -> dict[str, Tensor]:

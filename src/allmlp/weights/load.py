@@ -20,11 +20,15 @@ def load_weights(model: nn.Module, source: Source) -> str:
 
     source: a state dict, or a file (safetensors, `.pth` without code, Google's `.npz`).
     Returns the name of the layout that was recognised. Raises WeightsError that lists every missing,
-    unexpected and misshaped tensor; the model is then left as it was.
+    unexpected and misshaped tensor; the model is then left as it was. One on the meta device gets memory once all fits.
     """
     given = unwrap(source) if isinstance(source, Mapping) else read_tensors(source)
     wanted = model.state_dict()
     found, layout = fitted(given, wanted, to=getattr(model, "name", "") or type(model).__name__)
+    if any(tensor.is_meta for tensor in wanted.values()):
+        wanted = model.to_empty(device="cpu").state_dict()
+        for name in wanted.keys() - found.keys():
+            wanted[name].zero_()  # counters
     with torch.no_grad():
         for ours, tensor in found.items():
             wanted[ours].copy_(tensor)

@@ -20,6 +20,7 @@ from allmlp.run import read_json
 from allmlp.surgery.fold import fold
 from allmlp.timm_names import names_of_timm
 from allmlp.training.distillation import cifar_resnet
+from allmlp.weights.files import check_file
 
 PROGRAMS = (".pt2", ".pt", ".pth", ".th", ".bin", ".pkl", ".jit", ".onnx", ".tar")
 """Suffixes of files that hold a program, or weights without one."""
@@ -182,7 +183,10 @@ def _tensors(weights: str) -> dict[str, Tensor]:
     if not Path(weights).is_file():
         raise WeightsError(f"{weights} is not a file", mend="give the teacher's weights as --distill.teacher-weights FILE")
     try:
+        check_file(Path(weights))
         return load_state_dict(weights, device="cpu", weights_only=True)
+    except WeightsError:
+        raise
     except Exception as error:  # readers of damaged files raise whatever they stumble over
         raise WeightsError(
             f"{weights} cannot be read as weights: {_first_line(error)}",
