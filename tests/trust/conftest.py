@@ -33,7 +33,7 @@ def apart() -> Iterator[Apart]:
 
 
 @pytest.fixture(scope="session")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def five_classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small ResMLP of five classes, with its description."""
     torch.manual_seed(0)
     model = awake(build("resmlp_xs")).eval()
