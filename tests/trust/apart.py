@@ -30,6 +30,7 @@ MODULES = (
         "PIL.WebPImagePlugin",
         "PIL.TiffImagePlugin",
     ),
+    *("allmlp.training.trackers", "tensorboardX", "multiprocessing.queues"),  # another user may not be allowed to read them
 )
 """What is imported once for all calls, where it is installed."""
 
