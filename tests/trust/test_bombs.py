@@ -65,15 +65,15 @@ def test_none_is_decoded(tmp_path: Path, card: Card, monkeypatch: pytest.MonkeyP
     )
 
 
-def test_predict_explain_and_serve(tmp_path: Path, apart: Apart, weights: Path, card: Card) -> None:
+def test_predict_explain_and_serve(tmp_path: Path, apart: Apart, five_classes: Path, card: Card) -> None:
     pytest.importorskip("fastapi", reason="allmlp[serve] brings fastapi")
     giants, animations = written(tmp_path / "bombs")
     files = sorted((tmp_path / "bombs").iterdir())
     found = {
-        "predict": predicted(apart, weights, tmp_path / "bombs"),
-        "explain": explained(apart, weights, files, tmp_path / "why"),
+        "predict": predicted(apart, five_classes, tmp_path / "bombs"),
+        "explain": explained(apart, five_classes, files, tmp_path / "why"),
     }
-    with server(weights) as served:
+    with server(five_classes) as served:
         found["serve"] = served.count([path.read_bytes() for path in files])
     for door, counted in found.items():
         assert (counted.answered, counted.refused) == (animations, giants), (door, counted)

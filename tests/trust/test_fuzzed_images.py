@@ -44,9 +44,9 @@ def test_each_alone_is_decoded_or_refused_in_time(tmp_path: Path, card: Card) ->
     card.seen("each file decoded and prepared alone", len(files), f"{answered:,} readable; slowest {slowest:.2f} s")
 
 
-def test_predict(tmp_path: Path, apart: Apart, weights: Path, card: Card) -> None:
+def test_predict(tmp_path: Path, apart: Apart, five_classes: Path, card: Card) -> None:
     files = fuzzed.written(tmp_path / "bad", card.times(FULL, QUICK))
-    report(card, "predict --json over all", len(files), predicted(apart, weights, tmp_path / "bad"))
+    report(card, "predict --json over all", len(files), predicted(apart, five_classes, tmp_path / "bad"))
 
 
 def test_train(tmp_path: Path, apart: Apart, card: Card) -> None:
@@ -62,11 +62,11 @@ def test_train(tmp_path: Path, apart: Apart, card: Card) -> None:
     )
 
 
-def test_explain(tmp_path: Path, apart: Apart, weights: Path, card: Card) -> None:
+def test_explain(tmp_path: Path, apart: Apart, five_classes: Path, card: Card) -> None:
     files = fuzzed.written(tmp_path / "bad", card.times(FULL, 40))
     total = Counted(0, 0, 0.0, 0.0)
     for start in range(0, len(files), 100):
-        found = explained(apart, weights, files[start : start + 100], tmp_path / f"why{start}")
+        found = explained(apart, five_classes, files[start : start + 100], tmp_path / f"why{start}")
         total = Counted(
             total.answered + found.answered,
             total.refused + found.refused,
@@ -76,10 +76,10 @@ def test_explain(tmp_path: Path, apart: Apart, weights: Path, card: Card) -> Non
     report(card, "explain, 100 at a time", len(files), total)
 
 
-def test_serve(tmp_path: Path, weights: Path, card: Card) -> None:
+def test_serve(tmp_path: Path, five_classes: Path, card: Card) -> None:
     pytest.importorskip("fastapi", reason="allmlp[serve] brings fastapi")
     files = fuzzed.written(tmp_path / "bad", card.times(FULL, QUICK))
-    with server(weights) as served:
+    with server(five_classes) as served:
         found = served.count([path.read_bytes() for path in files])
     assert found.seconds < 5
     report(card, "serve, a request each; the slowest request", len(files), found)

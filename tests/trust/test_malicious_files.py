@@ -75,8 +75,8 @@ def test_the_canary_sings_when_it_is_let_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["pickles", "zips", "safetensors", "npz"])
-def test_weights(kind: str, guard: Guard, weights: Path, card: Card) -> None:
-    state = load_file(weights)
+def test_weights(kind: str, guard: Guard, five_classes: Path, card: Card) -> None:
+    state = load_file(five_classes)
     made: dict[str, Callable[[], Iterable[tuple[str, bytes]]]] = {
         "pickles": lambda: malice.pickles(guard.canary, state),
         "zips": lambda: malice.zips(guard.canary, state),
@@ -89,19 +89,19 @@ def test_weights(kind: str, guard: Guard, weights: Path, card: Card) -> None:
         path.write_bytes(content)
         guard.refused("convert", path, "--to", "allmlp", "--out", guard.work / "new.safetensors")
         if path.suffix == ".safetensors":
-            path.with_suffix(".json").write_bytes(weights.with_suffix(".json").read_bytes())
-        guard.refused("predict", path, weights)
+            path.with_suffix(".json").write_bytes(five_classes.with_suffix(".json").read_bytes())
+        guard.refused("predict", path, five_classes)
         for left in guard.work.iterdir():
             left.unlink()
     guard.report(card, f"{kind}: lying, bursting and with code, to convert and predict", len(files))
 
 
 def test_weights_to_train_from_and_to_learn_from(
-    guard: Guard, weights: Path, picture_folder: PictureFolder, card: Card
+    guard: Guard, five_classes: Path, picture_folder: PictureFolder, card: Card
 ) -> None:
     data = picture_folder({"a": 3, "b": 3})
     guard.work.mkdir(exist_ok=True)
-    state = load_file(weights)
+    state = load_file(five_classes)
     train = (
         "train",
         data,
@@ -132,11 +132,11 @@ def test_weights_to_train_from_and_to_learn_from(
     guard.report(card, "such weights to train --init and --teacher", len(chosen))
 
 
-def test_descriptions_of_models(guard: Guard, weights: Path, picture_folder: PictureFolder, card: Card) -> None:
+def test_descriptions_of_models(guard: Guard, five_classes: Path, picture_folder: PictureFolder, card: Card) -> None:
     image = picture_folder({"a": 1}) / "a" / "0.png"
     mine = guard.work / "mine.safetensors"
-    mine.write_bytes(weights.read_bytes())
-    said = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))
+    mine.write_bytes(five_classes.read_bytes())
+    said = json.loads(five_classes.with_suffix(".json").read_text(encoding="utf-8"))
     cards = list(malice.cards(said))[:: card.times(1, 6)]
     for _, text in cards:
         mine.with_suffix(".json").write_text(text, encoding="utf-8")
@@ -153,7 +153,7 @@ def test_recipes(guard: Guard, picture_folder: PictureFolder, card: Card) -> Non
     guard.report(card, "TOML of 100 MB, 10,000 deep, with terminal codes and paths, to train --recipe", len(texts))
 
 
-def test_archives_of_pictures(guard: Guard, weights: Path, picture_folder: PictureFolder, card: Card) -> None:
+def test_archives_of_pictures(guard: Guard, five_classes: Path, picture_folder: PictureFolder, card: Card) -> None:
     pictures = picture_folder({"ant": 2, "bee": 2})
     content = {str(path.relative_to(pictures)): path.read_bytes() for path in sorted(pictures.rglob("*.png"))}
     archives = some(malice.tars(guard.canary, content), card)
@@ -161,7 +161,7 @@ def test_archives_of_pictures(guard: Guard, weights: Path, picture_folder: Pictu
     for name, packed in archives:
         path = guard.work / name
         path.write_bytes(packed)
-        ended = guard.call("evaluate", weights, path, "--json")
+        ended = guard.call("evaluate", five_classes, path, "--json")
         assert ended.status == 2 or json.loads(ended.out)["images"] >= 1
         answered += ended.status == 0
         guard.call("pack", path, "--shards", "1", "--out", guard.work / f"packed-{path.stem}")
@@ -174,7 +174,7 @@ def test_archives_of_pictures(guard: Guard, weights: Path, picture_folder: Pictu
     )
 
 
-def test_run_folders(guard: Guard, weights: Path, card: Card) -> None:
+def test_run_folders(guard: Guard, five_classes: Path, card: Card) -> None:
     deep = b"[" * 100_000 + b"]" * 100_000
     away = json.dumps(
         {"state": "stopped", "data": "/etc", "command": ["train"], "checkpoint": "../../../canary", "best": {"epoch": 10**400}}
@@ -191,8 +191,8 @@ def test_run_folders(guard: Guard, weights: Path, card: Card) -> None:
         for content in contents:
             run = guard.work / f"run{tried}"
             run.mkdir()
-            (run / "best.safetensors").write_bytes(weights.read_bytes())
-            (run / "best.json").write_bytes(weights.with_suffix(".json").read_bytes())
+            (run / "best.safetensors").write_bytes(five_classes.read_bytes())
+            (run / "best.json").write_bytes(five_classes.with_suffix(".json").read_bytes())
             (run / "run.json").write_text('{"state": "stopped"}', encoding="utf-8")
             (run / "recipe.toml").write_text('model = "resmlp_xs"\n', encoding="utf-8")
             (run / name).write_bytes(content)
@@ -203,10 +203,10 @@ def test_run_folders(guard: Guard, weights: Path, card: Card) -> None:
     guard.report(card, "run folders whose JSON and TOML are hostile, to report and train --resume", tried)
 
 
-def test_bundles(guard: Guard, weights: Path, picture_folder: PictureFolder, card: Card) -> None:
+def test_bundles(guard: Guard, five_classes: Path, picture_folder: PictureFolder, card: Card) -> None:
     image = picture_folder({"a": 1}) / "a" / "0.png"
     good = guard.work / "good"
-    assert guard.call("export", weights, "--format", "safetensors", "--out", good).status == 0
+    assert guard.call("export", five_classes, "--format", "safetensors", "--out", good).status == 0
     said = json.loads((good / "bundle.json").read_text(encoding="utf-8"))
     assert guard.call("predict", good, image).status == 0
     digest = said["files"]["model.safetensors"]
@@ -224,14 +224,16 @@ def test_bundles(guard: Guard, weights: Path, picture_folder: PictureFolder, car
     guard.report(card, "bundle.json that lies about files, formats and preprocessing, to predict", len(lies))
 
 
-def test_an_onnx_file_with_weights_elsewhere(guard: Guard, weights: Path, picture_folder: PictureFolder, card: Card) -> None:
+def test_an_onnx_file_with_weights_elsewhere(
+    guard: Guard, five_classes: Path, picture_folder: PictureFolder, card: Card
+) -> None:
     onnx = pytest.importorskip("onnx", reason="allmlp[export] brings onnx")
     pytest.importorskip("onnxruntime", reason="allmlp[export] brings onnxruntime")
     import hashlib
 
     image = picture_folder({"a": 1}) / "a" / "0.png"
     good = guard.work / "good"
-    assert guard.call("export", weights, "--format", "onnx", "--out", good).status == 0
+    assert guard.call("export", five_classes, "--format", "onnx", "--out", good).status == 0
     said = json.loads((good / "bundle.json").read_text(encoding="utf-8"))
     content = (good / "model.onnx").read_bytes()
     places = ("../../../../etc/passwd", "/etc/passwd", "weights.bin", "../secret.bin")
