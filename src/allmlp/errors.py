@@ -2,15 +2,20 @@
 
 from collections.abc import Iterable
 from difflib import SequenceMatcher, get_close_matches
+from unicodedata import category
+
+REORDERING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+"""Unicode's controls of writing direction: with them a name could rewrite the numbers beside it."""
+MOST_LETTERS = 1500
+"""Of what is said of one error: a name out of a hostile file can be of any length."""
 
 
 class AllmlpError(Exception):
     """Base of every error a user can cause; the command line prints it without a traceback."""
 
     def __init__(self, what: str, *, mend: str = "") -> None:
-        super().__init__(f"{what}\n  mend: {mend}" if mend else what)
-        self.what = what
-        self.mend = mend
+        self.what, self.mend = _told(what), _told(mend)
+        super().__init__(f"{self.what}\n  mend: {self.mend}" if mend else self.what)
 
 
 class ModelError(AllmlpError, ValueError):
@@ -60,3 +65,15 @@ def one_of(known: Iterable[str], given: str, *, most: int = 24) -> str:
 
 def _likeness(a: str, b: str) -> float:
     return SequenceMatcher(None, a, b).ratio()
+
+
+def visible(text: str) -> str:
+    """The same with a replacement character for each letter that no page can show, or that would reorder others."""
+    hidden = {letter for letter in text if category(letter) in ("Cc", "Cs") or letter in REORDERING}
+    return text.translate(dict.fromkeys(map(ord, hidden), "\N{REPLACEMENT CHARACTER}"))
+
+
+def _told(text: str) -> str:
+    """For people: whatever came out of a file commands no terminal and fills no screen."""
+    cut = text if len(text) <= MOST_LETTERS else text[:MOST_LETTERS] + " …"
+    return "\n".join(visible(line) for line in cut.split("\n"))

@@ -126,6 +126,17 @@ class Run:
             for stale in half_written(self.folder):
                 stale.unlink(missing_ok=True)
 
+    def told(self) -> dict[str, Any]:
+        """What run.json says. Raises RunError where it is no record."""
+        return read_record(self.state)
+
+    def data_spec(self) -> str | None:
+        """Where its images or sentences are; None: images that come with allmlp. Raises RunError where run.json is silent."""
+        spec = read_record(self.state, "data_spec")["data_spec"]
+        if not isinstance(spec, str | None):
+            raise _no_record(self.state)
+        return spec
+
     def append(self, file: Path, record: Mapping[str, Any]) -> None:
         """Add one JSON line, apart from a line before it that a crash cut short."""
         line = json.dumps(record, ensure_ascii=False, allow_nan=True) + "\n"
@@ -159,6 +170,18 @@ def read_json(path: Path) -> Any:
         ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path} cannot be read: {str(error)[:200]}", mend="restore the file, or train again") from None
+
+
+def read_record(path: Path, *names: str) -> dict[str, Any]:
+    """A JSON object that has these names. Raises RunError as `read_json` does, and for anything else."""
+    record = read_json(path)
+    if not isinstance(record, dict) or not record.keys() >= set(names):
+        raise _no_record(path)
+    return record
+
+
+def _no_record(path: Path) -> RunError:
+    return RunError(f"{path} is not what allmlp wrote there", mend="restore the file, or train again")
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

@@ -109,6 +109,7 @@ def test_weights_to_train_from_and_to_learn_from(
         "resmlp_xs",
         "--data.img-size",
         "8",
+        "8",
         "--train.epochs",
         "1",
         "--data.workers",

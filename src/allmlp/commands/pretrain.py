@@ -38,12 +38,11 @@ class Words(SharedWords):
 
 def main(words: list[str]) -> int:
     recipe, given, said = recipe_and_words(Words, words, command="pretrain", usual=Recipe(dino=Dino()))
-    from allmlp.run import read_json
     from allmlp.training.distributed import is_first
     from allmlp.training.main import pretrain
 
     run = run_of(pretrain, recipe, given, said, command="pretrain")
-    state = read_json(run.state)
+    state = run.told()
     if state["state"] != "finished":
         return 130 if state.get("signal") == "SIGINT" else 0
     return pretrained(run, json=given.json, quiet=given.quiet) if is_first() else 0

@@ -58,12 +58,11 @@ def run_of(
 def pretrained(run: Run, *, json: bool, quiet: bool) -> int:
     """Write the report and name what comes next."""
     from allmlp.reporting.page import write_report
-    from allmlp.run import read_json
     from allmlp.training.display import next_commands
 
     write_report(run)
     if json:
-        print_json({"run": str(run.folder), "knn_top1": read_json(run.state)["best"]["top1"]})
+        print_json({"run": str(run.folder), "knn_top1": run.told()["best"]["top1"]})
     if not quiet:
         say("\nnext:\n" + "\n".join(f"  {line}" for line in next_commands(run, classes=False)))
     return 0

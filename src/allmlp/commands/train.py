@@ -41,13 +41,12 @@ def main(words: list[str]) -> int:
     from allmlp.evaluation.classification import evaluate
     from allmlp.recipe import load_recipe
     from allmlp.reporting.page import write_report
-    from allmlp.run import read_json
     from allmlp.training.display import next_commands
     from allmlp.training.distributed import is_first
     from allmlp.training.main import train
 
     run = run_of(train, recipe, given, said, command="train")
-    state = read_json(run.state)
+    state = run.told()
     if state["state"] != "finished":
         return 130 if state.get("signal") == "SIGINT" else 0
     if not is_first():

@@ -104,13 +104,13 @@ def main(words: list[str]) -> int:
 
 def _train(words: list[str]) -> int:
     recipe, given, said = recipe_and_words(TrainWords, words, command="translate train", usual=load_recipe(USUAL))
-    from allmlp.run import read_json, read_lines
+    from allmlp.run import read_lines
     from allmlp.training.display import program
     from allmlp.training.distributed import is_first
     from allmlp.translation.main import resume, train
 
     run = run_of(train, recipe, given, said, command="translate train", again=resume)
-    state = read_json(run.state)
+    state = run.told()
     if state["state"] != "finished":
         return 130 if state.get("signal") == "SIGINT" else 0
     if is_first():

@@ -17,7 +17,8 @@ def open_answering(
     """As `allmlp.load`, and a bundle that holds a graph as it is. Raises as that does, and for img_size of a graph."""
     folder = source.folder if isinstance(source, Run) else Path(source)
     said = read_json(folder / BUNDLE) if is_bundle(folder) else None
-    if not isinstance(said, dict) or said.get("format") not in GRAPHS:
+    kind = said.get("format") if isinstance(said, dict) else None
+    if not isinstance(kind, str) or kind not in GRAPHS:
         return load(source, which=which, img_size=img_size)
     if img_size is not None:
         raise RunError(f"{folder} is a graph of one image size", mend="leave --img-size out, or export with it")

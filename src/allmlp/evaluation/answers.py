@@ -13,7 +13,7 @@ from allmlp.engine.use import ready
 from allmlp.errors import DataError
 from allmlp.models.base import ImageModel
 from allmlp.recipe import Recipe, load_recipe
-from allmlp.run import Run, read_json
+from allmlp.run import Run
 
 
 def images_for(
@@ -30,7 +30,7 @@ def images_for(
         )
     if data is None or (os.fspath(data) in NAMED and not Path(data).is_dir()):
         recipe = Recipe() if run is None else load_recipe(run.recipe)
-        spec = read_json(run.state)["data_spec"] if run is not None and data is None else os.fspath(data or "")
+        spec = run.data_spec() if run is not None and data is None else os.fspath(data or "")
         source = open_source(spec, val_share=recipe.data.val_share, seed=recipe.seed, quiet=quiet)
         if source.classes != classes:
             raise DataError(

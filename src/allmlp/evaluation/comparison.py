@@ -19,7 +19,7 @@ from allmlp.evaluation.answers import answers, images_for
 from allmlp.models.base import ImageModel
 from allmlp.paired import LEVEL, MEASURES, RESAMPLES, Estimate, Values, estimates, holm, image_scores, mcnemar
 from allmlp.recipe import load_recipe
-from allmlp.run import Run, read_json
+from allmlp.run import Run
 
 MOST = 12
 """Models that are compared at once: so many lines can be told apart."""
@@ -159,7 +159,7 @@ def _finished(path: str, data: str | os.PathLike[str] | None) -> Run | None:
             raise RunError(f"{path} is not a run folder", mend="check the path; a released name also needs --data DATA")
         return None
     run = Run.open(path)
-    state = read_json(run.state)
+    state = run.told()
     if not isinstance(state, dict) or state.get("state") != "finished":
         done = (
             f"{state.get('epochs_done')} of {state.get('epochs')} epochs"
@@ -210,11 +210,7 @@ def _images(
 def _origin(run: Run | None) -> tuple[Any, ...]:
     """What decides which images a run holds out."""
     recipe = None if run is None else load_recipe(run.recipe)
-    return (
-        (None, 0, 0)
-        if run is None or recipe is None
-        else (read_json(run.state)["data_spec"], recipe.data.val_share, recipe.seed)
-    )
+    return (None, 0, 0) if run is None or recipe is None else (run.data_spec(), recipe.data.val_share, recipe.seed)
 
 
 def _same_images(first: str, second: str, ours: Images, theirs: Images) -> None:
@@ -260,10 +256,7 @@ def _pairs(names: Sequence[str], right: NDArray[np.bool_]) -> list[Pair]:  # m n
 
 def _recipes(folders: Sequence[Run | None]) -> dict[str, list[Any]]:
     """The fields in which the runs differ; weights without a run count for none."""
-    flat = [
-        None if run is None else {"data": read_json(run.state)["data_spec"], **load_recipe(run.recipe).flat()}
-        for run in folders
-    ]
+    flat = [None if run is None else {"data": run.data_spec(), **load_recipe(run.recipe).flat()} for run in folders]
     fields = dict.fromkeys(name for values in flat if values for name in values)
     rows = {name: [None if values is None else values.get(name) for values in flat] for name in fields}
     with_run = [i for i, values in enumerate(flat) if values is not None]

@@ -6,7 +6,7 @@ from typing import Any
 from allmlp.data.sheet import data_sheet
 from allmlp.data.sources import open_source
 from allmlp.recipe import load_recipe
-from allmlp.run import Run, read_json, write_json
+from allmlp.run import Run, write_json
 
 
 def describe_data(run: Run, *, quiet: bool = False) -> dict[str, Any]:
@@ -17,7 +17,7 @@ def describe_data(run: Run, *, quiet: bool = False) -> dict[str, Any]:
     run.check_writable()
     recipe = load_recipe(run.recipe)
     source = open_source(
-        read_json(run.state)["data_spec"],
+        run.data_spec(),
         val_share=recipe.data.val_share,
         seed=recipe.seed,
         limit=recipe.train.limit,

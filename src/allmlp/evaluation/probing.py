@@ -21,7 +21,7 @@ from allmlp.files import writing
 from allmlp.models.base import ImageModel
 from allmlp.neighbours import NEIGHBOURS, TEMPERATURE, knn_top1
 from allmlp.recipe import Recipe, load_recipe
-from allmlp.run import Run, read_json, write_json
+from allmlp.run import Run, write_json
 
 
 def probe(
@@ -88,7 +88,7 @@ def _source(run: Run | None, data: str | os.PathLike[str] | None, seed: int, qui
             "weights without a run folder have no images of their own", mend="give a folder of class folders as DATA"
         )
     recipe = load_recipe(run.recipe)
-    return open_source(read_json(run.state)["data_spec"], val_share=recipe.data.val_share, seed=recipe.seed, quiet=quiet)
+    return open_source(run.data_spec(), val_share=recipe.data.val_share, seed=recipe.seed, quiet=quiet)
 
 
 def _features(model: ImageModel, images: Images, title: str, **words: Any) -> tuple[Tensor, Tensor]:  # → n c, n

@@ -21,7 +21,7 @@ from allmlp.models.base import ImageModel
 from allmlp.pixels.read import UnreadableImage
 from allmlp.pixels.tensor import pixels_of
 from allmlp.recipe import load_recipe
-from allmlp.run import Run, read_json
+from allmlp.run import Run
 
 COMPARED, CALIBRATING = 128, 128
 """How many of each, at most."""
@@ -60,7 +60,7 @@ def _of_run(folder: Path, quiet: bool) -> Pictures | None:
     try:
         run = Run.open(folder)
         recipe = load_recipe(run.recipe)
-        spec = read_json(run.state)["data_spec"]
+        spec = run.data_spec()
         source = open_source(spec, val_share=recipe.data.val_share, seed=recipe.seed, quiet=quiet)
     except (AllmlpError, KeyError):
         return None

@@ -15,6 +15,8 @@ from allmlp.recipe.tables import Recipe
 
 MOST_BYTES = 1_000_000
 """A recipe is a page of text; a larger file is refused unread."""
+MOST = 2**53
+"""Beyond it whole numbers are no longer told apart as floats."""
 
 
 def packaged_recipes() -> dict[str, Path]:
@@ -38,7 +40,7 @@ def load_recipe(source: str | os.PathLike[str]) -> Recipe:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RecipeError(f"{path} cannot be read: {error.strerror}", mend="make it readable") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise RecipeError(f"{path} is not TOML: {error}", mend="see the recipes that come with allmlp for the form") from None
     try:
         return recipe_from(table)
@@ -78,6 +80,8 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
         if not isinstance(value, Mapping):
             raise RecipeError(f"{where} is not a table", mend=f"write [{where}] above its fields")
         return _build(typing.cast(type, hint), value, f"{where}.")
+    if isinstance(value, int) and abs(value) > MOST:
+        raise RecipeError(f"{where} is beyond {MOST:,}", mend="use a smaller number")
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):  # a Literal or None is the older kind
         if value is None:

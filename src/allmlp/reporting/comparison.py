@@ -9,13 +9,12 @@ from typing import Any
 
 from markupsafe import Markup
 
-from allmlp.errors import RunError
+from allmlp.errors import RunError, visible
 from allmlp.evaluation.comparison import Compared, Comparison
 from allmlp.files import whole_file, writing
 from allmlp.paired import RESAMPLES
 from allmlp.reporting import rivals
 from allmlp.reporting.ink import inline_svg
-from allmlp.reporting.reading import visible
 from allmlp.reporting.records import Epoch, Records, read_records
 from allmlp.reporting.rivals import Curve
 from allmlp.reporting.template import render

@@ -9,12 +9,11 @@ from datetime import UTC, datetime
 from math import isfinite
 from pathlib import Path
 from typing import Any, NewType
-from unicodedata import category
 
 import numpy as np
 from numpy.typing import NDArray
 
-from allmlp.errors import RunError
+from allmlp.errors import RunError, visible
 from allmlp.run import read_json, read_lines
 
 Counts = NDArray[np.int64]
@@ -22,8 +21,6 @@ Share = NewType("Share", float)
 """In [0, 1]."""
 Loss = NewType("Loss", float)
 """In nats; not finite where training diverged."""
-REORDERING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-"""Unicode's controls of writing direction: with them a name could rewrite the numbers beside it."""
 
 
 def read(kind: Any, path: Path) -> Any:
@@ -95,12 +92,6 @@ def _number(hint: Any, value: Any, where: str) -> Any:
 def _expect(kind: Any, value: Any, where: str) -> None:
     if not isinstance(value, kind):
         raise TypeError(f"{where} is of type {type(value).__name__}")
-
-
-def visible(text: str) -> str:
-    """The same with a replacement character for each letter that a page cannot show, or that would reorder others."""
-    hidden = {letter for letter in text if category(letter) in ("Cc", "Cs") or letter in REORDERING}
-    return text.translate(dict.fromkeys(map(ord, hidden), "\N{REPLACEMENT CHARACTER}"))
 
 
 def _counts(value: Any, where: str) -> Counts:

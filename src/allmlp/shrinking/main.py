@@ -81,7 +81,7 @@ def shrink(
         run = untrained(left.model, chosen, images, spec, folder, after)
     else:
         run = train(spec, recipe=chosen, out=folder, resume="auto", quiet=quiet)
-        state = read_json(run.state)
+        state = run.told()
         if state["state"] != "finished":
             return {"out": str(folder), "state": "stopped", "signal": state["signal"]}
     return _measured(subject, asked, left, run, after, epochs, quiet)
@@ -115,7 +115,7 @@ def _own(folder: Path) -> Own:
     run = Run.open(folder)
     if run.masks.is_file():
         raise RunError(f"{folder} is sparse already, and would not stay so", mend="make it sparse last: shrink the run before")
-    return Own(load_recipe(run.recipe), read_json(run.state).get("data_spec"), there=True)
+    return Own(load_recipe(run.recipe), run.data_spec(), there=True)
 
 
 def _beside(source: str | os.PathLike[str], asked: Asked) -> Path:

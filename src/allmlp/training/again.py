@@ -9,7 +9,7 @@ from allmlp.data.sources import located
 from allmlp.errors import RunError
 from allmlp.files import whole_file, writing
 from allmlp.recipe import Recipe, load_recipe
-from allmlp.run import Run, read_json, read_lines
+from allmlp.run import Run, read_lines
 from allmlp.training.checkpoint import Position, newest_first
 
 FILLED = ("model", "hyper.", "data.img_size", "data.in_chans")
@@ -27,9 +27,9 @@ def begun(out: str | os.PathLike[str], asked: Recipe, spec: str | None) -> Run |
     Raises RunError when it was begun with other values or images: going on would quietly ignore the new ones.
     """
     run = Run(Path(out))
-    if not run.state.is_file() or not (newest_first(run) or read_json(run.state).get("state") == "finished"):
+    if not run.state.is_file() or not (newest_first(run) or run.told().get("state") == "finished"):
         return None
-    before = read_json(run.state).get("data_spec")
+    before = run.data_spec()
     if before != spec:
         raise _another(run, f"its images are {before or 'those that come with allmlp'}")
     then, now, usual = load_recipe(run.recipe).flat(), asked.flat(), Recipe().flat()

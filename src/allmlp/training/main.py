@@ -20,7 +20,7 @@ from allmlp.engine.environment import environment
 from allmlp.errors import AllmlpError, RecipeError, RunError
 from allmlp.files import whole_file, writing
 from allmlp.recipe import Dino, Recipe, load_recipe, recipe_from
-from allmlp.run import Run, read_json, write_json
+from allmlp.run import Run, read_record, write_json
 from allmlp.signals import Leave, leave_if_asked
 from allmlp.training import checkpoint
 from allmlp.training.again import begun, cut_back, data_spec
@@ -121,7 +121,7 @@ def resume(folder: str | os.PathLike[str], *, quiet: bool = False) -> Run:
     recipe = load_recipe(run.recipe)
     if recipe.translation is not None:
         raise RunError(f"{run.folder} learns from sentences", mend=f"allmlp translate train --resume {run.folder}")
-    if read_json(run.state).get("state") == "finished":
+    if run.told().get("state") == "finished":
         raise RunError(
             f"{folder} is finished", mend=f"train again into another folder, with --recipe {run.recipe} and more --train.epochs"
         )
@@ -175,16 +175,18 @@ def beginning(title: str, spec: str | None, recipe: Recipe, services: Sequence[s
 
 
 def _go_on(run: Run, team: Team, *, quiet: bool) -> Run:
-    display, record = display_of(run, team, quiet), read_json(run.state)
+    display, record = display_of(run, team, quiet), run.told()
     if record.get("state") == "finished":
         display.say(f"{run.folder} is finished: nothing to go on with")
         return run
     team.by_first(run.tidy)
-    recipe = _as_it_ran(load_recipe(run.recipe), read_json(run.environment))
-    source = images_of(record["data_spec"], recipe, team, quiet)
-    before, now = read_json(run.data), describe(source)
+    recipe = _as_it_ran(load_recipe(run.recipe), read_record(run.environment, "precision"))
+    source = images_of(run.data_spec(), recipe, team, quiet)
+    before, now = read_record(run.data, "classes", "train", "val"), describe(source)
     if any(before[key] != now[key] for key in ("classes", "train", "val")):
-        raise RunError(f"the images of {record['data']} are not those this run began with", mend="restore them, or train again")
+        raise RunError(
+            f"the images of {record.get('data')} are not those this run began with", mend="restore them, or train again"
+        )
     begun_with = make_plan(recipe, source, team=team)
     position, plan = checkpoint.load(
         run, lambda at: plan_at(begun_with, at.epoch), team, lambda text: display.say(text, "yellow")

@@ -15,7 +15,7 @@ from allmlp.errors import DataError, RunError
 from allmlp.files import whole_file, writing
 from allmlp.recipe import Recipe, load_recipe
 from allmlp.recipe.translation import USUAL
-from allmlp.run import Run, read_json, write_json
+from allmlp.run import Run, read_json, read_record, write_json
 from allmlp.training import checkpoint
 from allmlp.training.again import begun, cut_back
 from allmlp.training.checkpoint import Position
@@ -69,7 +69,7 @@ def train(
 def resume(folder: str | os.PathLike[str], *, quiet: bool = False) -> Run:
     """Go on with a run that was interrupted, to the same end. Raises RunError when there is nothing to go on from."""
     run = Run.open(folder)
-    if read_json(run.state).get("state") == "finished":
+    if run.told().get("state") == "finished":
         raise RunError(f"{folder} is finished", mend=f"train again into another folder, with --recipe {run.recipe}")
     with joined(load_recipe(run.recipe).train.patience) as team:
         return _go_on(run, team, quiet=quiet)
@@ -109,19 +109,19 @@ def _begin(
 
 
 def _go_on(run: Run, team: Team, *, quiet: bool) -> Run:
-    record = read_json(run.state)
+    record = run.told()
     recipe = load_recipe(run.recipe)
-    precision: Any = read_json(run.environment)["precision"]
+    precision: Any = read_record(run.environment, "precision")["precision"]
     recipe = replace(recipe, train=replace(recipe.train, precision=precision))
     display = display_of(run, team, quiet, "pieces")
     if record.get("state") == "finished":
         display.say(f"{run.folder} is finished: nothing to go on with")
         return run
     team.by_first(run.tidy)
-    text = text_of(Path(record["data_spec"]), recipe, Vocabulary.read(run.folder / VOCABULARY))
+    text = text_of(Path(run.data_spec() or ""), recipe, Vocabulary.read(run.folder / VOCABULARY))
     if read_json(run.data) != _described(text):
         raise RunError(
-            f"the sentences of {record['data_spec']} are not those this run began with", mend="restore them, or train again"
+            f"the sentences of {run.data_spec()} are not those this run began with", mend="restore them, or train again"
         )
     fresh = make_plan(recipe, text, team)
     position, plan = checkpoint.load(run, lambda _: fresh, team, lambda line: display.say(line, "yellow"))
@@ -175,7 +175,7 @@ def evaluate(
     run.check_writable()
     model, vocabulary = load(folder, which=which)
     spec = translation_of(load_recipe(run.recipe))
-    where = Path(read_json(run.state)["data_spec"] if data is None else data)
+    where = Path((run.data_spec() or "") if data is None else data)
     pairs = open_pairs(where, split, (spec.source, spec.target))
     started = time.monotonic()
     said = list(
