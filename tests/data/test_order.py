@@ -68,7 +68,13 @@ def test_worker_processes_do_not_change_what_a_process_sees(workers: int, pictur
 def test_images_in_memory_come_in_the_same_order() -> None:
     images = open_source(None, val_share=0.1, seed=0, limit=26).train
     loader = memory_batches(
-        images, Augment(), Preprocessing(img_size=(28, 28), mean=(0.5,), std=(0.5,)), batch=8, seed=5, rank=1, world=2
+        images,
+        Augment(),
+        Preprocessing(img_size=(28, 28), in_chans=1, mean=(0.5,), std=(0.5,)),
+        batch=8,
+        seed=5,
+        rank=1,
+        world=2,
     )  # type: ignore[arg-type]
     assert [batch.indices.tolist() for batch in loader] == seen(1, 2)
 

@@ -23,6 +23,8 @@ FAULT = Fault(130, "Odd surroundings", "works, or says in one line what it needs
 
 STRANGER = 54_321
 """A user whom nobody knows, and who has no home."""
+HIDDEN = any(not folder.stat().st_mode & 0o001 for folder in Path(os.path.realpath(sys.executable)).parents)
+"""Whether others may not run this interpreter, so that only the home is taken away."""
 ASCII = {"LC_ALL": "C", "LANG": None, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 PLAIN, ODD = ("cat", "dog"), ('it\'s "a" cat', "do g\nged")
 EMOJI = ("猫🐈", "émû")
@@ -66,7 +68,7 @@ class Surroundings:
         """In the process, before it begins."""
         if self.alone and ctypes.CDLL(None).unshare(0x4000_0000):  # CLONE_NEWNET
             raise PermissionError("no network of its own")
-        if self.stranger:
+        if self.stranger and not HIDDEN:
             os.setgroups([])
             os.setgid(STRANGER)
             os.setuid(STRANGER)

@@ -78,7 +78,13 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right:
     for row in rows:
         table.add_row(*(str(cell).replace("[", r"\[") for cell in row))
     terminal = sys.stdout.isatty()
-    Console(file=sys.stdout, width=None if terminal else 400, highlight=False).print(table)
+    _Stdout(file=sys.stdout, width=None if terminal else 400, highlight=False).print(table)
+
+
+class _Stdout(Console):
+    def on_broken_pipe(self) -> None:
+        """rich would leave with 1; a reader who has had enough, such as head, is no failure (allmlp.cli)."""
+        raise BrokenPipeError
 
 
 def say(text: str) -> None:

@@ -22,6 +22,17 @@ from rich.text import Text
 Item = TypeVar("Item")
 
 
+class Speaker(Console):
+    """Speaks on stderr as long as somebody listens: `2>&1 | head` ends no work."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        super().__init__(file=sys.stderr, quiet=quiet, highlight=False)
+
+    def on_broken_pipe(self) -> None:
+        """rich would leave the process with 1."""
+        self.quiet = True
+
+
 @contextmanager
 def opened(path: Path, what: str, *, quiet: bool = False) -> Iterator[BinaryIO]:
     """A file to read; while it is read, how far."""
@@ -51,6 +62,6 @@ def counting(total: int | None, what: str, *, done: int = 0, quiet: bool = False
 
 
 def _bar(what: str, count: ProgressColumn, quiet: bool, *more: ProgressColumn) -> Progress:
-    console = Console(file=sys.stderr)
+    console = Speaker()
     columns = (TextColumn(what), BarColumn(bar_width=24), count, *more, TextColumn("left"), TimeRemainingColumn())
     return Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal)

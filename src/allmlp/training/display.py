@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from allmlp.data.progress import Speaker
 from allmlp.files import writing
 from allmlp.run import Run
 
@@ -16,7 +16,7 @@ class Display:
     """Speaks on stderr and into the run's log. A live line where stderr is a terminal, plain lines elsewhere."""
 
     def __init__(self, log: Path | None, *, quiet: bool = False, counts: str = "images") -> None:
-        self.console = Console(file=sys.stderr, quiet=quiet, highlight=False)
+        self.console = Speaker(quiet=quiet)
         self.log, self.counts = log, counts
         self.progress = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
