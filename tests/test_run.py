@@ -284,3 +284,10 @@ def test_weights_and_their_description_are_both_old_when_there_is_no_room(
         assert read_json(tmp_path / "best.json")["epoch"] == 1
         assert read_tensors(tmp_path / "best.safetensors")["a"] == 1
         assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("said", ["[]", "7", "{}", '{"data_spec": 7}'])
+def test_a_run_that_does_not_say_where_its_images_are_is_refused(said: str, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(said)
+    with pytest.raises(RunError, match="is not what allmlp wrote there"):
+        Run.open(tmp_path).data_spec()

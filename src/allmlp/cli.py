@@ -87,6 +87,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         what = f"{error.object[error.start : error.start + 100]!r} is no text in {error.encoding}"
         print(f"allmlp: {what}\n  mend: rename the file, or set PYTHONUTF8=1", file=sys.stderr)
         return 2
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "can't allocate memory" not in str(error):
+            raise
+        what = "memory is not enough for this"
+        print(
+            f"allmlp: {what}\n  mend: take fewer images at a time (--batch, --train.batch), or fewer workers", file=sys.stderr
+        )
+        return 2
     except OSError as error:
         if "temporary directory" in str(error):
             mend = "set TMPDIR to a folder that can be written"

@@ -360,3 +360,32 @@ def test_signal_saves_and_says_how_to_go_on(number: int, status: int, pictures: 
     state = read_json(out / "run.json")
     assert state["state"] == "stopped"
     assert any((out / "checkpoints").iterdir())
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate")]
+)
+def test_too_little_memory_is_said_in_one_line(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def greedy(_: list[str]) -> int:
+        raise error
+
+    monkeypatch.setattr("allmlp.commands.models.main", greedy)
+    assert main(["models"]) == 2
+    assert capsys.readouterr().err.startswith("allmlp: memory is not enough for this\n  mend: ")
+
+
+def test_an_error_commands_no_terminal_and_fills_no_screen(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models\x1b[2J" + "s" * 100_000]) == 2
+    said = capsys.readouterr().err
+    assert "\x1b" not in said
+    assert len(said) < 4000
+
+
+def test_a_table_for_a_reader_who_has_had_enough_is_no_failure() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([sys.executable, "-m", "allmlp", "recipes"], stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")

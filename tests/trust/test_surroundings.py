@@ -41,10 +41,10 @@ if "BACKWARDS" in os.environ:  # whoever looks at the clock sees it a day earlie
 from allmlp.cli import main
 found = []
 for words in json.loads(sys.argv[1]):
-    try:
-        found.append(main(words))
-    except SystemExit as end:
-        found.append(end.code)
+    child = os.fork()
+    if not child:
+        sys.exit(main(words))
+    found.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 with open(sys.argv[2], "w") as file:
     json.dump(found, file)
 """

@@ -15,8 +15,8 @@ from allmlp.recipe.tables import Recipe
 
 MOST_BYTES = 1_000_000
 """A recipe is a page of text; a larger file is refused unread."""
-MOST = 2**53
-"""Beyond it whole numbers are no longer told apart as floats."""
+MOST = 2**63 - 1
+"""What TOML promises for a whole number."""
 
 
 def packaged_recipes() -> dict[str, Path]:
