@@ -42,7 +42,7 @@ bench-training:
 	@scripts/setup.sh run
 	@.venv/bin/python benchmarks/training.py --page docs/benchmarks/training.md $(if $(MACHINE),--machine "$(MACHINE)") $(ARGS)
 
-# every fault of docs/trust.md, as often as it says there, and the page written anew; ARGS="-k kills" for some of them
+# every fault of docs/trust.md, as often as it says there, and the page written anew; ARGS=tests/trust/test_kills.py for some of them
 trust:
 	@scripts/setup.sh dev
 	@.venv/bin/python scripts/trust.py $(ARGS)

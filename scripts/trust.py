@@ -1,7 +1,7 @@
 """Provoke every fault of tests/trust as often as docs/trust.md says, and write there what was seen.
 
-    python scripts/trust.py                      # all of it
-    python scripts/trust.py -k kills             # these rows alone; the others keep what was last seen
+    python scripts/trust.py                             # all of it
+    python scripts/trust.py tests/trust/test_kills.py    # these rows alone; the others keep what was last seen
 
 Words that this script does not know are pytest's. What was seen is kept in docs/trust.json.
 """
@@ -29,7 +29,8 @@ def main() -> None:
     status = 0
     if not options.page_only:
         with tempfile.TemporaryDirectory() as folder:
-            tests = [sys.executable, "-m", "pytest", "tests/trust", "-m", "slow or not slow", *words]
+            where = [] if any(word.startswith("tests") for word in words) else ["tests/trust"]
+            tests = [sys.executable, "-m", "pytest", *where, "-m", "slow or not slow", *words]
             status = subprocess.run(tests, cwd=ROOT, env={**os.environ, "ALLMLP_TRUST": folder}, check=False).returncode
             merge(Path(folder), whole=not words)
     page = PAGE.read_text(encoding="utf-8")
