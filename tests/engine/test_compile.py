@@ -18,7 +18,7 @@ from allmlp.engine.build import fastest
 from allmlp.engine.calibrate import seconds_per_image
 from allmlp.engine.compiled import Engine
 from allmlp.engine.device import threads_used
-from allmlp.engine.kept import CARD, MOST, folder_of, hashes, keep, workshop
+from allmlp.engine.kept import CARD, MOST, folder_of, hashes, keep, read_kept, workshop
 from allmlp.engine.parity import parity
 from allmlp.errors import EngineError, ShapeError
 from allmlp.models.base import ImageModel
@@ -308,3 +308,15 @@ def test_the_number_of_threads_is_put_back() -> None:
     with pytest.raises(ValueError, match=r"^$"):
         fail()
     assert torch.get_num_threads() == before
+
+
+def test_where_the_way_to_kept_engines_is_barred_one_is_built_all_the_same(
+    model: ImageModel, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As under another user's home, where even asking whether a folder is there is refused."""
+
+    def barred(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("allmlp.engine.kept.Path.is_dir", barred)
+    assert read_kept(home / "engines" / "key") is None

@@ -56,9 +56,9 @@ def folder_of(key: str) -> Path:
 
 def read_kept(folder: Path) -> dict[str, Any] | None:
     """The card of a whole engine; None where there is none. What is damaged is removed, to be built anew."""
-    if not folder.is_dir():
-        return None
     try:
+        if not folder.is_dir():  # which raises where the way there is barred
+            return None
         card = read_json(folder / CARD)
         if card["format"] == FORMAT and card["files"] == hashes(folder):
             return dict(card)
