@@ -72,7 +72,8 @@ def translator() -> Recipe:
 def test_so_in_the_other_tasks(command: str, stripes: Path, text: Path, tmp_path: Path, small_recipe: Make, card: Card) -> None:
     if command == "pretrain":
         dino = {"local_crops": 2, "outputs": 32, "hidden": 16, "bottleneck": 8, "patience": 0}
-        data, recipe = stripes, small_recipe(train={"epochs": 2, "save_steps": 1}, dino=dino)
+        plain = {"crop": "auto", "padding": 4}
+        data, recipe = stripes, small_recipe(train={"epochs": 2, "save_steps": 1}, augment=plain, dino=dino)
     else:
         pytest.importorskip("sentencepiece", reason="extra translate")
         data, recipe = text, translator()
