@@ -162,7 +162,7 @@ WRONG = [
     (["one", "dogs"], "only one of them knows cow, dog"),
     (["one", "seeded"], "were not evaluated on the same images"),
     (["one", "unfinished"], "is not finished: 1 of 3 epochs"),
-    (["one", "damaged"], "is not finished: its run.json is damaged"),
+    (["one", "damaged"], "run.json is not what allmlp wrote there"),
     (["one", "two", "--out", "/no/folder/page.html"], "there is no folder /no/folder"),
     (["one", "two", "--out", "one"], "is a folder"),
     (["one", "two", "--images", "0"], "start at 1"),

@@ -17,6 +17,12 @@ from apart import Apart, Ended
 
 from allmlp.run import read_json, read_lines
 
+SMALL = (
+    *("--model", "resmlp_xs", "--hyper.dim", "8", "--hyper.depth", "1"),
+    *("--hyper.patch-size", "4", "--data.img-size", "8", "8"),
+)
+"""For `allmlp train`: a model that is trained in a second."""
+
 
 @dataclass(frozen=True)
 class Counted:
@@ -57,19 +63,6 @@ def explained(apart: Apart, weights: Path, files: list[Path], out: Path) -> Coun
 
 def trained(apart: Apart, folder: Path, out: Path, *, good: int) -> Counted:
     """By `allmlp train`, over class folders with so many good pictures among the others; those are not counted."""
-    words = (
-        "--model",
-        "resmlp_xs",
-        "--hyper.dim",
-        "8",
-        "--hyper.depth",
-        "1",
-        "--hyper.patch-size",
-        "4",
-        "--data.img-size",
-        "8",
-        "8",
-    )
     more = (
         "--data.max-bad-share",
         "1",
@@ -82,7 +75,7 @@ def trained(apart: Apart, folder: Path, out: Path, *, good: int) -> Counted:
         "--train.precision",
         "fp32",
     )
-    ended = _done(apart("train", folder, *words, *more, "--out", out, "--quiet", seconds=600), 0)
+    ended = _done(apart("train", folder, *SMALL, *more, "--out", out, "--quiet", seconds=600), 0)
     said = read_json(out / "data.json")
     unreadable = {record["path"] for record in read_lines(out / "unreadable.jsonl") if record["reason"]}
     assert read_json(out / "run.json")["state"] == "finished"

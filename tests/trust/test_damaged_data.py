@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from apart import Apart
+from doors import SMALL
 from PIL import Image
 from scorecard import Card, Fault
 
@@ -68,24 +69,11 @@ def test_training_and_evaluation_finish(open_folder: Path, apart: Apart, card: C
     root, out = open_folder / "data", open_folder / "run"
     bad = damaged(root, card.times(8, 1))
     user = NOBODY if os.getuid() == 0 else 0
-    words = (
-        "--model",
-        "resmlp_xs",
-        "--hyper.dim",
-        "8",
-        "--hyper.depth",
-        "1",
-        "--hyper.patch-size",
-        "4",
-        "--data.img-size",
-        "8",
-        "8",
-    )
     more = ("--data.workers", "0", "--train.epochs", "2", "--train.batch", "16", "--train.precision", "fp32")
-    refused = apart("train", root, *words, *more, "--out", open_folder / "never", seconds=300, user=user)
+    refused = apart("train", root, *SMALL, *more, "--out", open_folder / "never", seconds=300, user=user)
     assert refused.status == 2, refused.err[-1500:]
     assert "more than 1.0%" in refused.err
-    done = apart("train", root, *words, *more, "--data.max-bad-share", "0.06", "--out", out, seconds=300, user=user)
+    done = apart("train", root, *SMALL, *more, "--data.max-bad-share", "0.06", "--out", out, seconds=300, user=user)
     assert done.status == 0, done.err[-1500:]
     listed = {record["path"]: record["reason"] for record in read_lines(out / "unreadable.jsonl")}
     assert sorted(listed) == bad

@@ -160,12 +160,8 @@ def _finished(path: str, data: str | os.PathLike[str] | None) -> Run | None:
         return None
     run = Run.open(path)
     state = run.told()
-    if not isinstance(state, dict) or state.get("state") != "finished":
-        done = (
-            f"{state.get('epochs_done')} of {state.get('epochs')} epochs"
-            if isinstance(state, dict)
-            else "its run.json is damaged"
-        )
+    if state.get("state") != "finished":
+        done = f"{state.get('epochs_done')} of {state.get('epochs')} epochs"
         raise RunError(f"{path} is not finished: {done}", mend=f"finish it: allmlp train --resume {path}")
     return run
 

@@ -22,7 +22,6 @@ MOST_PIXELS = 64_000_000
 NARROWEST = 100
 """A picture more than so many times as long as wide is refused: resizing its short side would make it enormous."""
 
-
 MOST_SCANS = 256
 """Of a progressive JPEG, which has ten as a rule: each costs a pass over all pixels, and an empty one is 14 bytes long."""
 
