@@ -1,0 +1,36 @@
+"""A parser of allmlp's own, fed by libFuzzer with bytes that reach new branches of it; needs atheris.
+
+    python tests/trust/guided.py PARSER FOLDER CORPUS [libFuzzer's options]
+
+PARSER is a name of tests/trust/parsers.py, FOLDER one to write in, CORPUS one with whole files. It ends with 0 after
+-atheris_runs, and with a traceback and the bytes in a file at the first error that is not allmlp's own.
+"""
+
+import sys
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["allmlp"]):
+    from parsers import PARSERS
+
+    from allmlp.errors import AllmlpError
+
+
+def main() -> None:
+    script, name, folder, *words = sys.argv
+    read, place = PARSERS[name][1], Path(folder)
+
+    def once(content: bytes) -> None:
+        try:
+            read(place, content)
+        except AllmlpError as error:
+            if not error.mend:
+                raise RuntimeError(f"an error that says not how to mend it: {error}") from error
+
+    atheris.Setup([script, *words], once)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
