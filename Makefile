@@ -53,7 +53,7 @@ packages:
 	@.venv/bin/python scripts/packages.py
 	@mkdir -p build
 	uv tool run --from 'cyclonedx-bom>=7' cyclonedx-py environment --output-reproducible -o build/sbom.json .venv
-	uv tool run pip-audit --require-hashes --disable-pip -r locks/dev.txt
+	uv tool run pip-audit --strict --require-hashes --disable-pip -r locks/dev.txt
 
 # new pinned versions; needs uv
 lock:
