@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -22,6 +23,7 @@ pytest.importorskip("fastapi", reason="allmlp[serve] brings it")
 
 import httpx2
 
+from allmlp.cli import main
 from allmlp.errors import AllmlpError
 from allmlp.serving.app import Server
 from allmlp.serving.limits import Limits
@@ -219,6 +221,12 @@ def test_the_key_is_asked_of_all_that_has_to_do_with_the_model(server_of: Callab
     for headers in ({"authorization": "bearer secret"}, {"x-api-key": "secret"}):
         assert ask(server, json=content, headers=headers).status_code == 200
     assert ask(server, "GET", "/healthz").status_code == 200
+
+
+def test_a_system_without_its_signals_is_told_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.delattr(signal, "SIGHUP")  # as on Windows
+    assert main(["serve", "somewhere"]) == 2
+    assert "serve needs signals" in capsys.readouterr().err
 
 
 def test_limits_that_cannot_be_are_refused() -> None:

@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,6 @@ import tyro
 
 from allmlp.commands.words import Engines, pair, parse, say
 from allmlp.errors import AllmlpError
-from allmlp.serving.ending import endable
 
 KEY = "ALLMLP_API_KEY"
 MOST_PORT = 65_535
@@ -53,6 +53,12 @@ class Words:
 
 
 def main(words: list[str]) -> int:
+    if not hasattr(signal, "SIGHUP"):
+        raise AllmlpError(
+            "allmlp serve needs signals that this system has not", mend="run it on Linux, in WSL too, or on macOS"
+        )
+    from allmlp.serving.ending import endable
+
     with endable():
         return _serve(parse(Words, words, command="serve"))
 
