@@ -1,5 +1,6 @@
 """A process that prepares batches may be lost: none of them is missing, and none comes twice."""
 
+import multiprocessing
 import os
 import signal
 from pathlib import Path
@@ -15,27 +16,34 @@ pytestmark = pytest.mark.slow  # torch looks for lost processes every five secon
 
 
 class Numbers(Dataset[int]):
-    """0 to 39, of which some cost the process that reads them its life, as often as there are files to take away."""
+    """0 to 39, of which some send the process that reads them a signal, as often as there are files to take away."""
 
-    def __init__(self, lives: Path, fatal: set[int]) -> None:
-        self.lives, self.fatal = lives, fatal
+    def __init__(self, lives: Path, fatal: set[int], by: int) -> None:
+        self.lives, self.fatal, self.by = lives, fatal, by
 
     def __getitem__(self, key: tuple[int, int]) -> int:  # type: ignore[override]
         number = key[1]
         left = sorted(self.lives.glob(f"{number}-*"))
         if number in self.fatal and left:
             left[0].unlink()
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), self.by)
         return number
 
 
-def loader(lives: Path, deaths: dict[int, int]) -> LastingLoader[list[int]]:
+def loader(lives: Path, deaths: dict[int, int], by: int = signal.SIGKILL) -> LastingLoader[list[int]]:
     for number, count in deaths.items():
         for life in range(count):
             (lives / f"{number}-{life}").touch()
     order = Order(40, 4, seed=None, drop_last=False)
-    numbers: Dataset[list[int]] = Numbers(lives, set(deaths))  # type: ignore[assignment]
+    numbers: Dataset[list[int]] = Numbers(lives, set(deaths), by)  # type: ignore[assignment]
     return LastingLoader(numbers, batch_sampler=order, num_workers=2, collate_fn=list, worker_init_fn=worker_manners)
+
+
+def all_end() -> bool:
+    """Whether no process is left over."""
+    for worker in multiprocessing.active_children():
+        worker.join(5)
+    return not multiprocessing.active_children()
 
 
 def test_a_lost_worker_costs_no_batch(tmp_path: Path) -> None:
@@ -43,6 +51,23 @@ def test_a_lost_worker_costs_no_batch(tmp_path: Path) -> None:
     batches.tell = said.append
     assert list(batches) == [list(range(i, i + 4)) for i in range(0, 40, 4)]
     assert [line.split("at ")[-1] for line in said] == ["batch 1", "batch 5"]
+
+
+def test_a_worker_that_hangs_costs_no_batch(tmp_path: Path) -> None:
+    batches, said = loader(tmp_path, {17: 1}, by=signal.SIGSTOP), []
+    batches.tell, batches.patience = said.append, 6.0
+    assert list(batches) == [list(range(i, i + 4)) for i in range(0, 40, 4)]
+    assert said == ["a process that prepares images has hung; all are started again at batch 5"]
+    assert all_end()
+
+
+def test_what_hangs_every_worker_is_an_error(tmp_path: Path) -> None:
+    batches = loader(tmp_path, {1: 100}, by=signal.SIGSTOP)
+    batches.tell, batches.patience = lambda _: None, 1.0
+    with pytest.raises(DataError, match="hang again and again: no batch in 1 seconds") as error:
+        next(iter(batches))
+    assert "--train.patience" in error.value.mend
+    assert all_end()
 
 
 def test_what_kills_every_worker_is_an_error(tmp_path: Path) -> None:

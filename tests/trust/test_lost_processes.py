@@ -97,8 +97,10 @@ def workers_of(process: int) -> list[int]:
     return found
 
 
-def test_a_process_that_prepares_images(stripes: Path, tmp_path: Path, small_recipe: Make, card: Card) -> None:
-    recipe = small_recipe(**LEARN)
+@pytest.mark.parametrize("how", ["killed", "stopped"])
+def test_a_process_that_prepares_images(how: str, stripes: Path, tmp_path: Path, small_recipe: Make, card: Card) -> None:
+    recipe = small_recipe(**{**LEARN, "train": {**LEARN["train"], "patience": PATIENCE}})
+    number, said = (signal.SIGKILL, "was lost") if how == "killed" else (signal.SIGSTOP, "has hung")
     whole, _ = undisturbed(1, stripes, recipe, tmp_path / "whole")
     draw, times, kills, noticed = random.Random(0), card.times(4, quick=1), 0, 0
     for turn in range(times):
@@ -107,14 +109,14 @@ def test_a_process_that_prepares_images(stripes: Path, tmp_path: Path, small_rec
         assert wait_for(running, at_step(out, 1 + turn))
         here = workers_of(running.pid())
         if here:
-            os.kill(draw.choice(here), signal.SIGKILL)
+            os.kill(draw.choice(here), number)
             kills += 1
         assert running.ended(0).value == "finished"
-        noticed += Run(out).log.read_text().count("was lost; all are started again")
+        noticed += Run(out).log.read_text().count(f"{said}; all are started again")
         assert goes_on_to(whole, 1, stripes, recipe, out), turn
         shutil.rmtree(out)
     card.seen(
-        "one of two processes that prepare images killed, in an epoch",
+        f"one of two processes that prepare images {how}, in an epoch",
         kills,
         f"{kills} of {kills} runs ended by themselves, the same bits; {noticed} lost one whose batches were still to come",
     )

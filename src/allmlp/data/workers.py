@@ -1,10 +1,13 @@
-"""Processes that prepare batches, any of which may be lost: killed for memory, or by hand. What it was at is made again."""
+"""Processes that prepare batches, any of which may be lost: killed for memory, or hung. What it was at is made again."""
 
+import multiprocessing
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from itertools import islice
+from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 import torch
@@ -15,6 +18,8 @@ from allmlp.signals import SIGNALS
 
 TRIES = 3
 """Times in a row that workers may be lost before a batch is there."""
+GLANCE = 5
+"""Seconds between looks at whether they are still there: torch's own."""
 
 Value = TypeVar("Value", covariant=True)
 
@@ -44,38 +49,78 @@ class LastingLoader(DataLoader[Value]):
 
     tell: Callable[[str], object] = staticmethod(lambda text: sys.stderr.write(f"allmlp: {text}\n"))
     """Hears of every loss."""
+    patience = 600.0
+    """Seconds that a batch may take before its workers count as lost."""
 
     def __iter__(self) -> Iterator[Value]:  # type: ignore[override]  # a generator has all that a loop asks for
+        if not self.num_workers:
+            yield from super().__iter__()
+            return
         done = lost = 0
         while True:
+            workers: set[BaseProcess] = set()
             try:
-                for batch in self._from(done):
+                for batch in self._from(done, workers):
                     yield batch
                     done, lost = done + 1, 0
                 return
-            except (RuntimeError, EOFError, ConnectionError) as error:
-                if not self.num_workers or (isinstance(error, RuntimeError) and "DataLoader worker" not in str(error)):
+            except (_Hung, RuntimeError, EOFError, ConnectionError) as error:
+                if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
                     raise
+                for worker in workers:
+                    worker.kill()  # one that is stopped heeds nothing else, and would be waited for at the end
                 lost += 1
                 if lost > TRIES:
-                    raise DataError(
-                        f"processes that prepare images are lost again and again: {error}",
-                        mend="where memory is short they are killed: use fewer --data.workers, or 0",
-                    ) from None
-                self.tell(f"a process that prepares images was lost; all are started again at batch {done + 1}")
+                    raise self._hopeless(error) from None
+                how = "has hung" if isinstance(error, _Hung) else "was lost"
+                self.tell(f"a process that prepares images {how}; all are started again at batch {done + 1}")
 
-    def _from(self, done: int) -> Iterator[Value]:
-        """Batches from number `done` on, by workers of their own."""
-        if not done:
-            return _undisturbed(super().__iter__)
+    def _hopeless(self, error: Exception) -> DataError:
+        if isinstance(error, _Hung):
+            return DataError(
+                f"processes that prepare images hang again and again: no batch in {self.patience:g} seconds",
+                mend="look whether the disk answers; where a batch may rightly take longer, a larger --train.patience",
+            )
+        return DataError(
+            f"processes that prepare images are lost again and again: {error}",
+            mend="where memory is short they are killed: use fewer --data.workers, or 0",
+        )
+
+    def _from(self, done: int, workers: set[BaseProcess]) -> Iterator[Value]:
+        """Batches from number `done` on, by processes of their own, which are put into `workers`."""
         rest: DataLoader[Value] = DataLoader(
             self.dataset,
             batch_sampler=Rest(self.batch_sampler, done),  # type: ignore[arg-type]
             num_workers=self.num_workers,
             collate_fn=self.collate_fn,
             worker_init_fn=self.worker_init_fn,
+            timeout=GLANCE,
         )
-        return _undisturbed(rest.__iter__)
+        others = multiprocessing.active_children()
+        batches = _undisturbed(rest.__iter__)
+        workers.update(set(multiprocessing.active_children()).difference(others))
+        return self._patient(batches)
+
+    def _patient(self, batches: Iterator[Value]) -> Iterator[Value]:
+        """Raises _Hung for a batch that does not come. torch's own time-out is a glance: it may be asked again."""
+        begun = time.monotonic()
+        while True:
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            except RuntimeError as error:
+                if "DataLoader timed out" not in str(error):
+                    raise
+                if time.monotonic() - begun > self.patience:
+                    raise _Hung from None
+                continue
+            yield batch
+            begun = time.monotonic()
+
+
+class _Hung(Exception):
+    """No batch for too long."""
 
 
 def _undisturbed(begin: Callable[[], Iterator[Value]]) -> Iterator[Value]:

@@ -186,7 +186,8 @@ class Train:
     """With several processes: whole copies (DDP), or shards of weights and optimiser (FSDP2). "auto": shards from 100 M
     parameters on."""
     patience: float = 600.0
-    """With several processes: seconds that one waits for another before it says that it hangs, and ends."""
+    """With several processes: seconds that one waits for another before it says that it hangs, and ends; half of them for a
+    batch from --data.workers, which are started again then."""
     save_seconds: float = 300.0
     """Seconds between checkpoints inside an epoch; each epoch ends with one."""
     save_steps: int | None = None
