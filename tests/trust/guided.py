@@ -7,6 +7,7 @@ PARSER is a name of tests/trust/parsers.py, FOLDER one to write in, CORPUS one w
 """
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import atheris
@@ -16,21 +17,20 @@ with atheris.instrument_imports(include=["allmlp"]):
 
     from allmlp.errors import AllmlpError
 
+    script, name, folder, corpus, *words = sys.argv
+    for whole in Path(corpus).iterdir():
+        with suppress(AllmlpError):  # not every kind of file is one for every parser
+            PARSERS[name][1](Path(folder), whole.read_bytes())  # which imports what it needs, to be watched too
 
-def main() -> None:
-    script, name, folder, *words = sys.argv
-    read, place = PARSERS[name][1], Path(folder)
 
-    def once(content: bytes) -> None:
-        try:
-            read(place, content)
-        except AllmlpError as error:
-            if not error.mend:
-                raise RuntimeError(f"an error that says not how to mend it: {error}") from error
-
-    atheris.Setup([script, *words], once)
-    atheris.Fuzz()
+def once(content: bytes) -> None:
+    try:
+        PARSERS[name][1](Path(folder), content)
+    except AllmlpError as error:
+        if not error.mend:
+            raise RuntimeError(f"an error that says not how to mend it: {error}") from error
 
 
 if __name__ == "__main__":
-    main()
+    atheris.Setup([script, corpus, *words], once)
+    atheris.Fuzz()
