@@ -38,6 +38,14 @@ def test_preprocessing_is_timms(img_size: tuple[int, int], interpolation: str, c
     assert (apart > 0).float().mean() < 0.005
 
 
+@pytest.mark.parametrize("size", [(1, 85), (85, 1)])
+def test_a_picture_too_thin_to_be_seen_is_one_pixel_thick_between_borders(size: tuple[int, int]) -> None:
+    made = Preprocessing(img_size=(8, 8), crop_mode="border", crop_ratio=1.0, mean=HALF, std=HALF)(Image.new("L", size, 255))
+    white = made[0] == 1  # y x
+    assert white.sum() == 8
+    assert white.any(int(size[0] > size[1])).sum() == 1
+
+
 def test_a_centre_crop_by_hand() -> None:
     image = picture(1, (60, 40))
     spec = Preprocessing(img_size=(16, 16), crop_ratio=0.8, mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 2.0))

@@ -116,4 +116,19 @@ def _by_timm(spec: Preprocessing) -> Transform:
         crop_pct=spec.crop_ratio,
         crop_mode=spec.crop_mode,
     )
-    return transforms.Compose(in_one_buffer(pipeline.transforms))
+    fitting = [_never_thinner(spec)] if spec.crop_mode == "border" else []
+    return transforms.Compose([*fitting, *in_one_buffer(pipeline.transforms)])
+
+
+def _never_thinner(spec: Preprocessing) -> Callable[[Image.Image], Image.Image]:
+    """Widens what would come out less than a pixel thick when its long side fits, which timm's resize takes for an error."""
+    target = [math.floor(side / spec.crop_ratio) for side in spec.img_size]
+
+    def widened(picture: Image.Image) -> Image.Image:
+        w, h = picture.size
+        ratio = max(h / target[0], w / target[1])
+        if round(min(w, h) / ratio) > 0:
+            return picture
+        return picture.resize((max(w, math.ceil(ratio)), max(h, math.ceil(ratio))), Image.Resampling.NEAREST)
+
+    return widened
