@@ -13,11 +13,13 @@ from helpers import same_weights, without_times
 from ranks import Running, in_processes, started, values
 
 Make = Callable[..., Recipe]
+PATIENCE = 20.0
+"""Seconds that one process waits for another; 600 unless told otherwise. On a busy machine no honest one is silent for so long."""
 LEARN: dict[str, Any] = {
     "hyper": {"drop_path": 0.2},
     "augment": {"mixup": 0.4, "auto": "rand-m5-n1"},  # picture by picture, by workers
     "data": {"workers": 2},
-    "train": {"ema": 0.9, "save_steps": 1, "log_every": 1, "epochs": 2},
+    "train": {"ema": 0.9, "save_steps": 1, "log_every": 1, "epochs": 2, "patience": PATIENCE},
 }
 """A checkpoint after each step: many moments are moments of writing."""
 

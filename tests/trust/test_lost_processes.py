@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from disturbing import LEARN, Make, goes_on_to, learn, start, undisturbed, wait_for
+from disturbing import LEARN, PATIENCE, Make, goes_on_to, learn, start, undisturbed, wait_for
 from scorecard import Card, Fault
 
 from allmlp.errors import TrainingError
@@ -22,9 +22,6 @@ FAULT = Fault(
     "A process killed or hung",
     "a clear error within the time-out (train.patience), or its work is made again; no image lost; the same bits later",
 )
-PATIENCE = 20.0
-"""Seconds; 600 unless told otherwise. On a busy machine no honest process is silent for so long."""
-
 pytestmark = pytest.mark.slow
 
 
@@ -34,7 +31,7 @@ def at_step(out: Path, count: int) -> Callable[[], bool]:
 
 @pytest.mark.parametrize("how", ["killed", "stopped"])
 def test_one_of_two_processes(how: str, stripes: Path, tmp_path: Path, small_recipe: Make, card: Card) -> None:
-    recipe = small_recipe(**{**LEARN, "train": {**LEARN["train"], "patience": PATIENCE}})
+    recipe = small_recipe(**LEARN)
     whole, _ = undisturbed(2, stripes, recipe, tmp_path / "whole")
     number = signal.SIGKILL if how == "killed" else signal.SIGSTOP
     said, longest, times = "", 0.0, card.times(4, quick=1)
@@ -99,7 +96,7 @@ def workers_of(process: int) -> list[int]:
 
 @pytest.mark.parametrize("how", ["killed", "stopped"])
 def test_a_process_that_prepares_images(how: str, stripes: Path, tmp_path: Path, small_recipe: Make, card: Card) -> None:
-    recipe = small_recipe(**{**LEARN, "train": {**LEARN["train"], "patience": PATIENCE}})
+    recipe = small_recipe(**LEARN)
     number, said = (signal.SIGKILL, "was lost") if how == "killed" else (signal.SIGSTOP, "has hung")
     whole, _ = undisturbed(1, stripes, recipe, tmp_path / "whole")
     draw, times, kills, noticed = random.Random(0), card.times(4, quick=1), 0, 0
