@@ -14,7 +14,7 @@ from ranks import Running, in_processes, started, values
 
 Make = Callable[..., Recipe]
 PATIENCE = 20.0
-"""Seconds that one process waits for another; 600 unless told otherwise. On a busy machine no honest one is silent for so long."""
+"""Seconds that one process waits for another; 600 unless told otherwise. Even on a busy machine none is silent for so long."""
 LEARN: dict[str, Any] = {
     "hyper": {"drop_path": 0.2},
     "augment": {"mixup": 0.4, "auto": "rand-m5-n1"},  # picture by picture, by workers
