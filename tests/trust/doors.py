@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -91,10 +92,11 @@ def server(weights: Path) -> Iterator["Served"]:
     assert process.stderr is not None
     try:
         port = next(int(found[1]) for line in process.stderr if (found := re.search(r":(\d+),", line)))
+        threading.Thread(target=process.stderr.read).start()  # libtiff complains there, and would wait where nobody listens
         yield Served(process.pid, port)
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
 
 
 class Served:
