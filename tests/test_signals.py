@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 
 import pytest
@@ -20,6 +21,19 @@ def test_a_signal_ends_the_block_and_the_handler_is_put_back(name: str) -> None:
         signal.raise_signal(number)
     assert left.value.name == name
     assert signal.getsignal(number) is before
+
+
+def terminated_in_a_lock() -> None:
+    try:
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        threading.Lock().release()  # RuntimeError: what threading says where the signal came between two of its moves
+
+
+def test_a_lock_that_the_signal_left_open_is_not_what_is_told() -> None:
+    with pytest.raises(Leave) as left, leaving(for_good=False):
+        terminated_in_a_lock()
+    assert left.value.name == "SIGTERM"
 
 
 def test_no_handler_of_errors_keeps_it() -> None:

@@ -31,9 +31,21 @@ def leaving(*, for_good: bool) -> Iterator[None]:
     before = {number: signal.signal(number, _leave) for number in numbers}
     try:
         yield
+    except BaseException as error:
+        left = left_by(error)
+        if left is None or left is error:
+            raise
+        raise left from None  # in the middle of a lock, say, which then complains of what it finds
     finally:
         for number in numbers:
             signal.signal(number, signal.SIG_IGN if for_good else before[number])
+
+
+def left_by(error: BaseException | None) -> Leave | None:
+    """The Leave that this error is, or came of."""
+    while error is not None and not isinstance(error, Leave):
+        error = error.__context__
+    return error
 
 
 def leave_if_asked(name: str | None) -> None:

@@ -21,7 +21,7 @@ from allmlp.errors import AllmlpError, RecipeError, RunError
 from allmlp.files import whole_file, writing
 from allmlp.recipe import Dino, Recipe, load_recipe, recipe_from
 from allmlp.run import Run, read_record, write_json
-from allmlp.signals import Leave, leave_if_asked
+from allmlp.signals import leave_if_asked, left_by
 from allmlp.training import checkpoint
 from allmlp.training.again import begun, cut_back, data_spec
 from allmlp.training.checkpoint import Position
@@ -275,7 +275,8 @@ def finish(plan: Plan, run: Run, position: Position, display: Display, record: d
     except BaseException as error:
         with suppress(RunError):  # where no file can be written, what ended the run is the thing to say
             if team.first:
-                note("stopped", error.name if isinstance(error, Leave) else None)
+                left = left_by(error)
+                note("stopped", left and left.name)
         if isinstance(error, OSError):
             raise RunError(
                 f"{run.folder} can no longer be written: {error.strerror or error}",
