@@ -276,7 +276,7 @@ def finish(plan: Plan, run: Run, position: Position, display: Display, record: d
         with suppress(RunError):  # where no file can be written, what ended the run is the thing to say
             if team.first:
                 left = left_by(error)
-                note("stopped", left and left.name)
+                note("stopped", left.name if left else None)
         if isinstance(error, OSError):
             raise RunError(
                 f"{run.folder} can no longer be written: {error.strerror or error}",
