@@ -36,6 +36,21 @@ def test_a_lock_that_the_signal_left_open_is_not_what_is_told() -> None:
     assert left.value.name == "SIGTERM"
 
 
+class Terminated:
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_signal_that_came_in_a_destructor_is_answered_by_the_loop() -> None:
+    with leaving(for_good=False):
+        Terminated()
+        with Interrupt() as interrupt:
+            assert interrupt.signal is signal.SIGTERM
+    with Interrupt() as interrupt:
+        assert not interrupt.caught
+
+
 def test_no_handler_of_errors_keeps_it() -> None:
     assert not issubclass(Leave, Exception)
 

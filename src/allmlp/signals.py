@@ -10,6 +10,10 @@ SIGNALS = tuple(name for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(sig
 """Those of a person and of a scheduler."""
 
 
+_heard: list[str] = []
+"""Names of signals for which Leave was raised in the `leaving` block that runs."""
+
+
 class Leave(BaseException):
     """A signal came before there was anything to save, or after all was. No Exception: nobody shall go on after it."""
 
@@ -37,6 +41,7 @@ def leaving(*, for_good: bool) -> Iterator[None]:
             raise
         raise left from None  # in the middle of a lock, say, which then complains of what it finds
     finally:
+        _heard.clear()
         for number in numbers:
             signal.signal(number, signal.SIG_IGN if for_good else before[number])
 
@@ -55,5 +60,11 @@ def leave_if_asked(name: str | None) -> None:
         raise Leave(name)
 
 
+def missed() -> str | None:
+    """A signal whose Leave got lost: what is raised in a destructor, Python prints and forgets."""
+    return _heard[0] if _heard else None
+
+
 def _leave(number: int, frame: FrameType | None) -> None:
-    raise Leave(signal.Signals(number).name)
+    _heard.append(signal.Signals(number).name)
+    raise Leave(_heard[-1])

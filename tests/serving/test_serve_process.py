@@ -134,6 +134,26 @@ def test_sigterm_while_it_starts_ends_it_and_sighup_does_not(process: Servers) -
     assert "Traceback" not in server.stderr.read()
 
 
+IN_A_DESTRUCTOR = """
+import signal, time
+from allmlp.serving.ending import endable
+
+class Ended:
+    def __del__(self):
+        signal.raise_signal(signal.SIGTERM)
+
+with endable():
+    Ended()
+    time.sleep(60)
+"""
+
+
+def test_sigterm_in_a_destructor_ends_it_too() -> None:
+    began = time.monotonic()
+    assert subprocess.run([sys.executable, "-c", IN_A_DESTRUCTOR], capture_output=True, check=False, timeout=60).returncode == 0
+    assert time.monotonic() - began < 40
+
+
 @pytest.mark.parametrize("length", [b"Content-Length: 1000", b"Transfer-Encoding: chunked"])
 def test_a_body_that_stops_half_way_is_given_up(port: int, length: bytes) -> None:
     sent = b"--x" if length.startswith(b"Content") else b"3\r\n--x\r\n"

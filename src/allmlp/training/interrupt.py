@@ -5,7 +5,7 @@ import threading
 import time
 from types import FrameType, TracebackType
 
-from allmlp.signals import SIGNALS
+from allmlp.signals import SIGNALS, missed
 
 TWICE = 2.0
 """Seconds before a second Ctrl-C counts: torchrun passes on to its processes what the terminal has sent them already."""
@@ -24,6 +24,8 @@ class Interrupt:
             for name in SIGNALS:
                 number = getattr(signal, name)
                 self._before[number] = signal.signal(number, self._caught)
+            late = missed()
+            self.signal = self.signal or (signal.Signals[late] if late else None)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
