@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from apart import Apart
+from PIL import Image
 from scorecard import Card, Seen, write
 
 from allmlp.run import write_model
@@ -22,6 +23,16 @@ def card(request: pytest.FixtureRequest) -> Card:
     made = Card(request.module.FAULT)
     request.node.stash[CARDS] = made
     return made
+
+
+@pytest.fixture(scope="session")
+def stripes(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same pictures too large to be held in memory, so that processes prepare them where a recipe asks for some."""
+    folder = tmp_path_factory.mktemp("large-stripes")
+    for path in sorted(stripes.glob("*/*.png")):
+        (folder / path.parent.name).mkdir(exist_ok=True)
+        Image.open(path).resize((80, 72), Image.Resampling.NEAREST).save(folder / path.parent.name / path.name)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from typing import Any
 
 import allmlp
 from allmlp.recipe import Recipe
-from allmlp.run import Run, read_json
+from allmlp.run import Run, read_json, read_lines
 from helpers import same_weights, without_times
 from ranks import Running, in_processes, started, values
 
@@ -64,6 +64,11 @@ def wait_for(running: Running, ready: Callable[[], bool], pause: float = 0.01) -
             return True
         time.sleep(pause)
     return False
+
+
+def at_step(out: Path, count: int) -> Callable[[], bool]:
+    """Whether so many steps are done, of a run that logs each."""
+    return lambda: len(read_lines(Run(out).steps)) >= count
 
 
 def writing_checkpoint(out: Path, count: int) -> Callable[[], bool]:

@@ -8,12 +8,15 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from disturbing import LEARN, Make, goes_on_to, phase, start, undisturbed, wait_for, writing_checkpoint
+from disturbing import LEARN, Make, at_step, goes_on_to, phase, start, undisturbed, wait_for, writing_checkpoint
 from scorecard import Card, Fault
 
 from allmlp.recipe import Optim, Recipe, Train, Translation
 
 FAULT = Fault(10, "kill -9 in training", "the same command goes on; final weights bit-identical to the undisturbed run")
+
+STEPS = 8
+"""Of a run."""
 
 pytestmark = pytest.mark.slow
 
@@ -25,17 +28,19 @@ def told(phases: Counter[str]) -> str:
 @pytest.mark.parametrize("size", [1, 2])
 def test_at_random_moments(size: int, stripes: Path, tmp_path: Path, small_recipe: Make, card: Card) -> None:
     recipe, draw, phases = small_recipe(**LEARN), random.Random(size), Counter[str]()
-    whole, seconds = undisturbed(size, stripes, recipe, tmp_path / "whole")
+    whole, _ = undisturbed(size, stripes, recipe, tmp_path / "whole")
     times = card.times(10 if size == 1 else 8, quick=1)
     for number in range(times):
         out = tmp_path / str(number)
         running = start(size, stripes, recipe, out)
-        time.sleep(draw.uniform(0, seconds))
+        wait_for(running, at_step(out, draw.randrange(STEPS)))
+        time.sleep(draw.uniform(0, 0.2))
         running.send(signal.SIGKILL, draw.randrange(size))
         running.all_ended()
         phases[phase(out)] += 1
         assert goes_on_to(whole, size, stripes, recipe, out), number
         shutil.rmtree(out)
+    assert times < 4 or phases["after it ended"] <= times / 2  # where nothing was left to disturb
     how = "one process and two workers" if size == 1 else "one of two processes (gloo), two workers each"
     card.seen(f"{how}, at random moments", times, f"{times} of {times} the same bits; killed {told(phases)}")
 
@@ -78,12 +83,13 @@ def test_so_in_the_other_tasks(command: str, stripes: Path, text: Path, tmp_path
         pytest.importorskip("sentencepiece", reason="extra translate")
         data, recipe = text, translator()
     draw, phases = random.Random(0), Counter[str]()
-    whole, seconds = undisturbed(1, data, recipe, tmp_path / "whole")
+    whole, _ = undisturbed(1, data, recipe, tmp_path / "whole")
     times = card.times(2, quick=1)
     for number in range(times):
         out = tmp_path / str(number)
         running = start(1, data, recipe, out)
-        time.sleep(draw.uniform(0.3, 1) * seconds)
+        wait_for(running, at_step(out, draw.randint(1, 3)))
+        time.sleep(draw.uniform(0, 0.1))
         running.send(signal.SIGKILL)
         running.all_ended()
         phases[phase(out)] += 1
