@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
@@ -63,12 +63,12 @@ class LastingLoader(DataLoader[Value]):
                 for batch in self._from(done, workers):
                     yield batch
                     done, lost = done + 1, 0
+                _end(workers)
                 return
             except (_Hung, RuntimeError, EOFError, ConnectionError) as error:
                 if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
                     raise
-                for worker in workers:
-                    worker.kill()  # one that is stopped heeds nothing else, and would be waited for at the end
+                _end(workers)
                 lost += 1
                 if lost > TRIES:
                     raise self._hopeless(error) from None
@@ -117,6 +117,13 @@ class LastingLoader(DataLoader[Value]):
                 continue
             yield batch
             begun = time.monotonic()
+
+
+def _end(workers: Iterable[BaseProcess]) -> None:
+    """One that is stopped heeds nothing else, and Python would wait for it when it leaves."""
+    for worker in workers:
+        if worker.is_alive():
+            worker.kill()
 
 
 class _Hung(Exception):
