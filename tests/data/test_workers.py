@@ -3,9 +3,11 @@
 import multiprocessing
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
+import torch
 from torch.utils.data import Dataset
 
 from allmlp.data.loader import Order
@@ -81,3 +83,53 @@ def test_what_kills_every_worker_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="lost again and again") as error:
         next(read)
     assert "--data.workers" in error.value.mend
+
+
+class Tensors(Dataset[torch.Tensor]):
+    """Such as are handed over by file descriptors, for which the reader asks the worker that made them."""
+
+    def __getitem__(self, key: tuple[int, int]) -> torch.Tensor:  # type: ignore[override]
+        return torch.tensor(key[1])
+
+
+def test_workers_that_stop_with_their_batches_ready_cost_none(tmp_path: Path) -> None:
+    order = Order(40, 4, seed=None, drop_last=False)
+    batches: LastingLoader[torch.Tensor] = LastingLoader(
+        Tensors(), batch_sampler=order, num_workers=2, worker_init_fn=worker_manners
+    )
+    said: list[str] = []
+    batches.tell, batches.patience = said.append, 2.0
+    read = iter(batches)
+    found = [next(read)]
+    time.sleep(1)  # the next ones lie ready
+    for worker in multiprocessing.active_children():
+        os.kill(worker.pid or 0, signal.SIGSTOP)
+    found += list(read)
+    assert torch.equal(torch.cat(found), torch.arange(40))
+    (line,) = said
+    assert "has hung; all are started again" in line
+    assert all_end()
+
+
+class Broken(Dataset[int]):
+    def __getitem__(self, key: tuple[int, int]) -> int:  # type: ignore[override]
+        raise RuntimeError("this picture is at fault")
+
+
+def test_an_error_in_a_worker_is_no_loss_of_it() -> None:
+    order = Order(4, 4, seed=None, drop_last=False)
+    batches: LastingLoader[int] = LastingLoader(Broken(), batch_sampler=order, num_workers=1, worker_init_fn=worker_manners)
+    said: list[str] = []
+    batches.tell = said.append
+    with pytest.raises(RuntimeError, match="this picture is at fault"):
+        next(iter(batches))
+    assert not said
+
+
+def test_an_epoch_that_is_left_leaves_no_process(tmp_path: Path) -> None:
+    read = iter(loader(tmp_path, {}))
+    next(read)
+    for worker in multiprocessing.active_children():
+        os.kill(worker.pid or 0, signal.SIGSTOP)
+    del read
+    assert all_end()

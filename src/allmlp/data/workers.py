@@ -4,7 +4,6 @@ import multiprocessing
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from multiprocessing.process import BaseProcess
@@ -18,8 +17,6 @@ from allmlp.signals import SIGNALS
 
 TRIES = 3
 """Times in a row that workers may be lost before a batch is there."""
-GLANCE = 5
-"""Seconds between looks at whether they are still there: torch's own."""
 
 Value = TypeVar("Value", covariant=True)
 
@@ -63,17 +60,17 @@ class LastingLoader(DataLoader[Value]):
                 for batch in self._from(done, workers):
                     yield batch
                     done, lost = done + 1, 0
-                _end(workers)
                 return
             except (_Hung, RuntimeError, EOFError, ConnectionError) as error:
-                if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
+                if isinstance(error, RuntimeError) and "DataLoader worker (pid" not in str(error):
                     raise
-                _end(workers)
                 lost += 1
                 if lost > TRIES:
                     raise self._hopeless(error) from None
                 how = "has hung" if isinstance(error, _Hung) else "was lost"
                 self.tell(f"a process that prepares images {how}; all are started again at batch {done + 1}")
+            finally:
+                _end(workers)
 
     def _hopeless(self, error: Exception) -> DataError:
         if isinstance(error, _Hung):
@@ -94,36 +91,42 @@ class LastingLoader(DataLoader[Value]):
             num_workers=self.num_workers,
             collate_fn=self.collate_fn,
             worker_init_fn=self.worker_init_fn,
-            timeout=GLANCE,
         )
         others = multiprocessing.active_children()
         batches = _undisturbed(rest.__iter__)
         workers.update(set(multiprocessing.active_children()).difference(others))
-        return self._patient(batches)
+        return self._patient(batches, workers)
 
-    def _patient(self, batches: Iterator[Value]) -> Iterator[Value]:
-        """Raises _Hung for a batch that does not come. torch's own time-out is a glance: it may be asked again."""
-        begun = time.monotonic()
+    def _patient(self, batches: Iterator[Value], workers: Iterable[BaseProcess]) -> Iterator[Value]:
+        """Raises _Hung for a batch that does not come. torch may then wait for one worker's answer without any limit; that
+        all are killed ends every wait."""
+        hung = threading.Event()
+
+        def give_up() -> None:
+            hung.set()
+            _end(workers)
+
         while True:
+            watch = threading.Timer(self.patience, give_up)
+            watch.daemon = True
+            watch.start()
             try:
                 batch = next(batches)
             except StopIteration:
                 return
-            except RuntimeError as error:
-                if "DataLoader timed out" not in str(error):
-                    raise
-                if time.monotonic() - begun > self.patience:
+            except (RuntimeError, EOFError, ConnectionError):
+                if hung.is_set():
                     raise _Hung from None
-                continue
+                raise
+            finally:
+                watch.cancel()
             yield batch
-            begun = time.monotonic()
 
 
 def _end(workers: Iterable[BaseProcess]) -> None:
     """One that is stopped heeds nothing else, and Python would wait for it when it leaves."""
     for worker in workers:
-        if worker.is_alive():
-            worker.kill()
+        worker.kill()
 
 
 class _Hung(Exception):
