@@ -71,8 +71,9 @@ def main(words: Sequence[str] | None = None) -> int:
             found = {"environment": about, "cells": [asdict(cell) for cell in cells]}
             write_json(given.json, found)  # each time: what was measured stays when the rest is interrupted
     else:
-        found = read_json(given.again)
-        cells = [Cell(**cell) for cell in found["cells"]]
+        parts = [read_json(path) for path in given.again]
+        found, cells = parts[0], [Cell(**cell) for part in parts for cell in part["cells"]]
+        cells.sort(key=lambda cell: (cell.threads, list(MODELS).index(cell.model) if cell.model in MODELS else -1, cell.batch))
         print(table(cells))
     if given.page is not None:
         given.page.parent.mkdir(parents=True, exist_ok=True)
@@ -88,6 +89,7 @@ def measure(name: str, batch: int, threads: int, rounds: int, without: Sequence[
     images = torch.randn(batch, model.in_chans, *model.img_size)
     cell = Cell(name, batch, threads, multiply_adds(model))
     clock = time.process_time if threads == 1 else time.perf_counter
+    torch.compiler.reset()  # of one piece of Python, ImageModel's, torch keeps eight versions and runs the ninth uncompiled
     with threads_used(threads):
         calls = {**_products(), **_contenders(cell, model, images, without)}
         for turn in watched(range(rounds), total=rounds, what=f"{name} {batch}×{threads}"):
@@ -233,7 +235,7 @@ def _parse(words: Sequence[str] | None) -> argparse.Namespace:
         "--json", type=Path, default=Path("build/inference.json"), help="where all that was measured is written"
     )
     parser.add_argument("--page", type=Path, help="the Markdown page to write")
-    parser.add_argument("--from", type=Path, dest="again", metavar="JSON", help="measure nothing; use this file")
+    parser.add_argument("--from", type=Path, nargs="+", dest="again", metavar="JSON", help="measure nothing; use these files")
     parser.add_argument("--machine", help="what the page calls this machine")
     given = parser.parse_args(words)
     if given.quick:

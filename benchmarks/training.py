@@ -1,12 +1,13 @@
 """How fast a training step is beside timm's, data and all, and how fast pictures get in: one process, one thread, in turns.
 
     python benchmarks/training.py --json build/training.json --page docs/benchmarks/training.md
-    python benchmarks/training.py --models resmlp_xs --pictures FOLDER --quick
+    python benchmarks/training.py --cases resmlp_xs --pictures FOLDER --quick
 
-Times are those for which the process had the processor. Both sides get the same pictures, augmentation, precision (float32),
-optimiser, clipping, EMA and mixing; timm's side is made of what its train.py calls. Pictures are a folder of class folders, for
-the models at 224 pixels and for the data path; without one they are drawn, 300 × 240 as JPEG. Small models get drawn PNGs of
-32 × 32, which allmlp decodes once, before the first step, and timm whenever their turn comes.
+Times are those for which the process had the processor. Both sides get the same pictures, augmentation, precision (float32, or
+bf16 by autocast), optimiser, clipping, EMA and mixing, and torch.compile where it says so; timm's side is made of what its
+train.py calls. Pictures are a folder of class folders, for the models at 224 pixels and for the data path; without one they are
+drawn, 300 × 240 as JPEG. Small models get drawn PNGs of 32 × 32, which allmlp decodes once, before the first step, and timm
+whenever their turn comes.
 """
 
 import argparse
@@ -38,19 +39,29 @@ from training_loops import AllmlpLoop, TimmLoop
 
 MODELS = {"resmlp_s12": (224, 16), "resmlp_xs": (32, 128), "mixer_xs": (32, 128), "smlpnet_xs": (32, 128)}
 """Model → pixels a side, images a step."""
+CASES = (*MODELS, "resmlp_s12:bf16", "resmlp_s12:bf16:compiled", "resmlp_xs:compiled", "smlpnet_xs:compiled")
+"""Models, plain or in ways that both sides have."""
 LOOPS: dict[str, Callable[[Recipe, Path], Any]] = {"timm": TimmLoop, "allmlp": AllmlpLoop}
 ROUNDS, QUICK_ROUNDS = 9, 5
 WARM = 1
 """Steps of each before any is timed."""
 PATH_IMAGES = 64
 """Pictures a turn of the data path."""
-TARGETS = {"resmlp_s12": 1.5, "resmlp_xs": 2.0, "mixer_xs": 2.0, "smlpnet_xs": 2.0, "evaluation": 2.0, "training": 1.3}
+TARGETS = {
+    "resmlp_s12": 1.5,
+    "resmlp_s12:bf16:compiled": 1.1,
+    "resmlp_xs": 2.0,
+    "mixer_xs": 2.0,
+    "smlpnet_xs": 2.0,
+    "evaluation": 2.0,
+    "training": 1.3,
+}
 """How many times as fast as timm it was meant to be."""
 
 
 @dataclass
 class Cell:
-    """What was measured of one model, or of one way for pictures to get in ("evaluation", "training")."""
+    """What was measured of one case, or of one way for pictures to get in ("evaluation", "training")."""
 
     name: str
     batch: int
@@ -71,7 +82,7 @@ def main(words: Sequence[str] | None = None) -> int:
         with threads_used(1), tempfile.TemporaryDirectory() as temporary:
             large = given.pictures or drawn(Path(temporary) / "large", 24, (300, 240), ".jpg")
             small = drawn(Path(temporary) / "small", 400, (32, 32), ".png")
-            measures = [lambda name=name: measured(name, large, small, given.rounds) for name in given.models]
+            measures = [lambda name=name: measured(name, large, small, given.rounds) for name in given.cases]
             measures += [lambda way=way: path_measured(way, large, given.rounds) for way in ("evaluation", "training")]
             for measure in measures:
                 cells.append(measure())
@@ -104,9 +115,11 @@ def drawn(folder: Path, each: int, size: tuple[int, int], suffix: str) -> Path:
     return folder
 
 
-def recipe_for(name: str) -> Recipe:
+def recipe_for(case: str) -> Recipe:
     """timm's defaults for large pictures, the usual ones for small; mixup, CutMix, clipping and EMA for all."""
+    name, *ways = case.split(":")
     size, batch = MODELS[name]
+    how = {"precision": "bf16" if "bf16" in ways else "fp32", "compile": "compiled" in ways}
     shapes = {"color_jitter": 0.4, "erase": 0.25, "crop": "resized"} if size > 64 else {"crop": "pad", "padding": 4}
     return recipe_from(
         {
@@ -114,7 +127,7 @@ def recipe_for(name: str) -> Recipe:
             "data": {"img_size": [size, size], "in_chans": 3, "workers": 0},
             "augment": {"mixup": 0.8, "cutmix": 1.0, "flip": 0.5, **shapes},
             "optim": {"name": "adamw", "clip": 1.0},
-            "train": {"batch": batch, "ema": 0.9998, "precision": "fp32", "smoothing": 0.1},
+            "train": {"batch": batch, "ema": 0.9998, "smoothing": 0.1, **how},
         }
     )
 
@@ -122,7 +135,7 @@ def recipe_for(name: str) -> Recipe:
 def measured(name: str, large: Path, small: Path, rounds: int) -> Cell:
     """Both loops are built and warmed up, then take turns; who begins changes from round to round."""
     torch.manual_seed(0)
-    recipe, (size, batch) = recipe_for(name), MODELS[name]
+    recipe, (size, batch) = recipe_for(name), MODELS[name.partition(":")[0]]
     folder = large if size > 64 else small
     cell, loops = Cell(name, batch, size), {side: make(recipe, folder) for side, make in LOOPS.items()}
     for loop in loops.values():
@@ -172,7 +185,8 @@ def table(cells: Sequence[Cell]) -> str:
     head = ["", "timm images/s (ms)", "allmlp images/s (ms)", "times", "target", "timm waits for data", "allmlp waits for data"]
     lines = [head, ["---", *["---:"] * (len(head) - 1)]]
     for cell in cells:
-        what = f"{cell.name} at {cell.pixels}, batch {cell.batch}" if cell.waited else f"{cell.name} transforms, JPEG files"
+        named = cell.name.replace(":", ", ")
+        what = f"{named} at {cell.pixels}, batch {cell.batch}" if cell.waited else f"{named} transforms, JPEG files"
         shares = [f"{share(cell, side):.0%}" if cell.waited else "" for side in LOOPS]
         lines.append([what, *(_said(cell, side) for side in LOOPS), f"{times(cell):.2f}", _target(cell), *shares])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
@@ -200,7 +214,7 @@ def share(cell: Cell, side: str) -> float:
 def loading(cells: Sequence[Cell]) -> list[str]:
     """How fast each side gets batches, in sentences."""
     lines = []
-    for cell in (cell for cell in cells if cell.waited):
+    for cell in (cell for cell in cells if cell.name in MODELS):
         theirs, ours = (statistics.median(cell.waited[side]) for side in LOOPS)
         lines.append(
             f"- batches for {cell.name} at {cell.pixels}: allmlp {1 / ours:,.0f}, timm {1 / theirs:,.0f} images/s a core,"
@@ -214,7 +228,7 @@ def page(cells: Sequence[Cell], about: dict[str, Any], machine: str | None) -> s
     missed = [cell.name for cell in cells if cell.name in TARGETS and times(cell) < TARGETS[cell.name]]
     return f"""# Training beside timm, measured
 
-Measured on {machine or "this machine"}, torch {about["torch"]}, timm {about["timm"]}, float32, one thread,
+Measured on {machine or "this machine"}, torch {about["torch"]}, timm {about["timm"]}, float32 unless said, one thread,
 {about["rounds"]} rounds in one process in which both took turns; by the time the process had the processor, medians ± half
 the distance between the quartiles. A step is batch, forward, backward, clipping, AdamW, EMA, with mixup and CutMix. timm's side
 is what its `train.py` calls, with timm's own network for ResMLP-S12 and ours for the others.
@@ -225,13 +239,14 @@ is what its `train.py` calls, with timm's own network for ResMLP-S12 and ours fo
 {chr(10).join(loading(cells))}
 
 Small pictures are decoded once and changed a batch at a time; timm decodes and changes each whenever its turn comes.
+Both "compiled" are by torch.compile, whose making of the code is not counted.
 Targets not reached: {", ".join(missed) or "none"}.
 """
 
 
 def _parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="*", choices=list(MODELS), default=list(MODELS))
+    parser.add_argument("--cases", nargs="*", choices=CASES, default=list(CASES), help="a model, plain or in bf16 or compiled")
     parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="JPEG files in class folders, in place of drawn ones")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--quick", action="store_true", help="a few minutes: fewer rounds")

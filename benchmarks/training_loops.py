@@ -18,6 +18,7 @@ from timm.utils import ModelEmaV3, dispatch_clip_grad
 
 import allmlp
 from allmlp.data.transforms import SMALL, training_transform
+from allmlp.engine.device import autocast
 from allmlp.models.base import ImageModel
 from allmlp.recipe import Recipe
 from allmlp.training.distributed import Team
@@ -39,6 +40,8 @@ class TimmLoop:
         known = PLAIN.get(recipe.model)
         model = timm.create_model(known, num_classes=ours.num_classes) if known else ours
         self.model: Any = model.train()
+        self.forward: Any = torch.compile(model) if recipe.train.compile else model
+        self.precision = recipe.train.precision
         self.loader = _timm_batches(recipe, ours, folder)
         augment, optim, train = recipe.augment, recipe.optim, recipe.train
         self.mixup = Mixup(
@@ -60,7 +63,8 @@ class TimmLoop:
         images, labels = next(self.batches)
         waited = time.process_time() - began
         images, target = self.mixup(images, labels)
-        loss = self.loss(self.model(images), target)
+        with autocast(images.device, self.precision):
+            loss = self.loss(self.forward(images), target)
         loss.backward()
         dispatch_clip_grad(model_parameters(self.model), value=self.clip, mode="norm")
         self.optimiser.step()

@@ -65,7 +65,7 @@ def test_it_measures_a_folder_that_is_given_writes_and_reads_again(
     monkeypatch.setattr(training, "PATH_IMAGES", 3)
     pictures = training.drawn(tmp_path / "pictures", 1, (40, 30), ".jpg")
     found, page = tmp_path / "build" / "training.json", tmp_path / "docs" / "training.md"
-    words = ["--models", "--pictures", str(pictures), "--quick", "--rounds", "2", "--json", str(found)]
+    words = ["--cases", "--pictures", str(pictures), "--quick", "--rounds", "2", "--json", str(found)]
     assert training.main(words) == 0
     cells = read_json(found)["cells"]
     assert [cell["name"] for cell in cells] == ["evaluation", "training"]

@@ -180,6 +180,9 @@ class Train:
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """"auto": bf16 where this processor multiplies it at least 1.5 times as fast and the model is wide. "fp16" scales
     the loss, and is for GPUs."""
+    compile: bool = False
+    """Take the steps through torch.compile: code made for this model joins what lies between its products. The first step then
+    takes a minute or more; it needs a C++ compiler (docs/decisions/0015)."""
     retry: int = 0
     """How often a run whose loss leaves all bounds goes back to its last checkpoint, each time at half the rate."""
     parallel: Literal["auto", "ddp", "fsdp"] = "auto"

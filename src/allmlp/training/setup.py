@@ -31,6 +31,7 @@ from allmlp.training.distillation.open import Opened, open_teacher
 from allmlp.training.distillation.teacher import Teacher
 from allmlp.training.distributed import Team, chosen, local_size, spread, with_shared_norms
 from allmlp.training.freeze import freeze
+from allmlp.training.generated import generated
 from allmlp.training.objectives import objective
 from allmlp.training.optim import optimiser, schedule
 from allmlp.training.plan import Plan, Task
@@ -87,6 +88,8 @@ def plan_for(model: ImageModel, recipe: Recipe, source: Source, opened: Opened |
     if (parallel, precision) == ("fsdp", "fp16"):
         raise RecipeError("sharded models are not trained in fp16", mend='use precision "bf16", or parallel "ddp"')
     forward = spread([model] if ema is None else [model, ema.module], parallel, device, team)
+    if recipe.train.compile:
+        forward = generated(forward)
     made = optimiser(model, recipe.optim, batch)
     distiller = None if opened is None else _distiller(recipe, source, model, opened, device, team)
     return Plan(

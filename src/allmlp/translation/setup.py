@@ -49,6 +49,7 @@ def translation_of(recipe: Recipe) -> Translation:
         "train.objective": (train.objective, train.threshold, train.head_bias) != ("ce", None, 0.0),
         "train.parallel": train.parallel == "fsdp",
         "train.recompute": train.recompute,
+        "train.compile": train.compile,
         "train.limit": train.limit is not None,
     }
     for name, is_wrong in wrong.items():

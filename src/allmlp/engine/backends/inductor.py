@@ -13,6 +13,11 @@ from allmlp.models.base import ImageModel
 from allmlp.surgery.fold import fold
 
 
+def has_compiler() -> bool:
+    """Whether there is a C++ compiler, without which torch.compile makes no code."""
+    return any(shutil.which(name) for name in (os.environ.get("CXX", ""), "g++", "clang++", "c++") if name)
+
+
 class Inductor(Backend):
     """Needs a C++ compiler; building takes a minute and more."""
 
@@ -21,7 +26,7 @@ class Inductor(Backend):
 
     def refusal(self, precision: str) -> EngineError | None:
         why = super().refusal(precision)
-        if why is None and not any(shutil.which(c) for c in (os.environ.get("CXX", ""), "g++", "clang++", "c++") if c):
+        if why is None and not has_compiler():
             why = EngineError("engine compile needs a C++ compiler", mend='install g++, or use engine "torch"')
         return why
 

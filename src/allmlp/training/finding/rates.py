@@ -94,7 +94,7 @@ def find_rate(
     start = None
     if recipe.init is not None:
         recipe, start = start_from(recipe, source)
-    plan = make_plan(replace(recipe, train=replace(recipe.train, ema=0.0, sizes=())), source, start)
+    plan = make_plan(replace(recipe, train=replace(recipe.train, ema=0.0, sizes=(), compile=False)), source, start)
     batch = min(recipe.train.batch, len(source.train))
     scale = batch / recipe.optim.lr_batch
     taken = list(watched(_steps(plan, low * scale, high * scale, steps), total=steps, what="learning rates", quiet=quiet))

@@ -74,7 +74,8 @@ def tried(request: Request) -> Answer:
             "batches are tried with labels, and this recipe has none", mend="try allmlp pretrain with --train.batch"
         )
     data = replace(recipe.data, workers=0)
-    recipe = replace(recipe, data=data, train=replace(recipe.train, batch=request.batch, limit=None, shots=None, sizes=()))
+    train = replace(recipe.train, batch=request.batch, limit=None, shots=None, sizes=(), compile=False)
+    recipe = replace(recipe, data=data, train=train)
     source, start = _random_source(request), None
     if recipe.init is not None:
         recipe, start = start_from(recipe, source)
