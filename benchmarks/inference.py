@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from itertools import product
+from itertools import groupby, product
 from pathlib import Path
 from typing import Any
 
@@ -210,14 +210,17 @@ def page(cells: Sequence[Cell], about: dict[str, Any], machine: str | None) -> s
     """The Markdown page."""
     left_out = {key: why for cell in cells for key, why in cell.left_out.items()}
     missing = "".join(f"- left out: {key}: {why}\n" for key, why in left_out.items())
+    rounds = "-".join(map(str, sorted({len(seconds) for cell in cells for seconds in cell.seconds.values()})))
+    tables = [table(list(group)) for _, group in groupby(cells, key=lambda cell: cell.threads)]
     return f"""# Inference beside its peers, measured
 
-Measured on {machine or "this machine"}, torch {about["torch"]}, timm {about["timm"]}, {about["rounds"]} rounds in one process
-in which all took turns; medians ± half the distance between the quartiles, in brackets how many times as fast as eager float32.
+Measured on {machine or "this machine"}, torch {about["torch"]}, timm {about["timm"]}, {rounds} rounds of each cell
+in one process in which all took turns; medians ± half the distance between the quartiles, in brackets how many times as fast as
+eager float32.
 One thread is timed by the time the process had the processor, more by the clock. `make bench` measures again.
 "limit" is what the multiply-adds alone would take at the rate of that library's products, measured in the same turns.
 
-{table(cells)}
+{(2 * chr(10)).join(tables)}
 
 {chr(10).join(verdicts(cells))}
 {missing}"""

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from allmlp.run import read_json
+from allmlp.run import read_json, write_json
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "inference.py"
 
@@ -76,3 +76,14 @@ def test_it_measures_writes_and_reads_again(
     assert inference.main(["--from", str(found), "--page", str(page), "--machine", "a test"]) == 0
     assert capsys.readouterr().out.strip() in page.read_text()
     assert "Measured on a test" in page.read_text()
+
+
+def test_cells_of_several_files_come_in_tables_by_their_threads(inference: ModuleType, tmp_path: Path) -> None:
+    files, page = [tmp_path / "two.json", tmp_path / "one.json"], tmp_path / "page.md"
+    for path, threads, rounds in zip(files, (2, 1), (3, 5), strict=True):
+        cell = {"model": "m", "batch": 8, "threads": threads, "macs": 10, "seconds": {"eager fp32": [0.2] * rounds}}
+        write_json(path, {"environment": {"torch": "2", "timm": "1"}, "cells": [cell]})
+    assert inference.main(["--from", *map(str, files), "--page", str(page)]) == 0
+    written = page.read_text()
+    assert "3-5 rounds of each cell" in written
+    assert written.index("| m b8, 1 thread |") < written.index("| m b8, 2 threads |")
