@@ -17,6 +17,7 @@ from allmlp.errors import AllmlpError
 from allmlp.recipe import load_recipe
 from allmlp.recipe.reading import packaged_recipes
 from allmlp.run import read_json, read_lines
+from allmlp.translation.vocabulary import Vocabulary
 from allmlp.weights.files import read_tensors
 from helpers import attempt
 
@@ -89,11 +90,27 @@ def read_layout(_folder: Path, content: bytes) -> Any:
     return recognise(tensors)
 
 
+def vocabularies(_weights: Path) -> list[bytes]:
+    """A sentencepiece model of a few words in two languages."""
+    words = ("haus", "hund", "läuft", "straße", "the", "dog", "runs", "house")
+    lines = [" ".join(words[(i * k) % len(words)] for k in range(1, 8)) for i in range(60)]
+    return [Vocabulary.learnt(lines, 60).model]
+
+
+def read_vocabulary(folder: Path, content: bytes) -> Any:
+    """And its use: there and back, and every piece it says it has."""
+    (folder / "vocabulary.model").write_bytes(content)
+    vocabulary = Vocabulary.read(folder / "vocabulary.model")
+    pieces = vocabulary.encode("the dog läuft 12 ☃")
+    return vocabulary.decode([*pieces, *range(len(vocabulary))])
+
+
 PARSERS: dict[str, tuple[Callable[[Path], list[bytes]], Callable[[Path, bytes], Any]]] = {
     "recipe": (recipes, read_recipe),
     "run": (jsons, read_run),
     "manifest": (jsons, read_manifest),
     "arrays": (arrays, read_arrays),
     "layout": (layouts, read_layout),
+    "vocabulary": (vocabularies, read_vocabulary),
 }
 """By name: whole files, and what reads them."""

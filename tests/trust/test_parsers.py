@@ -18,7 +18,7 @@ from helpers import attempt
 FAULT = Fault(
     90,
     "Our own parsers",
-    "recipe, run folder, bundle manifest, npz and layout detection: a value or a typed error, for any bytes",
+    "recipe, run folder, bundle manifest, npz, layout detection and vocabulary: a value or a typed error, for any bytes",
 )
 pytestmark = pytest.mark.slow
 BITS = (
@@ -63,9 +63,12 @@ def mutated(content: bytes, others: list[bytes], chance: random.Random) -> bytes
 
 
 @pytest.mark.parametrize(
-    ("name", "full"), [("recipe", 20_000), ("run", 10_000), ("manifest", 10_000), ("arrays", 5000), ("layout", 2000)]
+    ("name", "full"),
+    [("recipe", 20_000), ("run", 10_000), ("manifest", 10_000), ("arrays", 5000), ("layout", 2000), ("vocabulary", 10_000)],
 )
 def test_parsers(name: str, full: int, weights: Path, tmp_path: Path, card: Card) -> None:
+    if name == "vocabulary":
+        pytest.importorskip("sentencepiece", reason="extra translate")
     whole, read = PARSERS[name]
     chance, given = random.Random(0), whole(weights)
     count, refused = card.times(full, full // 100), 0
