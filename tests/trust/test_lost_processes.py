@@ -48,11 +48,11 @@ def test_one_of_two_processes(how: str, stripes: Path, tmp_path: Path, small_rec
         assert goes_on_to(whole, 2, stripes, recipe, out), turn
         shutil.rmtree(out)
     assert longest < PATIENCE + 15
-    limit = f"with train.patience {PATIENCE:g}" if how == "stopped" else "at once"
+    limit = f" with train.patience {PATIENCE:g}" if how == "stopped" else ""
     card.seen(
         f"one of two processes {how}, the first and the second by turns",
         times,
-        f"the other says so {limit}: after {longest:.1f} s at most; resumed, the same bits",
+        f"the other says so{limit}: after {longest:.1f} s at most; resumed, the same bits",
     )
 
 
