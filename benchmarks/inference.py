@@ -208,7 +208,9 @@ def _best(cell: Cell, precision: str, *, ours: bool) -> tuple[str, float] | None
 
 def page(cells: Sequence[Cell], about: dict[str, Any], machine: str | None) -> str:
     """The Markdown page."""
-    left_out = {f"{key}, {cell.model} b{cell.batch}": why for cell in cells for key, why in cell.left_out.items()}
+    left_out = {
+        f"{key}, {cell.model} b{cell.batch}, {_threads(cell)}": why for cell in cells for key, why in cell.left_out.items()
+    }
     missing = "".join(f"- left out: {key}: {why}\n" for key, why in left_out.items())
     rounds = "-".join(map(str, sorted({len(seconds) for cell in cells for seconds in cell.seconds.values()})))
     tables = [table(list(group)) for _, group in groupby(cells, key=lambda cell: cell.threads)]

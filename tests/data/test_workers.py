@@ -54,7 +54,7 @@ def test_a_lost_worker_costs_no_batch(tmp_path: Path) -> None:
     assert list(batches) == [list(range(i, i + 4)) for i in range(0, 40, 4)]
     first, second = (int(line.split("at batch ")[-1]) for line in said)
     assert first == 1
-    assert 3 <= second <= 5  # 17 is in the fifth; what its worker had prepared before may be lost with it on the way
+    assert 2 <= second <= 5  # 17 is in the fifth, asked for when the first has come; what lies between may be lost on the way
 
 
 def test_a_worker_that_hangs_costs_no_batch(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_workers_that_stop_with_their_batches_ready_cost_none(tmp_path: Path) ->
         Tensors(), batch_sampler=order, num_workers=2, worker_init_fn=worker_manners
     )
     said: list[str] = []
-    batches.tell, batches.patience = said.append, 2.0
+    batches.tell, batches.patience = said.append, 10.0
     read = iter(batches)
     found = [next(read)]
     time.sleep(1)  # the next ones lie ready
@@ -112,16 +112,20 @@ def test_workers_that_stop_with_their_batches_ready_cost_none(tmp_path: Path) ->
 
 
 class Broken(Dataset[int]):
+    def __init__(self, error: type[Exception]) -> None:
+        self.error = error
+
     def __getitem__(self, key: tuple[int, int]) -> int:  # type: ignore[override]
-        raise RuntimeError("this picture is at fault")
+        raise self.error("this picture is at fault")
 
 
-def test_an_error_in_a_worker_is_no_loss_of_it() -> None:
+@pytest.mark.parametrize("kind", [RuntimeError, EOFError, ConnectionResetError])
+def test_an_error_in_a_worker_is_no_loss_of_it(kind: type[Exception]) -> None:
     order = Order(4, 4, seed=None, drop_last=False)
-    batches: LastingLoader[int] = LastingLoader(Broken(), batch_sampler=order, num_workers=1, worker_init_fn=worker_manners)
+    batches: LastingLoader[int] = LastingLoader(Broken(kind), batch_sampler=order, num_workers=1, worker_init_fn=worker_manners)
     said: list[str] = []
     batches.tell = said.append
-    with pytest.raises(RuntimeError, match="this picture is at fault"):
+    with pytest.raises(kind, match="this picture is at fault"):
         next(iter(batches))
     assert not said
 
@@ -131,5 +135,7 @@ def test_an_epoch_that_is_left_leaves_no_process(tmp_path: Path) -> None:
     next(read)
     for worker in multiprocessing.active_children():
         os.kill(worker.pid or 0, signal.SIGSTOP)
+    began = time.monotonic()
     del read
+    assert time.monotonic() - began < 10  # torch alone waits twenty seconds for two of them
     assert all_end()

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch._dynamo.utils import counters
 
 import allmlp
 from allmlp.data.sources import open_source
-from allmlp.errors import RecipeError
+from allmlp.errors import RecipeError, TrainingError
 from allmlp.recipe import Recipe
 from allmlp.run import Run, read_json
 from allmlp.training.setup import make_plan
@@ -31,14 +32,17 @@ def gradients(recipe: Recipe, stripes: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("model", "parts"), [(None, 1), (None, 2), ("smlpnet_xs", 1)])
+@pytest.mark.parametrize(("model", "parts"), [(None, 1), (None, 2), (None, 3), ("smlpnet_xs", 1)])  # 8 images: 3, 3, 2
 def test_generated_steps_have_the_gradients_of_plain_ones(
     model: str | None, parts: int, stripes: Path, small_recipe: Make
 ) -> None:
     recipe = small_recipe(train={"accumulate": parts})
     if model is not None:
         recipe = replace(recipe, model=model, hyper={})
-    plain, made = (gradients(replace(recipe, train=replace(recipe.train, compile=made)), stripes) for made in (False, True))
+    plain, graphs = gradients(recipe, stripes), counters["stats"]
+    before = graphs["unique_graphs"]
+    made = gradients(replace(recipe, train=replace(recipe.train, compile=True)), stripes)
+    assert graphs["unique_graphs"] == before + 1
     assert plain.keys() == made.keys()
     largest = max(float(gradient.abs().max()) for gradient in plain.values())
     for name, gradient in plain.items():  # sums in another order, in float32
@@ -80,3 +84,20 @@ def test_without_a_compiler_it_is_refused_before_the_first_step(
     with pytest.raises(RecipeError, match=r"train.compile needs a C\+\+ compiler") as error:
         allmlp.train(stripes, recipe=small_recipe(train={"compile": True}), out=tmp_path / "run", quiet=True)
     assert "install g++" in error.value.mend
+
+
+@pytest.mark.slow
+def test_a_compiler_that_fails_is_an_error_that_says_how_to_do_without(
+    stripes: Path, tmp_path: Path, small_recipe: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("false",))
+    monkeypatch.setattr("torch._inductor.config.force_disable_caches", True)
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    with pytest.raises(TrainingError, match=r"torch\.compile makes no code here") as error:
+        allmlp.train(stripes, recipe=small_recipe(train={"compile": True}), out=tmp_path / "run", quiet=True)
+    assert error.value.mend == "leave train.compile away"
+
+
+def test_code_that_is_generated_does_not_compute_activations_twice(small_recipe: Make) -> None:
+    with pytest.raises(RecipeError, match=r"train.compile and train.recompute do not go together"):
+        small_recipe(train={"compile": True, "recompute": True})

@@ -17,6 +17,7 @@ from allmlp.errors import AllmlpError
 from allmlp.recipe import load_recipe
 from allmlp.recipe.reading import packaged_recipes
 from allmlp.run import read_json, read_lines
+from allmlp.translation.model import END
 from allmlp.translation.vocabulary import Vocabulary
 from allmlp.weights.files import read_tensors
 from helpers import attempt
@@ -98,11 +99,11 @@ def vocabularies(_weights: Path) -> list[bytes]:
 
 
 def read_vocabulary(folder: Path, content: bytes) -> Any:
-    """And its use: there and back, and every piece it says it has."""
+    """And its use: there and back, and every piece it says it has, but the one that ends a sentence."""
     (folder / "vocabulary.model").write_bytes(content)
     vocabulary = Vocabulary.read(folder / "vocabulary.model")
     pieces = vocabulary.encode("the dog läuft 12 ☃")
-    return vocabulary.decode([*pieces, *range(len(vocabulary))])
+    return vocabulary.decode([piece for piece in (*pieces, *range(len(vocabulary))) if piece != END])
 
 
 PARSERS: dict[str, tuple[Callable[[Path], list[bytes]], Callable[[Path, bytes], Any]]] = {

@@ -17,6 +17,8 @@ from allmlp.signals import SIGNALS
 
 TRIES = 3
 """Times in a row that workers may be lost before a batch is there."""
+GRACE = 1.0
+"""Seconds in which workers may leave that are no longer needed."""
 
 Value = TypeVar("Value", covariant=True)
 
@@ -62,7 +64,8 @@ class LastingLoader(DataLoader[Value]):
                     done, lost = done + 1, 0
                 return
             except (_Hung, RuntimeError, EOFError, ConnectionError) as error:
-                if isinstance(error, RuntimeError) and "DataLoader worker (pid" not in str(error):
+                of_pictures = "in DataLoader worker process" in str(error)  # as torch says where an error comes from
+                if of_pictures or (isinstance(error, RuntimeError) and "DataLoader worker (pid" not in str(error)):
                     raise
                 lost += 1
                 if lost > TRIES:
@@ -99,7 +102,7 @@ class LastingLoader(DataLoader[Value]):
 
     def _patient(self, batches: Iterator[Value], workers: Iterable[BaseProcess]) -> Iterator[Value]:
         """Raises _Hung for a batch that does not come. torch may then wait for one worker's answer without any limit; that
-        all are killed ends every wait."""
+        all are killed ends the wait. An epoch that is left early does not wait for workers, either."""
         hung = threading.Event()
 
         def give_up() -> None:
@@ -120,7 +123,14 @@ class LastingLoader(DataLoader[Value]):
                 raise
             finally:
                 watch.cancel()
-            yield batch
+            try:
+                yield batch
+            except GeneratorExit:
+                hasten = threading.Timer(GRACE, _end, [workers])
+                hasten.start()
+                del batches  # torch tells its workers to leave, and waits ten seconds for each that does not
+                hasten.cancel()
+                raise
 
 
 def _end(workers: Iterable[BaseProcess]) -> None:

@@ -208,6 +208,8 @@ class Train:
         within(self, "patience", least=1)
         for name in ("smoothing", "threshold", "ema"):
             within(self, name, least=0, below=1)
+        if self.compile and self.recompute:
+            raise RecipeError("train.compile and train.recompute do not go together", mend="give one of them")
         if self.limit is not None and self.shots is not None:
             raise RecipeError("train.limit and train.shots both say how many images", mend="give one of them")
         if any(min(stage) <= 0 for stage in self.sizes) or sum(share for *_, share in self.sizes) > 1 - 1e-9:

@@ -24,14 +24,14 @@ from allmlp.models import create_model
 from allmlp.models.base import ImageModel
 from allmlp.pixels.preprocess import Preprocessing
 from allmlp.recipe import Augment, Data, Dino, Recipe
-from allmlp.training.dino.task import SelfDistilled, Smaller, with_projection
+from allmlp.training.dino.task import SelfDistilled, Smaller, model_sized_parts, with_projection
 from allmlp.training.dino.teacher import MeanTeacher
 from allmlp.training.distillation.distiller import Distiller
 from allmlp.training.distillation.open import Opened, open_teacher
 from allmlp.training.distillation.teacher import Teacher
 from allmlp.training.distributed import Team, chosen, local_size, spread, with_shared_norms
 from allmlp.training.freeze import freeze
-from allmlp.training.generated import generated
+from allmlp.training.generated import Generated
 from allmlp.training.objectives import objective
 from allmlp.training.optim import optimiser, schedule
 from allmlp.training.plan import Plan, Task
@@ -89,7 +89,7 @@ def plan_for(model: ImageModel, recipe: Recipe, source: Source, opened: Opened |
         raise RecipeError("sharded models are not trained in fp16", mend='use precision "bf16", or parallel "ddp"')
     forward = spread([model] if ema is None else [model, ema.module], parallel, device, team)
     if recipe.train.compile:
-        forward = generated(forward)
+        forward = Generated(forward, _rows(recipe, batch // team.size))
     made = optimiser(model, recipe.optim, batch)
     distiller = None if opened is None else _distiller(recipe, source, model, opened, device, team)
     return Plan(
@@ -114,6 +114,11 @@ def plan_for(model: ImageModel, recipe: Recipe, source: Source, opened: Opened |
         steps=steps,
         sizes=sizes,
     )
+
+
+def _rows(recipe: Recipe, images: int) -> int:
+    """How many pictures a whole part of a step puts into the model. images: of this process."""
+    return -(-images // recipe.train.accumulate) * (1 if recipe.dino is None else model_sized_parts(recipe.dino))
 
 
 def _supervised(recipe: Recipe, source: Source, distiller: Distiller | None) -> Task:

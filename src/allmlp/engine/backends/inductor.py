@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import torch
@@ -14,8 +15,9 @@ from allmlp.surgery.fold import fold
 
 
 def has_compiler() -> bool:
-    """Whether there is a C++ compiler, without which torch.compile makes no code."""
-    return any(shutil.which(name) for name in (os.environ.get("CXX", ""), "g++", "clang++", "c++") if name)
+    """Whether there is the C++ compiler that torch.compile takes, without which it makes no code."""
+    usual = {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
+    return shutil.which(os.environ.get("CXX") or usual) is not None
 
 
 class Inductor(Backend):

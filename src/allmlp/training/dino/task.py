@@ -154,12 +154,16 @@ class SelfDistilled:
         return f"best k-NN top-1 {at.best_top1:.2%} of the validation images, at epoch {at.best_epoch} (the teacher's weights)"
 
 
+def model_sized_parts(dino: Dino) -> int:
+    """Of an image."""
+    return LARGE + (dino.local_crops if dino.local_size is None else 0)
+
+
 def blank(dino: Dino, model: ImageModel) -> list[Tensor]:
     """Parts of one image that is not there."""
     here, size = dino.local_crops, dino.local_size
-    if size is None or not here:
-        return [torch.zeros(1, LARGE + here, model.in_chans, *model.img_size)]
-    return [torch.zeros(1, LARGE, model.in_chans, *model.img_size), torch.zeros(1, here, model.in_chans, *size)]
+    large = torch.zeros(1, model_sized_parts(dino), model.in_chans, *model.img_size)
+    return [large] if size is None or not here else [large, torch.zeros(1, here, model.in_chans, *size)]
 
 
 def _teacher(plan: Plan) -> ImageModel:
