@@ -39,6 +39,6 @@ class Generated:
             raise TrainingError(f"torch.compile makes no code here: {first}", mend="leave train.compile away") from error
 
 
-def shared(forward: Forward) -> Forward:
-    """The forward pass without generated code around it: what several processes share."""
+def uncompiled(forward: Forward) -> Forward:
+    """The forward pass that generated code was made of, DDP around it where there are several processes."""
     return forward.plain if isinstance(forward, Generated) else forward

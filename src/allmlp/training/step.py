@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from allmlp.data.keys import seed_everything
 from allmlp.data.loader import Batch
 from allmlp.training.distributed import synced, unsharded
-from allmlp.training.generated import shared
+from allmlp.training.generated import uncompiled
 from allmlp.training.masks import hold
 from allmlp.training.plan import Losses, Plan
 
@@ -66,7 +66,7 @@ def _gradients(plan: Plan, given: tuple[Tensor, ...], number: int, weight: float
     totals, hits = torch.zeros(2, device=plan.device), []
     for place, part in enumerate(parts):
         share = len(part[0]) / images
-        with synced(shared(plan.forward), place == len(parts) - 1):
+        with synced(uncompiled(plan.forward), place == len(parts) - 1):
             found = plan.task.losses(plan, part, number)
             loss = found.loss * share
             plan.scaler.scale(loss * weight).backward()

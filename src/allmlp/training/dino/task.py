@@ -155,7 +155,7 @@ class SelfDistilled:
 
 
 def model_sized_parts(dino: Dino) -> int:
-    """Of an image."""
+    """How many parts of an image have the size of the model."""
     return LARGE + (dino.local_crops if dino.local_size is None else 0)
 
 
