@@ -41,6 +41,14 @@ MODELS = {"resmlp_s12": (224, 16), "resmlp_xs": (32, 128), "mixer_xs": (32, 128)
 """Model → pixels a side, images a step."""
 CASES = (*MODELS, "resmlp_s12:bf16", "resmlp_s12:bf16:compiled", "resmlp_xs:compiled", "smlpnet_xs:compiled")
 """Models, plain or in ways that both sides have."""
+WAYS = {
+    "evaluation": None,
+    "training": Augment(crop="resized", color_jitter=0.4, erase=0.25),
+    "randaugment": Augment(
+        crop="resized", auto="rand-m9-mstd0.5", erase=0.25
+    ),  # its usual form, "-inc1", makes timm 1.0.31 crash with Pillow 13
+}
+"""How pictures get in → how they are changed. RandAugment without "-inc1", with which timm 1.0.31 crashes on Pillow 13."""
 LOOPS: dict[str, Callable[[Recipe, Path], Any]] = {"timm": TimmLoop, "allmlp": AllmlpLoop}
 ROUNDS, QUICK_ROUNDS = 9, 5
 WARM = 1
@@ -55,13 +63,14 @@ TARGETS = {
     "smlpnet_xs": 2.0,
     "evaluation": 2.0,
     "training": 1.3,
+    "randaugment": 1.3,
 }
 """How many times as fast as timm it was meant to be."""
 
 
 @dataclass
 class Cell:
-    """What was measured of one case, or of one way for pictures to get in ("evaluation", "training")."""
+    """What was measured of one case, or of one of WAYS."""
 
     name: str
     batch: int
@@ -83,7 +92,7 @@ def main(words: Sequence[str] | None = None) -> int:
             large = given.pictures or drawn(Path(temporary) / "large", 24, (300, 240), ".jpg")
             small = drawn(Path(temporary) / "small", 400, (32, 32), ".png")
             measures = [lambda name=name: measured(name, large, small, given.rounds) for name in given.cases]
-            measures += [lambda way=way: path_measured(way, large, given.rounds) for way in ("evaluation", "training")]
+            measures += [lambda way=way: path_measured(way, large, given.rounds) for way in WAYS]
             for measure in measures:
                 cells.append(measure())
                 print(table(cells[-1:]), flush=True)
@@ -152,14 +161,17 @@ def measured(name: str, large: Path, small: Path, rounds: int) -> Cell:
 
 def path_measured(way: str, folder: Path, rounds: int) -> Cell:
     """Files → tensors of 224 × 224, one by one, by timm's transforms and by allmlp's."""
-    spec, changes = Preprocessing(img_size=(224, 224)), Augment(crop="resized", color_jitter=0.4, erase=0.25)
+    spec, changes = Preprocessing(img_size=(224, 224)), WAYS[way]
     common: dict[str, Any] = dict(
         input_size=(3, *spec.img_size), interpolation=spec.interpolation, mean=spec.mean, std=spec.std
     )
-    if way == "evaluation":
+    theirs: Callable[[Image.Image], object]
+    ours: Callable[[Image.Image], object]
+    if changes is None:
         theirs, ours = create_transform(**common, is_training=False, crop_pct=spec.crop_ratio), spec
     else:
-        theirs = create_transform(**common, is_training=True, color_jitter=0.4, re_prob=0.25, re_mode="pixel")
+        policy: dict[str, Any] = dict(auto_augment=changes.auto or None, color_jitter=changes.color_jitter or None)
+        theirs = create_transform(**common, **policy, is_training=True, re_prob=changes.erase, re_mode="pixel")
         ours = training_transform(changes, spec)
 
     def timm_side(path: Path) -> object:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
@@ -25,6 +26,20 @@ def picture(number: int, size: tuple[int, int] = (24, 16), mode: str = "RGB") ->
     """Noise that no other number gives; size is (width, height)."""
     pixels = np.random.default_rng(number).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     return Image.fromarray(pixels).convert(mode)
+
+
+def columns_first(given: Image.Image, size: tuple[int, int], mode: str) -> Image.Image:
+    """Resized by Pillow, in the order it always had before version 13; size is (height, width)."""
+    resample = Image.Resampling[mode.upper()]
+    return given.resize((size[1], given.height), resample).resize(size[::-1], resample)
+
+
+def levels_apart(pixels: Tensor, due: Image.Image) -> NDArray[np.int64]:  # c h w of uint8 → h w c
+    """Grey levels between pixels and a picture of their shape."""
+    made = pixels.permute(1, 2, 0).numpy()
+    assert made.dtype == np.uint8
+    assert made.shape == (due.height, due.width, len(due.getbands()))
+    return np.abs(made.astype(np.int64) - np.asarray(due).reshape(made.shape))
 
 
 def attempt(kind: type[Exception], action: Callable[..., Any], *arguments: Any) -> tuple[Any, Any]:

@@ -68,7 +68,7 @@ def test_it_measures_a_folder_that_is_given_writes_and_reads_again(
     words = ["--cases", "--pictures", str(pictures), "--quick", "--rounds", "2", "--json", str(found)]
     assert training.main(words) == 0
     cells = read_json(found)["cells"]
-    assert [cell["name"] for cell in cells] == ["evaluation", "training"]
+    assert [cell["name"] for cell in cells] == ["evaluation", "training", "randaugment"]
     assert all(len(cell["seconds"][side]) == 2 for cell in cells for side in ("timm", "allmlp"))
     capsys.readouterr()
     assert training.main(["--from", str(found), "--page", str(page), "--machine", "a test"]) == 0

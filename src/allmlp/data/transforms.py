@@ -17,8 +17,11 @@ from timm.data.transforms import str_to_interp_mode
 from torch import Tensor
 from torchvision import transforms
 
+from allmlp.data.crop import RandomPart
+from allmlp.data.jitter import Jitter
 from allmlp.errors import RecipeError
 from allmlp.pixels.preprocess import Preprocessing, Transform
+from allmlp.pixels.resample import MODES
 from allmlp.pixels.tensor import ToNormalised, in_one_buffer
 from allmlp.recipe import Augment
 
@@ -54,7 +57,7 @@ def scaled(augment: Augment, img_size: tuple[int, int], meant_for: tuple[int, in
 
 def _part_of_picture(augment: Augment, preprocessing: Preprocessing) -> transforms.Compose:
     """As the papers' recipes: a random part of the picture, and the rest, all as timm makes it."""
-    ours = augment.auto in (TRIVIAL, CIFAR)
+    ours = augment.auto in (TRIVIAL, CIFAR, "")
     with _known_to_timm(augment.auto):
         pipeline = create_transform(
             input_size=(preprocessing.in_chans, *preprocessing.img_size),
@@ -73,8 +76,11 @@ def _part_of_picture(augment: Augment, preprocessing: Preprocessing) -> transfor
     place = next(i for i, step in enumerate(steps) if isinstance(step, ToNormalised))
     if augment.cutout:
         steps.insert(place + 1, Cutout(augment.cutout))
-    if ours:
-        steps.insert(place, image_policy(augment, preprocessing))
+    if ours and (policy := image_policy(augment, preprocessing)) is not None:
+        steps.insert(place, policy)
+    if preprocessing.interpolation in MODES:
+        part = RandomPart(preprocessing.img_size, augment.min_area, preprocessing.interpolation)
+        steps[:1] = [part, transforms.ToPILImage()] if augment.auto else [part]
     for step in steps:
         _guard_posterize(step)
     return transforms.Compose(steps)
@@ -109,7 +115,7 @@ def image_policy(augment: Augment, preprocessing: Preprocessing) -> Any:
         return transforms.TrivialAugmentWide(interpolation=transforms.InterpolationMode.BILINEAR)
     if augment.auto == CIFAR:
         return transforms.AutoAugment(transforms.AutoAugmentPolicy.CIFAR10, fill=list(fill(preprocessing)))
-    jitter = transforms.ColorJitter(*[augment.color_jitter] * 3) if augment.color_jitter else None
+    jitter = Jitter(augment.color_jitter) if augment.color_jitter else None
     if not augment.auto:
         return jitter
     hints = {"translate_const": int(min(preprocessing.img_size) * 0.45), "img_mean": fill(preprocessing)}

@@ -1,10 +1,12 @@
 """Any PIL image as plain 8-bit grey or RGB."""
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from allmlp.errors import DataError
 
+UPRIGHT = 1
+"""EXIF's orientation of a picture whose first row is on top."""
 _HIGH_DEPTH = {"I", "I;16", "I;16L", "I;16B", "I;16N", "F"}
 
 
@@ -19,7 +21,8 @@ def as_channels(image: Image.Image, in_chans: int) -> Image.Image:
         raise DataError(
             f"pictures become 1 or 3 channels, not {in_chans}", mend="feed such a model tensors, or use in_chans 1 or 3"
         )
-    image = ImageOps.exif_transpose(image)
+    if image.getexif().get(ExifTags.Base.Orientation, UPRIGHT) != UPRIGHT:  # exif_transpose copies all others
+        image = ImageOps.exif_transpose(image)
     if image.mode in _HIGH_DEPTH:
         image = _eight_bits(image)
     if image.has_transparency_data:

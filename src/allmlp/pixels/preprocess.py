@@ -12,8 +12,9 @@ from PIL import Image
 from torch import Tensor
 
 from allmlp.errors import ModelError
-from allmlp.pixels.centre import FILTERS, ResizedCentre
+from allmlp.pixels.centre import ResizedCentre
 from allmlp.pixels.channels import as_channels
+from allmlp.pixels.resample import MODES
 from allmlp.pixels.tensor import ToNormalised, in_one_buffer
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -96,7 +97,7 @@ def _numbers(values: object, count: object, *kinds: type) -> bool:
 def _pipeline(spec: Preprocessing) -> Transform:
     """The usual crop without timm and torchvision, which take three times as long to import as torch."""
     y, x = spec.img_size
-    if spec.crop_mode != "center" or y != x or spec.interpolation not in FILTERS:
+    if spec.crop_mode != "center" or y != x or spec.interpolation not in MODES:
         return _by_timm(spec)
     centre = ResizedCentre(math.floor(y / spec.crop_ratio), spec.img_size, spec.interpolation)
     normalised = ToNormalised(spec.mean, spec.std)

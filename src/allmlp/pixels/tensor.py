@@ -18,14 +18,20 @@ class ToNormalised:
         self.mean = torch.as_tensor(mean, dtype=torch.float32).reshape(-1, 1, 1)
         self.std = torch.as_tensor(std, dtype=torch.float32).reshape(-1, 1, 1)
 
-    def __call__(self, picture: Image.Image) -> Tensor:  # → c h w
-        pixels = pixels_of(picture).permute(2, 0, 1)
-        return pixels.to(torch.float32, memory_format=torch.contiguous_format).div_(255).sub_(self.mean).div_(self.std)
+    def __call__(self, picture: Image.Image | Tensor) -> Tensor:  # → c h w
+        """Of a picture, its pixels (c h w of uint8), or floats from 0 to 255, which are changed in place."""
+        return floats_of(picture).div_(255).sub_(self.mean).div_(self.std)
 
 
 def pixels_of(picture: Image.Image) -> Tensor:  # → h w c of uint8
     """As they are, in memory of their own."""
     return torch.from_numpy(np.array(picture)).reshape(picture.height, picture.width, -1)
+
+
+def floats_of(picture: Image.Image | Tensor) -> Tensor:  # → c h w of float32, 0 to 255
+    """Of a picture, or of its pixels, c h w."""
+    pixels = picture if isinstance(picture, Tensor) else pixels_of(picture).permute(2, 0, 1)
+    return pixels.to(torch.float32, memory_format=torch.contiguous_format)
 
 
 def in_one_buffer(steps: Sequence[Any]) -> list[Any]:
