@@ -19,6 +19,7 @@ from torchvision import transforms
 
 from allmlp.data.crop import RandomPart
 from allmlp.data.jitter import Jitter
+from allmlp.data.slide import SLIDES, Slide
 from allmlp.errors import RecipeError
 from allmlp.pixels.preprocess import Preprocessing, Transform
 from allmlp.pixels.resample import MODES
@@ -82,7 +83,7 @@ def _part_of_picture(augment: Augment, preprocessing: Preprocessing) -> transfor
         part = RandomPart(preprocessing.img_size, augment.min_area, preprocessing.interpolation)
         steps[:1] = [part, transforms.ToPILImage()] if augment.auto else [part]
     for step in steps:
-        _guard_posterize(step)
+        _mend(step)
     return transforms.Compose(steps)
 
 
@@ -123,7 +124,7 @@ def image_policy(augment: Augment, preprocessing: Preprocessing) -> Any:
     make = next((make for start, make in makers.items() if augment.auto.startswith(start)), auto_augment_transform)
     with _known_to_timm(augment.auto):
         policy = make(augment.auto, hints)
-    _guard_posterize(policy)
+    _mend(policy)
     return transforms.Compose([policy, jitter]) if augment.auto == THREE and jitter is not None else policy
 
 
@@ -164,13 +165,17 @@ class _ResizeUnlessSame(transforms.Resize):
         return img if img.size == (self.size[1], self.size[0]) else super().forward(img)
 
 
-def _guard_posterize(policy: Any) -> None:
-    """timm's increasing Posterize can ask for 0 bits, which Pillow 13 refuses with a ValueError (seen with
-    timm 1.0.31, rand-m9-mstd0.5-inc1); one bit is the strongest it means. To go when timm clamps it."""
+def _mend(policy: Any) -> None:
+    """Puts into timm's policy what is faster (`slide`), and one bit where its increasing Posterize asks for none.
+
+    Pillow 13 refuses that with a ValueError (seen with timm 1.0.31, rand-m9-mstd0.5-inc1). To go when timm clamps it.
+    """
     choices = getattr(policy, "policy", ())  # a list of timm's; torchvision's is a name
     for op in [*getattr(policy, "ops", ()), *chain.from_iterable(choices if isinstance(choices, list) else ())]:
         if isinstance(op, AugmentOp) and op.name.startswith("Posterize"):
             op.level_fn = _at_least_one_bit(op.level_fn)  # type: ignore[arg-type]
+        if isinstance(op, AugmentOp) and op.name in SLIDES:
+            op.aug_fn = Slide(op.name)  # type: ignore[assignment]
 
 
 class _at_least_one_bit:  # noqa: N801 - a function that worker processes can pickle
