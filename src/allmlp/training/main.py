@@ -19,7 +19,7 @@ from allmlp.data.sources import fetches, open_source
 from allmlp.engine.environment import environment
 from allmlp.errors import AllmlpError, RecipeError, RunError
 from allmlp.files import whole_file, writing
-from allmlp.recipe import Dino, Recipe, load_recipe, recipe_from
+from allmlp.recipe import Dino, Recipe, Train, load_recipe, recipe_from
 from allmlp.run import Run, read_record, write_json
 from allmlp.signals import leave_if_asked, left_by
 from allmlp.training import checkpoint
@@ -150,8 +150,7 @@ def _begin(
     if team.first:
         with writing(run.recipe), whole_file(run.recipe) as temporary:
             temporary.write_text(recipe.to_toml(), encoding="utf-8")
-        teacher = {} if plan.distiller is None else {"teacher_precision": plan.distiller.teacher.precision}
-        write_json(run.environment, environment(plan.device, plan.precision) | teacher)
+        write_json(run.environment, environment(plan.device, plan.precision) | chosen_by(plan))
         write_json(run.data, describe(source))
         keep_with(run, plan)
         for path, reason in source.left_out:
@@ -180,7 +179,9 @@ def _go_on(run: Run, team: Team, *, quiet: bool) -> Run:
         display.say(f"{run.folder} is finished: nothing to go on with")
         return run
     team.by_first(run.tidy)
-    recipe = _as_it_ran(load_recipe(run.recipe), read_record(run.environment, "precision"))
+    recipe, chosen = load_recipe(run.recipe), read_record(run.environment, "precision")
+    distill = replace(recipe.distill, precision=chosen.get("teacher_precision", "auto"))
+    recipe = replace(recipe, train=as_it_ran(recipe.train, chosen), distill=distill)
     source = images_of(run.data_spec(), recipe, team, quiet)
     before, now = read_record(run.data, "classes", "train", "val"), describe(source)
     if any(before[key] != now[key] for key in ("classes", "train", "val")):
@@ -197,11 +198,15 @@ def _go_on(run: Run, team: Team, *, quiet: bool) -> Run:
     return finish(with_masks(plan, run.masks), run, position, display, record)
 
 
-def _as_it_ran(recipe: Recipe, environment: Mapping[str, str]) -> Recipe:
-    """With the precisions that were chosen when the run began."""
-    train = replace(recipe.train, precision=environment["precision"])  # type: ignore[arg-type]
-    distill = replace(recipe.distill, precision=environment.get("teacher_precision", "auto"))  # type: ignore[arg-type]
-    return replace(recipe, train=train, distill=distill)
+def chosen_by(plan: Plan) -> dict[str, str]:
+    """What this machine decided, besides the precision, for environment.json."""
+    teacher = {} if plan.distiller is None else {"teacher_precision": plan.distiller.teacher.precision}
+    return {"products": plan.products, **teacher}
+
+
+def as_it_ran(train: Train, chosen: Mapping[str, Any]) -> Train:
+    """With what was decided when the run began, as environment.json has it."""
+    return replace(train, precision=chosen["precision"], products=chosen.get("products", "torch"))
 
 
 def display_of(run: Run, team: Team, quiet: bool, counts: str = "images") -> Display:
@@ -318,7 +323,8 @@ def _summarise(display: Display, plan: Plan, run: Run) -> None:
         display.say(f"         {counted(source.ignored, 'file')} of other kinds ignored")
     size = "×".join(map(str, model.img_size))
     count = sum(p.numel() for p in model.parameters())
-    display.say(f"model    {model.name} at {size}, {count / 1e6:.2f} M parameters, {plan.precision} on {plan.device.type}")
+    how = plan.precision + (" by oneDNN" if plan.products == "onednn" else "")
+    display.say(f"model    {model.name} at {size}, {count / 1e6:.2f} M parameters, {how} on {plan.device.type}")
     if plan.recipe.train.sizes:
         display.say(f"sizes    {plan.sizes}")
     if plan.distiller is not None:

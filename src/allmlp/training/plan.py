@@ -150,6 +150,8 @@ class Plan:
     schedule: Schedule
     device: torch.device
     precision: str
+    products: str
+    """What multiplies: "torch" or "onednn"."""
     steps: int
     """Steps in an epoch."""
     sizes: Sizes

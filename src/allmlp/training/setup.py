@@ -35,6 +35,7 @@ from allmlp.training.generated import Generated
 from allmlp.training.objectives import objective
 from allmlp.training.optim import optimiser, schedule
 from allmlp.training.plan import Plan, Task
+from allmlp.training.products import chosen_products
 from allmlp.training.sizes import Sizes, sizes_of, smaller
 from allmlp.training.supervised import Supervised
 
@@ -85,6 +86,7 @@ def plan_for(model: ImageModel, recipe: Recipe, source: Source, opened: Opened |
     together = parallel != "fsdp"  # buffers stay whole there, and one operation cannot take both kinds
     ema = _running_mean(recipe, model, steps, together)
     precision = team.by_first(lambda: choose_precision(recipe.train.precision, device, model))
+    products = team.by_first(lambda: chosen_products(recipe.train, device, precision))
     if (parallel, precision) == ("fsdp", "fp16"):
         raise RecipeError("sharded models are not trained in fp16", mend='use precision "bf16", or parallel "ddp"')
     forward = spread([model] if ema is None else [model, ema.module], parallel, device, team)
@@ -111,6 +113,7 @@ def plan_for(model: ImageModel, recipe: Recipe, source: Source, opened: Opened |
         schedule=schedule(made, recipe.optim, batch=batch, steps=steps, epochs=recipe.train.epochs),
         device=device,
         precision=precision,
+        products=products,
         steps=steps,
         sizes=sizes,
     )

@@ -26,7 +26,7 @@ def plan_at(plan: Plan, epoch: int) -> Plan:
     if len(plan.sizes.sizes) == 1 or size == old.img_size:
         return plan
     teacher = None if plan.distiller is None else plan.distiller.teacher
-    recipe = replace(plan.recipe, train=replace(plan.recipe.train, precision=plan.precision))  # type: ignore[arg-type]
+    recipe = replace(plan.recipe, train=replace(plan.recipe.train, precision=plan.precision, products=plan.products))  # type: ignore[arg-type]
     if teacher is not None:
         recipe = replace(recipe, distill=replace(recipe.distill, precision=teacher.precision))  # type: ignore[arg-type]
     opened = None if teacher is None else teacher.opened

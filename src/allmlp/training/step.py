@@ -11,6 +11,7 @@ from allmlp.training.distributed import synced, unsharded
 from allmlp.training.generated import uncompiled
 from allmlp.training.masks import hold
 from allmlp.training.plan import Losses, Plan
+from allmlp.training.products import multiplied
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def _gradients(plan: Plan, given: tuple[Tensor, ...], number: int, weight: float
     totals, hits = torch.zeros(2, device=plan.device), []
     for place, part in enumerate(parts):
         share = len(part[0]) / images
-        with synced(uncompiled(plan.forward), place == len(parts) - 1):
+        with synced(uncompiled(plan.forward), place == len(parts) - 1), multiplied(plan.products):
             found = plan.task.losses(plan, part, number)
             loss = found.loss * share
             plan.scaler.scale(loss * weight).backward()

@@ -11,6 +11,7 @@ from allmlp.engine.infer import gather
 from allmlp.errors import TrainingError
 from allmlp.training.distributed import whole
 from allmlp.training.plan import Look, Plan, Stopped
+from allmlp.training.products import multiplied
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def validate(plan: Plan, model: nn.Module, look: Look) -> Verdict:
         if look.stop():
             raise Stopped
 
-    with whole(model, plan.team) as ready, suppress(Stopped):  # the others have yet to hear of it
+    with whole(model, plan.team) as ready, multiplied(plan.products), suppress(Stopped):  # the others have yet to hear of it
         out = gather(
             ready,  # type: ignore[arg-type]
             plan.val_batches,

@@ -20,7 +20,7 @@ from allmlp.training import checkpoint
 from allmlp.training.again import begun, cut_back
 from allmlp.training.checkpoint import Position
 from allmlp.training.distributed import Team, joined, may_restart, restarts
-from allmlp.training.main import beginning, display_of, finish, merged
+from allmlp.training.main import as_it_ran, beginning, chosen_by, display_of, finish, merged
 from allmlp.translation.batches import padded
 from allmlp.translation.model import END, Translator, create_translator
 from allmlp.translation.pairs import open_pairs
@@ -96,7 +96,7 @@ def _begin(
         with writing(run.recipe), whole_file(run.recipe) as temporary:
             temporary.write_text(recipe.to_toml(), encoding="utf-8")
         text.vocabulary.write(run.folder / VOCABULARY)
-        write_json(run.environment, environment(plan.device, plan.precision))
+        write_json(run.environment, environment(plan.device, plan.precision) | chosen_by(plan))
         write_json(run.data, _described(text))
     spec = translation_of(recipe)
     for name, found in (("training", text.train), ("validation", text.val)):
@@ -111,8 +111,7 @@ def _begin(
 def _go_on(run: Run, team: Team, *, quiet: bool) -> Run:
     record = run.told()
     recipe = load_recipe(run.recipe)
-    precision: Any = read_record(run.environment, "precision")["precision"]
-    recipe = replace(recipe, train=replace(recipe.train, precision=precision))
+    recipe = replace(recipe, train=as_it_ran(recipe.train, read_record(run.environment, "precision")))
     display = display_of(run, team, quiet, "pieces")
     if record.get("state") == "finished":
         display.say(f"{run.folder} is finished: nothing to go on with")

@@ -14,6 +14,7 @@ from allmlp.recipe import Augment, Data, Distill, Recipe, Translation
 from allmlp.training.distributed import Team, spread
 from allmlp.training.optim import optimiser, schedule
 from allmlp.training.plan import Plan
+from allmlp.training.products import chosen_products
 from allmlp.training.sizes import Sizes
 from allmlp.translation.batches import Sentences, sentences, text_batches
 from allmlp.translation.model import create_translator
@@ -110,6 +111,7 @@ def make_plan(recipe: Recipe, text: Text, team: Team) -> Plan:
         schedule=schedule(made, recipe.optim, batch=recipe.optim.lr_batch, steps=steps, epochs=recipe.train.epochs),
         device=device,
         precision=precision,
+        products=team.by_first(lambda: chosen_products(recipe.train, device, precision)),
         steps=steps,
         sizes=NO_SIZE,
     )

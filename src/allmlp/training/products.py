@@ -1,0 +1,139 @@
+"""Training's float32 products by oneDNN: on some processors twice as fast as torch's own, forwards and backwards.
+
+torch reaches them by private operators alone. So before they are used a few products and gradients are compared with torch's,
+and "auto" takes them only where they are clearly faster (docs/decisions/0010).
+"""
+
+# axes: r rows, i inputs, o outputs
+
+import time
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+from allmlp.engine.plans.products import broken
+from allmlp.errors import RecipeError
+from allmlp.recipe import Train
+
+GAIN, TIMED = 1.4, 5
+"""How much faster than torch's they must be before "auto" takes them, and how often both are timed: the least time counts."""
+ROWS, WIDE, NARROW = 1024, 512, 128
+"""Of the products that are timed: a small model's."""
+CLOSE = 1e-5
+"""The largest error that is still float32's rounding, of the largest number that is due."""
+
+
+def chosen_products(train: Train, device: torch.device, precision: str) -> str:
+    """ "torch" or "onednn". Raises RecipeError where "onednn" is asked for and cannot be had."""
+    wanted = train.products
+    if train.compile:
+        why = "the steps go through torch.compile"
+    elif train.recompute:
+        why = "what is computed again on the way back would be by torch's"  # which leaves contexts before it goes back
+    elif device.type != "cpu" or precision != "fp32":
+        why = f"products are made in {precision} on {device.type}"
+    else:
+        why = trouble()
+    if wanted == "onednn" and why:
+        raise RecipeError(f"train.products is onednn, but {why}", mend='use train.products "auto" or "torch"')
+    return "onednn" if not why and (wanted == "onednn" or (wanted == "auto" and gain() >= GAIN)) else "torch"
+
+
+def multiplied(products: str) -> AbstractContextManager[object]:
+    """The context in which a model answers and gradients are computed."""
+    return OneDNN() if products == "onednn" else nullcontext()
+
+
+class OneDNN(TorchFunctionMode):
+    """Inside, linear maps of float32 on the CPU go through oneDNN; everything else, autocast's among it, stays torch's."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Iterable[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is F.linear and not kwargs and _fits(*args):
+            return _Linear.apply(*args)
+        return func(*args, **(kwargs or {}))
+
+
+def _fits(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> bool:
+    plain = all(t.dtype == torch.float32 and t.device.type == "cpu" for t in (x, weight))
+    return plain and x.numel() > 0 and weight.ndim == 2 and not torch.is_autocast_enabled("cpu")
+
+
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:  # r i, o i, o → r o
+    made: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    return made
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:  # … i, o i, o → … o
+        rows = x.reshape(-1, x.shape[-1])
+        ctx.save_for_backward(rows, weight)
+        ctx.shape, ctx.biased = x.shape, bias is not None
+        return _product(rows, weight, bias).view(*x.shape[:-1], len(weight))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # … o → … i, o i, o
+        rows, weight = ctx.saved_tensors
+        due = gradient.reshape(-1, gradient.shape[-1])
+        of_x, of_weight, of_bias = ctx.needs_input_grad[0], ctx.needs_input_grad[1], ctx.biased and ctx.needs_input_grad[2]
+        return (
+            _product(due, weight.t()).view(ctx.shape) if of_x else None,
+            _weights_gradient(rows, due) if of_weight else None,
+            due.sum(0) if of_bias else None,
+        )
+
+
+def _weights_gradient(rows: Tensor, due: Tensor) -> Tensor:  # r i, r o → o i
+    """Of the two ways to write this product, oneDNN is faster with the one that has fewer rows."""
+    return _product(rows.t(), due.t()).t() if rows.shape[1] < due.shape[1] else _product(due.t(), rows.t())
+
+
+@lru_cache
+def trouble() -> str:
+    """Why oneDNN's products cannot be used for training here, or nothing."""
+    why = broken(torch.float32)
+    if why:
+        return why
+    try:
+        worst = max(_worst_error(*shape) for shape in ((1, 7, 5), (19, 24, 40), (33, 40, 24)))
+    except (RuntimeError, TypeError, NotImplementedError) as error:
+        return f"this torch's oneDNN operators are other than expected ({str(error).splitlines()[0][:120]})"
+    return "" if worst <= CLOSE else f"oneDNN's gradients are off by {worst:.1e} on this processor"
+
+
+def _worst_error(r: int, i: int, o: int) -> float:
+    generator = torch.Generator().manual_seed(0)
+    shapes = ((r, i), (o, i), (o,), (r, o))
+    x, weight, bias, due = (torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes)
+    exact = [x @ weight.t() + bias, due @ weight, due.t() @ x, due.sum(0)]
+    single = [tensor.float().requires_grad_() for tensor in (x, weight, bias)]
+    with torch.enable_grad():
+        made = _Linear.apply(*single)
+        found = [made.detach(), *torch.autograd.grad(made, single, due.float())]
+    return max(float((got.double() - right).abs().max() / right.abs().max()) for got, right in zip(found, exact, strict=True))
+
+
+@lru_cache
+def gain() -> float:
+    """How many times as fast as by torch a linear map and its gradients are by oneDNN, timed in under a second."""
+    x = torch.ones(ROWS, NARROW, requires_grad=True)
+    weight, due = torch.ones(WIDE, NARROW, requires_grad=True), torch.ones(ROWS, WIDE)
+    ways: list[Callable[..., Tensor]] = [F.linear, _Linear.apply]
+    least = [float("inf")] * len(ways)
+    with torch.enable_grad():
+        for _ in range(TIMED + 1):
+            for place, way in enumerate(ways):
+                began = time.perf_counter()
+                torch.autograd.grad(way(x, weight), (x, weight), due)
+                least[place] = min(least[place], time.perf_counter() - began)
+    return least[0] / least[1]
