@@ -87,7 +87,7 @@ def test_googles_mixers_compute_with_the_tanh_form_and_others_do_not() -> None:
     assert all((entry.hyper.get("act") == "gelu_tanh") == (".goog_" in entry.name) for entry in mixers)
 
 
-@pytest.mark.parametrize(("data_set", "count"), list(zip(DATA_SETS, (10, 1000, 21843, 11221), strict=True)))
+@pytest.mark.parametrize(("data_set", "count"), list(zip(DATA_SETS, (10, 10, 1000, 21843, 11221), strict=True)))
 def test_every_class_has_a_name_of_its_own(data_set: str, count: int) -> None:
     names = class_names(data_set)
     assert len(names) == len(set(names)) == count

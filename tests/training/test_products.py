@@ -80,7 +80,6 @@ def test_auto_takes_what_is_clearly_faster(gain: float, chosen: str, monkeypatch
     assert chosen_products(Train(), CPU, "bf16") == "torch"
     assert chosen_products(Train(), torch.device("cuda"), "fp32") == "torch"
     assert chosen_products(Train(compile=True), CPU, "fp32") == "torch"
-    assert chosen_products(Train(recompute=True), CPU, "fp32") == "torch"
     assert chosen_products(Train(products="torch"), CPU, "fp32") == "torch"
     assert chosen_products(Train(products="onednn"), CPU, "fp32") == "onednn"
 
@@ -93,7 +92,7 @@ def test_where_it_is_wrong_auto_leaves_it_and_asking_for_it_is_an_error(monkeypa
     assert "torch" in error.value.mend
 
 
-@pytest.mark.parametrize(("train", "precision"), [({"compile": True}, "fp32"), ({"recompute": True}, "fp32"), ({}, "bf16")])
+@pytest.mark.parametrize(("train", "precision"), [({"compile": True}, "fp32"), ({}, "bf16")])
 def test_asking_for_it_where_it_has_no_part_is_an_error(train: dict[str, Any], precision: str) -> None:
     with pytest.raises(RecipeError, match=r"train\.products is onednn, but"):
         chosen_products(Train(products="onednn", **train), CPU, precision)

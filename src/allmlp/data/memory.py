@@ -8,6 +8,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -18,7 +19,8 @@ from allmlp.data.images import ArrayImages, Images
 from allmlp.data.loader import Batch, Key, Order, Samples, batch_loader
 from allmlp.data.policy import Policy, jitter_policy, timm_policy, trivial_policy
 from allmlp.data.transforms import SMALL, TRIVIAL, fill, image_policy
-from allmlp.pixels.preprocess import Preprocessing
+from allmlp.pixels.preprocess import Preprocessing, resized_here
+from allmlp.pixels.resample import resized
 from allmlp.recipe import Augment
 
 UNCHANGED = Augment(crop="none", flip=0.0)
@@ -53,9 +55,17 @@ def at_model_size(images: Images, preprocessing: Preprocessing) -> Images:
         or max(height, width) > SMALL
     ):
         return images
-    resized = copy(images)
-    resized.pixels = np.stack([np.asarray(Image.fromarray(pixels).resize((width, height), mode)) for pixels in images.pixels])
-    return resized
+
+    def made(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:  # h w c or h w, the same of the model's size
+        picture = Image.fromarray(pixels)
+        if not resized_here(preprocessing):
+            return np.asarray(picture.resize((width, height), mode))
+        found = resized(picture, (height, width), preprocessing.interpolation).permute(1, 2, 0).numpy()
+        return found.reshape(height, width, *pixels.shape[2:])
+
+    other = copy(images)
+    other.pixels = np.stack([made(pixels) for pixels in images.pixels])
+    return other
 
 
 def batch_policy(augment: Augment, preprocessing: Preprocessing) -> Policy | None:

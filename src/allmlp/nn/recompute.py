@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
@@ -9,6 +10,9 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
+
+AROUND: ContextVar[Callable[[], AbstractContextManager[object]]] = ContextVar("around", default=nullcontext)
+"""Makes the context in which a model computes, for the second time too: torch goes backwards outside of its function modes."""
 
 
 def recompute(module: nn.Module, enable: bool = True) -> None:
@@ -25,19 +29,20 @@ def _forward(module: nn.Module, plain: Callable[..., Any], *inputs: Any) -> Any:
 
 
 def _contexts(module: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    return nullcontext(), _running_means_kept(module)
+    return nullcontext(), _again(module, AROUND.get())
 
 
 @contextmanager
-def _running_means_kept(module: nn.Module) -> Iterator[None]:
-    """Batch norms count a batch when it comes by the first time, not the second."""
+def _again(module: nn.Module, around: Callable[[], AbstractContextManager[object]]) -> Iterator[None]:
+    """As the first time, but batch norms have counted the batch already."""
     norms = [m for m in module.modules() if isinstance(m, _BatchNorm)]
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
         norm.momentum = 0.0
         norm.num_batches_tracked = None
     try:
-        yield
+        with around():
+            yield
     finally:
         for norm, (momentum, batches) in zip(norms, before, strict=True):
             norm.momentum, norm.num_batches_tracked = momentum, batches

@@ -93,13 +93,17 @@ def _numbers(values: object, count: object, *kinds: type) -> bool:
     return isinstance(values, tuple) and len(values) == count and all(type(v) in kinds and math.isfinite(v) for v in values)
 
 
+def resized_here(spec: Preprocessing) -> bool:
+    """Whether pictures are resized by `resample`; else by timm's transforms, and with them by Pillow."""
+    return spec.crop_mode == "center" and spec.img_size[0] == spec.img_size[1] and spec.interpolation in MODES
+
+
 @lru_cache(maxsize=16)
 def _pipeline(spec: Preprocessing) -> Transform:
     """The usual crop without timm and torchvision, which take three times as long to import as torch."""
-    y, x = spec.img_size
-    if spec.crop_mode != "center" or y != x or spec.interpolation not in MODES:
+    if not resized_here(spec):
         return _by_timm(spec)
-    centre = ResizedCentre(math.floor(y / spec.crop_ratio), spec.img_size, spec.interpolation)
+    centre = ResizedCentre(math.floor(spec.img_size[0] / spec.crop_ratio), spec.img_size, spec.interpolation)
     normalised = ToNormalised(spec.mean, spec.std)
     return lambda picture: normalised(centre(picture))
 

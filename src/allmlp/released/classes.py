@@ -1,12 +1,13 @@
-"""Names of the classes of ImageNet and CIFAR-10, in the order of the released checkpoints' outputs."""
+"""Names of the classes of ImageNet, CIFAR-10 and Fashion-MNIST, in the order of the released checkpoints' outputs."""
 
 from functools import lru_cache
 
+from allmlp.data.fashion import CLASSES
 from allmlp.errors import WeightsError, one_of
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 """In the order of its files."""
-DATA_SETS = ("cifar10", "imagenet-1k", "imagenet-21k-goog", "imagenet-21k-miil")
+DATA_SETS = ("cifar10", "fashion-mnist", "imagenet-1k", "imagenet-21k-goog", "imagenet-21k-miil")
 
 
 @lru_cache(maxsize=4)
@@ -19,6 +20,8 @@ def class_names(data_set: str) -> tuple[str, ...]:
         raise WeightsError(f"the classes of {data_set!r} are not known", mend=one_of(DATA_SETS, data_set))
     if data_set == "cifar10":
         return CIFAR10
+    if data_set == "fashion-mnist":
+        return CLASSES
     from timm.data import ImageNetInfo
 
     info = ImageNetInfo(data_set)

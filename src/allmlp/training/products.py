@@ -7,8 +7,8 @@ and "auto" takes them only where they are clearly faster (docs/decisions/0010).
 # axes: r rows, i inputs, o outputs
 
 import time
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 
 from allmlp.engine.plans.products import broken
 from allmlp.errors import RecipeError
+from allmlp.nn.recompute import AROUND
 from allmlp.recipe import Train
 
 GAIN, TIMED = 1.4, 5
@@ -35,8 +36,6 @@ def chosen_products(train: Train, device: torch.device, precision: str) -> str:
     wanted = train.products
     if train.compile:
         why = "the steps go through torch.compile"
-    elif train.recompute:
-        why = "what is computed again on the way back would be by torch's"  # which leaves contexts before it goes back
     elif device.type != "cpu" or precision != "fp32":
         why = f"products are made in {precision} on {device.type}"
     else:
@@ -46,9 +45,18 @@ def chosen_products(train: Train, device: torch.device, precision: str) -> str:
     return "onednn" if not why and (wanted == "onednn" or (wanted == "auto" and gain() >= GAIN)) else "torch"
 
 
-def multiplied(products: str) -> AbstractContextManager[object]:
+@contextmanager
+def multiplied(products: str) -> Iterator[None]:
     """The context in which a model answers and gradients are computed."""
-    return OneDNN() if products == "onednn" else nullcontext()
+    if products == "torch":
+        yield
+        return
+    before = AROUND.set(OneDNN)
+    try:
+        with OneDNN():
+            yield
+    finally:
+        AROUND.reset(before)
 
 
 class OneDNN(TorchFunctionMode):
