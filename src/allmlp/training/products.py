@@ -60,19 +60,28 @@ def multiplied(products: str) -> Iterator[None]:
 
 
 class OneDNN(TorchFunctionMode):
-    """Inside, linear maps of float32 on the CPU go through oneDNN; everything else, autocast's among it, stays torch's."""
+    """Inside, linear maps of float32 on the CPU, 1 × 1 convolutions among them, go through oneDNN; everything else, and what
+    autocast makes, stays torch's."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Iterable[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if func is F.linear and not kwargs and _fits(*args):
             return _Linear.apply(*args)
+        if func is F.conv2d and not kwargs and _pointwise(*args) and _fits(*args[:3]):
+            x, weight, *bias = args[:3]
+            return _Linear.apply(x.permute(0, 2, 3, 1), weight.flatten(1), *bias).permute(0, 3, 1, 2)
         return func(*args, **(kwargs or {}))
 
 
 def _fits(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> bool:
     plain = all(t.dtype == torch.float32 and t.device.type == "cpu" for t in (x, weight))
-    return plain and x.numel() > 0 and weight.ndim == 2 and not torch.is_autocast_enabled("cpu")
+    return plain and x.numel() > 0 and not torch.is_autocast_enabled("cpu")
+
+
+def _pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None, *how: object) -> bool:
+    """Whether a convolution is a linear map of the channels at every position, as nn.Conv2d calls for it."""
+    return how == ((1, 1), (0, 0), (1, 1), 1) and weight.shape[2:] == (1, 1) and x.ndim == 4
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:  # r i, o i, o → r o
