@@ -6,10 +6,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from allmlp.data.progress import watched
-from allmlp.engine.backends.base import Backend, Runner, Wanted
+from allmlp.engine.backends.base import CPU, Backend, Runner, Wanted
 from allmlp.engine.backends.table import BACKENDS
 from allmlp.engine.calibrate import seconds_per_image
 from allmlp.engine.device import BF16_GAIN, FASTER, bf16_gain
@@ -31,6 +32,7 @@ class Request:
     backend: str
     batch: int
     threads: int
+    device: torch.device = CPU
     calibration: str = ""
     """Digest of the images that set int8."""
 
@@ -50,7 +52,7 @@ class Built:
 
 def built(model: ImageModel, request: Request, *, shown: Calibration | None = None, kept: bool, quiet: bool) -> Built:
     """As the disk has it, else anew. shown: for int8. kept: whether the disk is looked at and written to at all."""
-    folder = folder_of(content_hash(model, asdict(request)))
+    folder = folder_of(content_hash(model, request_record(request), request.device))
     card = read_kept(folder) if kept else None
     if card is not None and (found := _again(model, request, shown, card, folder)) is not None:
         return found
@@ -65,11 +67,16 @@ def built(model: ImageModel, request: Request, *, shown: Calibration | None = No
         shutil.rmtree(made, ignore_errors=True)
 
 
+def request_record(request: Request) -> dict[str, Any]:
+    """For the name an engine is kept under, in which the kind of device is named by itself."""
+    return {name: value for name, value in asdict(request).items() if name != "device"}
+
+
 def _again(model: ImageModel, request: Request, shown: Calibration | None, card: dict[str, Any], folder: Path) -> Built | None:
     """The engine that the disk remembers; None where it cannot be built as it was, and then it is forgotten."""
     try:
         backend, precision = BACKENDS[card["backend"]], card["precision"]
-        if backend.refusal(precision) is not None:
+        if backend.refusal(precision, request.device) is not None:
             return None
         run = _made(backend, model, _wanted(request, precision, shown), folder)
         found = Parity(**card["parity"])
@@ -84,6 +91,7 @@ def _again(model: ImageModel, request: Request, shown: Calibration | None, card:
 def _chosen(model: ImageModel, request: Request, shown: Calibration | None, made: Path, *, quiet: bool) -> Built:
     given = probes(model) if shown is None else shown.compared
     due = in_float32(model, given, request.batch)
+    given = given.to(request.device)
     runs: dict[Candidate, Runner] = {}
     found: dict[Candidate, Parity] = {}
     failures: list[EngineError] = []
@@ -106,10 +114,15 @@ def _chosen(model: ImageModel, request: Request, shown: Calibration | None, made
 def _candidates(request: Request) -> Sequence[Candidate]:
     """All that may be tried. Raises EngineError where nothing may, with the first reason."""
     found, reasons = [], []
-    for precision in _precisions(request.precision):
-        quick = [name for name, backend in BACKENDS.items() if backend.seconds_to_build and precision in backend.precisions]
+    place = request.device
+    for precision in _precisions(request.precision, place):
+        quick = [
+            name
+            for name, backend in BACKENDS.items()
+            if backend.seconds_to_build and precision in backend.precisions and place.type in backend.devices
+        ]
         for name in quick if request.backend == "auto" else [request.backend]:
-            why = BACKENDS[name].refusal(precision)
+            why = BACKENDS[name].refusal(precision, place)
             found += [(name, precision)] if why is None else []
             reasons += [] if why is None else [why]
     if not found:
@@ -117,9 +130,11 @@ def _candidates(request: Request) -> Sequence[Candidate]:
     return found
 
 
-def _precisions(wanted: str) -> tuple[str, ...]:
+def _precisions(wanted: str, device: torch.device) -> tuple[str, ...]:
     if wanted != "auto":
         return (wanted,)
+    if device.type == "cuda":
+        return ("bf16",) if torch.cuda.is_bf16_supported(including_emulation=False) else ("fp32",)
     return ("fp32", "bf16") if bf16_gain() >= BF16_GAIN else ("fp32",)
 
 
@@ -131,7 +146,7 @@ def fastest(seconds: dict[Candidate, float]) -> Candidate:
 
 def _wanted(request: Request, precision: str, shown: Calibration | None) -> Wanted:
     setting = None if shown is None else shown.setting
-    return Wanted(precision=precision, batch=request.batch, threads=request.threads, setting=setting)
+    return Wanted(precision=precision, batch=request.batch, threads=request.threads, device=request.device, setting=setting)
 
 
 def _made(backend: Backend, model: ImageModel, wanted: Wanted, folder: Path) -> Runner:
@@ -144,7 +159,8 @@ def _made(backend: Backend, model: ImageModel, wanted: Wanted, folder: Path) -> 
     except Exception as error:  # libraries raise whatever they stumble over
         why = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
         raise EngineError(
-            f"engine {backend.name} cannot build {model.name or model.family}: {why}", mend='use engine "eager", or "torch"'
+            f"engine {backend.name} cannot build {model.name or model.family}: {why}",
+            mend='use engine "eager"' + (', or "torch"' if wanted.device.type == "cpu" else ""),
         ) from error
 
 
@@ -153,7 +169,7 @@ def _compared(
 ) -> Parity:
     """Raises EngineError for answers that are not the model's."""
     try:
-        got = in_parts(run, given, batch)
+        got = in_parts(run, given, batch).to(due.device)
         found = parity(due, got)
     except Exception as error:
         raise EngineError(

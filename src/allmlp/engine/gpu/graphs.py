@@ -59,7 +59,7 @@ def recorded_seconds(call: Callable[[], object]) -> float:
     """Of one call on the GPU, once recorded: without what the processor spends on starting it."""
     call()
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, capture_error_mode=ALONE):
+    with torch.cuda.graph(graph, stream=torch.cuda.Stream(), capture_error_mode=ALONE):
         for _ in range(REPEATS):
             call()
     graph.replay()

@@ -48,9 +48,7 @@ class Stem:
         return F.linear(cut(images, self.patch, self.dtype, self.margin), self.weight, self.bias)
 
 
-def cut(
-    images: Tensor, patch: int, dtype: torch.dtype, margin: tuple[int, int] = (0, 0)
-) -> Tensor:  # b c h w → b n (c p p)
+def cut(images: Tensor, patch: int, dtype: torch.dtype, margin: tuple[int, int] = (0, 0)) -> Tensor:  # b c h w → b n (c p p)
     """Patches as rows, in one pass over the pixels, which are rounded on the way; what no patch covers is left out.
 
     margin: pixels beyond a patch's edges that it sees too, as in `Patches`.

@@ -61,4 +61,7 @@ def _tensors(answer: Any) -> Sequence[Tensor]:
 
 
 def _near(got: Sequence[Tensor], due: Sequence[Tensor]) -> bool:
-    return all(float((g.double() - d.double()).norm()) <= ALLOWED[d.dtype] * float(d.double().norm()) for g, d in zip(got, due, strict=True))
+    return all(
+        float((g.double() - d.double()).norm()) <= ALLOWED[d.dtype] * float(d.double().norm())
+        for g, d in zip(got, due, strict=True)
+    )

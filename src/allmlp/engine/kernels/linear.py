@@ -91,8 +91,7 @@ def _linear(
         COLUMNS=tile.columns,
         INNER=tile.inner,
         GROUP=GROUP,
-        num_warps=tile.warps,
-        num_stages=tile.stages,
+        **tile.started,
     )
     return out
 

@@ -7,6 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from allmlp.engine.kernels.tile import started
 
 WARPS = (1, 4, 8)
 """Groups of 32 threads a row; which is best depends on the channels."""
@@ -41,12 +42,12 @@ def stats(x: Tensor, eps: float, *, warps: int = 4) -> tuple[Tensor, Tensor]:  #
     """`allmlp.engine.gpu.plain.stats` as one kernel. x is contiguous."""
     c = x.shape[-1]
     mean, rstd = x.new_empty(2, *x.shape[:-1], dtype=torch.float32).unbind()
-    stats_kernel[(x.numel() // c,)](x, mean, rstd, c, eps, SIZE=triton.next_power_of_2(c), num_warps=warps)
+    stats_kernel[(x.numel() // c,)](x, mean, rstd, c, eps, SIZE=triton.next_power_of_2(c), **started(warps, 1))
     return mean, rstd
 
 
 def norm(x: Tensor, shift: Tensor, eps: float, *, warps: int = 4) -> Tensor:  # b n c, c → b n c
     """`allmlp.engine.gpu.plain.norm` as one kernel. x is contiguous."""
     out, c = x.new_empty(x.shape), x.shape[-1]
-    norm_kernel[(x.numel() // c,)](x, shift, out, c, eps, SIZE=triton.next_power_of_2(c), num_warps=warps)
+    norm_kernel[(x.numel() // c,)](x, shift, out, c, eps, SIZE=triton.next_power_of_2(c), **started(warps, 1))
     return out

@@ -58,9 +58,7 @@ def mix_kernel(
             matrix + rows[:, None] * width + tokens[None, :], mask=(rows[:, None] < m) & (tokens[None, :] < width), other=0.0
         )
         at = image * n + tokens
-        given = tl.load(
-            x + at[:, None] * c + columns[None, :], mask=(tokens[:, None] < n) & (columns[None, :] < c), other=0.0
-        )
+        given = tl.load(x + at[:, None] * c + columns[None, :], mask=(tokens[:, None] < n) & (columns[None, :] < c), other=0.0)
         if mean is not None:
             centre = tl.load(mean + at, mask=tokens < n, other=0.0)
             spread = tl.load(rstd + at, mask=tokens < n, other=0.0)
@@ -106,7 +104,6 @@ def mix(
         ROWS=tile.rows,
         COLUMNS=tile.columns,
         INNER=tile.inner,
-        num_warps=tile.warps,
-        num_stages=tile.stages,
+        **tile.started,
     )
     return out
