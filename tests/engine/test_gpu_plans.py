@@ -2,12 +2,13 @@
 
 # axes: b images, c channels, h w pixels
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from test_plans import trained
-from torch import Tensor
+from torch import Tensor, nn
+from torch._subclasses import FakeTensorMode
 from torch.nn import functional as F
 
 from allmlp.engine.backends import cuda
@@ -20,8 +21,9 @@ from allmlp.engine.gpu.layout import ModulesOnGpu, cut
 from allmlp.engine.gpu.quickest import Quickest
 from allmlp.engine.plans import layout
 from allmlp.models.base import ImageModel
+from allmlp.surgery.fold import fold
 from allmlp.surgery.resize import resize
-from contract import SMALL, build, images
+from contract import SMALL, build, images, trained
 
 CPU = torch.device("cpu")
 OWN = ("resmlp_s12", "resmlp_s12_class", "mixer_b16")
@@ -87,6 +89,29 @@ def test_a_plan_leaves_the_model_and_the_images_alone(name: str) -> None:
         assert torch.equal(plan(given), plan(given))
     assert torch.equal(given, untouched)
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+
+
+def moved(module: nn.Module, change: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
+    """What torch's `_apply` does, for tensors without numbers too, which torch's will not exchange."""
+    for part in module.modules():
+        for name, tensor in [(k, t) for k, t in part._parameters.items() if t is not None]:
+            part._parameters[name] = nn.Parameter(change(tensor), requires_grad=False)
+        for name, tensor in [(k, t) for k, t in part._buffers.items() if t is not None]:
+            part._buffers[name] = change(tensor)
+    return module
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("name", SMALL)
+def test_all_that_a_plan_computes_with_is_on_its_gpu(name: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By tensors that have a device and no numbers: an operation on two devices fails as it would there."""
+    folded, gpu = fold(build(name)), torch.device("cuda", 0)
+    monkeypatch.setattr(nn.Module, "_apply", moved)
+    monkeypatch.setattr("allmlp.engine.gpu.find.fold", lambda model: model)
+    with FakeTensorMode() as mode, torch.no_grad():
+        plan = make_gpu_plan(moved(folded, mode.from_tensor), gpu, dtype, Kit())
+        got = plan(torch.empty(2, folded.in_chans, *folded.img_size, device=gpu))
+    assert (got.device, got.dtype, got.shape) == (gpu, torch.float32, (2, folded.num_classes))
 
 
 def test_patches_are_cut_as_for_cpus_but_image_by_image() -> None:
