@@ -12,7 +12,7 @@ from torch import Tensor
 
 import allmlp
 from allmlp.engine.backends.table import BACKENDS
-from allmlp.engine.build import Request, _candidates, request_record
+from allmlp.engine.build import Request, _candidates, answers, request_record
 from allmlp.engine.kept import content_hash
 from allmlp.engine.use import ENOUGH_ON_CUDA, engine_for
 from allmlp.errors import EngineError
@@ -103,6 +103,20 @@ def test_engines_are_kept_by_the_name_of_the_gpu(model: ImageModel, monkeypatch:
         monkeypatch.setattr("torch.cuda.get_device_name", lambda device, name=name: name)
         keys.append(content_hash(model, record, GPU))
     assert len(set(keys)) == 3
+
+
+def test_on_a_gpu_the_graph_for_one_image_is_compared_with_the_model_too() -> None:
+    seen = []
+
+    def run(given: Tensor) -> Tensor:
+        seen.append(len(given))
+        return given.flatten(1).sum(1, keepdim=True)
+
+    assert answers(run, torch.empty(8, 3, 2, 2, device="meta"), 4).shape == (8, 1)
+    assert seen == [1, 4, 3]
+    seen.clear()
+    answers(run, torch.ones(8, 3, 2, 2), 4)
+    assert seen == [4, 4]
 
 
 @needs_none

@@ -41,7 +41,7 @@ class Backend(ABC):
 
     name: ClassVar[str]
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
-    """Types of devices it runs on; "cuda" has no int8, whatever `precisions` says."""
+    """Types of devices it runs on."""
     precisions: ClassVar[tuple[str, ...]] = tuple(DTYPES)
     modules: ClassVar[tuple[str, ...]] = ()
     """What must be installed besides allmlp; the extra that brings it has the backend's name."""
