@@ -57,7 +57,9 @@ def test_devices_that_engines_are_not_for_are_refused(model: ImageModel) -> None
 
 
 def test_an_engine_for_the_other_kind_of_device_is_refused_by_name(model: ImageModel) -> None:
-    with pytest.raises(EngineError, match=r'engine cuda is for GPUs, and answers come from cpu(.|\n)*give device="cuda"'):
+    with pytest.raises(
+        EngineError, match=r'engine cuda is for GPUs, and answers come from cpu(.|\n)*there is a GPU, device="cuda"'
+    ):
         allmlp.compile(model, backend="cuda")
     for name in ("torch", "openvino", "onnxruntime"):
         why = BACKENDS[name].refusal("fp32", torch.device("cuda", 0))

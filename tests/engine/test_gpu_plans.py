@@ -16,7 +16,7 @@ from allmlp.engine.backends.base import Runner, Wanted
 from allmlp.engine.device import exact_products
 from allmlp.engine.gpu import plain
 from allmlp.engine.gpu.find import make_gpu_plan
-from allmlp.engine.gpu.kit import Kit, kit_for
+from allmlp.engine.gpu.kit import Kit, cublas_gelu, kit_for
 from allmlp.engine.gpu.layout import ModulesOnGpu, cut
 from allmlp.engine.gpu.quickest import Quickest
 from allmlp.engine.plans import layout
@@ -220,3 +220,10 @@ def test_the_plain_operations_are_what_they_say() -> None:
     mixed = torch.stack([matrix @ image for image in normed]) + bias
     assert torch.allclose(plain.mix(x, matrix, bias=bias, stats=stats), mixed)
     assert torch.allclose(plain.norm(x, x[0, 0], 1e-6), F.layer_norm(x - x[0, 0], (4,), eps=1e-6))
+
+
+def test_cublas_is_asked_for_the_tanh_form_alone() -> None:
+    x, weight, bias = torch.randn(2, 3, 4), torch.randn(5, 4), torch.randn(5)
+    assert cublas_gelu(x, weight, bias, approximate="tanh").shape == (2, 3, 5)
+    with pytest.raises(ValueError, match="none"):
+        cublas_gelu(x, weight, bias, approximate="none")

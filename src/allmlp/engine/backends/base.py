@@ -72,7 +72,7 @@ class Backend(ABC):
             )
         return EngineError(
             f"engine {self.name} is for GPUs, and answers come from {device} here",
-            mend='give device="cuda" where there is a GPU, or use engine "torch"',
+            mend='use engine "torch"; where there is a GPU, device="cuda"',
         )
 
     @abstractmethod
