@@ -1,4 +1,4 @@
-"""The engine "cuda" from end to end, with stand-ins for streams, events and graphs: what it does with them, not what they do."""
+"""The engine "cuda" from end to end, with stand-ins for streams, events and graphs: what it does with them."""
 
 # axes: b images, c channels, h w pixels
 
