@@ -1,4 +1,4 @@
-"""The peers of `benchmarks/inference.py`, each given the graph that a skilled user would give it."""
+"""The peers of `benchmarks/inference.py` and `inference_gpu.py`, each given the graph that a skilled user would give it."""
 
 import copy
 import tempfile
@@ -12,7 +12,12 @@ from torch import Tensor, nn
 
 Call = Callable[[], object]
 
-PLAIN = {"resmlp_s12": "resmlp_12_224", "mixer_s16": "mixer_s16_224"}
+PLAIN = {
+    "resmlp_s12": "resmlp_12_224",
+    "resmlp_s24": "resmlp_24_224",
+    "mixer_s16": "mixer_s16_224",
+    "mixer_b16": "mixer_b16_224",
+}
 """Our variant → timm's own, which was not written here."""
 
 
@@ -22,10 +27,11 @@ def _plain(name: str, model: nn.Module) -> nn.Module:
     return (timm.create_model(known) if known else copy.deepcopy(model)).eval().requires_grad_(False)
 
 
-def eager(name: str, model: nn.Module, images: Tensor, *, dtype: torch.dtype) -> Call:
-    """In the memory order it is fastest with, as its release uses it."""
-    order = torch.channels_last if getattr(model, "CHANNELS_LAST", False) else torch.contiguous_format
-    ready, given = _plain(name, model).to(dtype), images.to(dtype, memory_format=order)
+def eager(name: str, model: nn.Module, images: Tensor, *, dtype: torch.dtype, order: torch.memory_format | None = None) -> Call:
+    """Where the images are. order: of the numbers in memory; unless given, what it is fastest with, as its release uses it."""
+    if order is None:
+        order = torch.channels_last if getattr(model, "CHANNELS_LAST", False) else torch.contiguous_format
+    ready, given = _plain(name, model).to(images.device, dtype), images.to(dtype, memory_format=order)
     ready.to(memory_format=order)
     return lambda: ready(given)
 
@@ -35,6 +41,18 @@ def compiled(name: str, model: nn.Module, images: Tensor, *, dtype: torch.dtype)
     ready, given = _plain(name, model).to(dtype), images.to(dtype, memory_format=order)
     ready.to(memory_format=order)
     run = torch.compile(ready, dynamic=False, options={"freezing": True})
+
+    def call() -> object:
+        with torch.no_grad():
+            return run(given)
+
+    return call
+
+
+def autotuned(name: str, model: nn.Module, images: Tensor, *, dtype: torch.dtype) -> Call:
+    """Where the images are, as torch.compile is told to take its time; on a GPU that includes CUDA graphs."""
+    ready, given = _plain(name, model).to(images.device, dtype), images.to(dtype)
+    run = torch.compile(ready, dynamic=False, mode="max-autotune")
 
     def call() -> object:
         with torch.no_grad():

@@ -86,6 +86,21 @@ def awake(model: ImageModel) -> ImageModel:
     return model
 
 
+def trained(model: ImageModel) -> ImageModel:
+    """With vectors and statistics that are not what a model starts with: shifts that are zero hide mistakes."""
+    awake(model).eval()
+    generator = torch.Generator().manual_seed(4)
+    with torch.no_grad():
+        for parameter in (p for p in model.parameters() if p.ndim == 1):
+            parameter += 0.3 * torch.randn(parameter.shape, generator=generator)
+        for norm in (m for m in model.modules() if isinstance(m, nn.BatchNorm2d)):
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
+            norm.running_mean += 0.3 * torch.randn(norm.running_mean.shape, generator=generator)
+            norm.running_var *= 0.5 + torch.rand(norm.running_var.shape, generator=generator)
+    return model
+
+
 def images(model: ImageModel, count: int = 3, *, seed: int = 2) -> Tensor:  # → b c h w
     """Noise that fits the model."""
     generator = torch.Generator().manual_seed(seed)

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,8 @@ for name in json.loads(sys.argv[1]):
 def test_every_module_can_be_the_first_to_be_imported() -> None:
     parts = [p.relative_to(SOURCE.parent).with_suffix("").parts for p in MODULES if p.name not in {"__main__.py"}]
     names = [".".join(p[:-1] if p[-1] == "__init__" else p) for p in parts]
+    if find_spec("triton") is None:  # which has no wheel for some systems: kernels are then never imported
+        names = [name for name in names if not name.startswith("allmlp.engine.kernels.")]
     command = [sys.executable, "-c", IMPORT_EACH, json.dumps(names)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=True)
     assert done.stdout.split() == [], done.stderr

@@ -4,7 +4,7 @@
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from allmlp.engine.plans import products
 from allmlp.engine.plans.find import make_plan
@@ -12,7 +12,7 @@ from allmlp.engine.plans.layout import Plan, Setup, cut
 from allmlp.engine.plans.modules import ModulePlan
 from allmlp.models.base import ImageModel
 from allmlp.surgery.resize import resize
-from contract import SMALL, awake, build, images
+from contract import SMALL, build, images, trained
 
 FP32 = 1e-5
 """Relative to all logits: float32 rounding in another order of summation (measured 1e-7 to 8e-7)."""
@@ -23,21 +23,6 @@ OWN = ("resmlp_s12", "resmlp_s12_class", "mixer_b16", "smlpnet_b", "gmlp_b")
 pytestmark = pytest.mark.skipif(
     bool(products.broken(torch.float32) or products.broken(torch.bfloat16)), reason="torch's oneDNN operators are missing here"
 )
-
-
-def trained(model: ImageModel) -> ImageModel:
-    """With vectors and statistics that are not what a model starts with: shifts that are zero hide mistakes."""
-    awake(model).eval()
-    generator = torch.Generator().manual_seed(4)
-    with torch.no_grad():
-        for parameter in (p for p in model.parameters() if p.ndim == 1):
-            parameter += 0.3 * torch.randn(parameter.shape, generator=generator)
-        for norm in (m for m in model.modules() if isinstance(m, nn.BatchNorm2d)):
-            assert norm.running_mean is not None
-            assert norm.running_var is not None
-            norm.running_mean += 0.3 * torch.randn(norm.running_mean.shape, generator=generator)
-            norm.running_var *= 0.5 + torch.rand(norm.running_var.shape, generator=generator)
-    return model
 
 
 @torch.inference_mode()

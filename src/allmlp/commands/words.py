@@ -15,7 +15,7 @@ from allmlp.errors import RecipeError
 
 Answer = TypeVar("Answer")
 
-Engines = Literal["auto", "eager", "torch", "compile", "openvino", "onnxruntime"]
+Engines = Literal["auto", "eager", "torch", "compile", "openvino", "onnxruntime", "cuda"]
 """The backends of `allmlp.compile`, named here because looking them up would load torch."""
 
 

@@ -6,10 +6,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from allmlp.data.progress import watched
-from allmlp.engine.backends.base import Backend, Runner, Wanted
+from allmlp.engine.backends.base import CPU, Backend, Runner, Wanted
 from allmlp.engine.backends.table import BACKENDS
 from allmlp.engine.calibrate import seconds_per_image
 from allmlp.engine.device import BF16_GAIN, FASTER, bf16_gain
@@ -31,6 +32,7 @@ class Request:
     backend: str
     batch: int
     threads: int
+    device: torch.device = CPU
     calibration: str = ""
     """Digest of the images that set int8."""
 
@@ -50,7 +52,7 @@ class Built:
 
 def built(model: ImageModel, request: Request, *, shown: Calibration | None = None, kept: bool, quiet: bool) -> Built:
     """As the disk has it, else anew. shown: for int8. kept: whether the disk is looked at and written to at all."""
-    folder = folder_of(content_hash(model, asdict(request)))
+    folder = folder_of(content_hash(model, request_record(request), request.device))
     card = read_kept(folder) if kept else None
     if card is not None and (found := _again(model, request, shown, card, folder)) is not None:
         return found
@@ -65,14 +67,21 @@ def built(model: ImageModel, request: Request, *, shown: Calibration | None = No
         shutil.rmtree(made, ignore_errors=True)
 
 
+def request_record(request: Request) -> dict[str, Any]:
+    """For the name an engine is kept under, in which the kind of device is named by itself."""
+    return {name: value for name, value in asdict(request).items() if name != "device"}
+
+
 def _again(model: ImageModel, request: Request, shown: Calibration | None, card: dict[str, Any], folder: Path) -> Built | None:
     """The engine that the disk remembers; None where it cannot be built as it was, and then it is forgotten."""
     try:
         backend, precision = BACKENDS[card["backend"]], card["precision"]
-        if backend.refusal(precision) is not None:
+        if backend.refusal(precision, request.device) is not None:
             return None
         run = _made(backend, model, _wanted(request, precision, shown), folder)
         found = Parity(**card["parity"])
+        if request.device.type == "cuda":  # where kernels are chosen anew each time
+            found = _compared(backend.name, precision, run, *_reference(model, request, shown), request.batch, shown)
         return Built(
             backend=backend.name, precision=precision, run=run, parity=found, seconds=dict(card["seconds"]), from_disk=True
         )
@@ -81,9 +90,14 @@ def _again(model: ImageModel, request: Request, shown: Calibration | None, card:
         return None
 
 
-def _chosen(model: ImageModel, request: Request, shown: Calibration | None, made: Path, *, quiet: bool) -> Built:
+def _reference(model: ImageModel, request: Request, shown: Calibration | None) -> tuple[Tensor, Tensor]:  # b c h w, b k
+    """Images where the engine will be, and what it has to answer."""
     given = probes(model) if shown is None else shown.compared
-    due = in_float32(model, given, request.batch)
+    return given.to(request.device), in_float32(model, given, request.batch)
+
+
+def _chosen(model: ImageModel, request: Request, shown: Calibration | None, made: Path, *, quiet: bool) -> Built:
+    given, due = _reference(model, request, shown)
     runs: dict[Candidate, Runner] = {}
     found: dict[Candidate, Parity] = {}
     failures: list[EngineError] = []
@@ -106,10 +120,15 @@ def _chosen(model: ImageModel, request: Request, shown: Calibration | None, made
 def _candidates(request: Request) -> Sequence[Candidate]:
     """All that may be tried. Raises EngineError where nothing may, with the first reason."""
     found, reasons = [], []
-    for precision in _precisions(request.precision):
-        quick = [name for name, backend in BACKENDS.items() if backend.seconds_to_build and precision in backend.precisions]
+    place = request.device
+    for precision in _precisions(request.precision, place):
+        quick = [
+            name
+            for name, backend in BACKENDS.items()
+            if backend.seconds_to_build and precision in backend.precisions and place.type in backend.devices
+        ]
         for name in quick if request.backend == "auto" else [request.backend]:
-            why = BACKENDS[name].refusal(precision)
+            why = BACKENDS[name].refusal(precision, place)
             found += [(name, precision)] if why is None else []
             reasons += [] if why is None else [why]
     if not found:
@@ -117,9 +136,11 @@ def _candidates(request: Request) -> Sequence[Candidate]:
     return found
 
 
-def _precisions(wanted: str) -> tuple[str, ...]:
+def _precisions(wanted: str, device: torch.device) -> tuple[str, ...]:
     if wanted != "auto":
         return (wanted,)
+    if device.type == "cuda":
+        return ("bf16",) if torch.cuda.is_bf16_supported(including_emulation=False) else ("fp32",)
     return ("fp32", "bf16") if bf16_gain() >= BF16_GAIN else ("fp32",)
 
 
@@ -131,7 +152,7 @@ def fastest(seconds: dict[Candidate, float]) -> Candidate:
 
 def _wanted(request: Request, precision: str, shown: Calibration | None) -> Wanted:
     setting = None if shown is None else shown.setting
-    return Wanted(precision=precision, batch=request.batch, threads=request.threads, setting=setting)
+    return Wanted(precision=precision, batch=request.batch, threads=request.threads, device=request.device, setting=setting)
 
 
 def _made(backend: Backend, model: ImageModel, wanted: Wanted, folder: Path) -> Runner:
@@ -144,7 +165,8 @@ def _made(backend: Backend, model: ImageModel, wanted: Wanted, folder: Path) -> 
     except Exception as error:  # libraries raise whatever they stumble over
         why = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
         raise EngineError(
-            f"engine {backend.name} cannot build {model.name or model.family}: {why}", mend='use engine "eager", or "torch"'
+            f"engine {backend.name} cannot build {model.name or model.family}: {why}",
+            mend='use engine "eager"' + (', or "torch"' if wanted.device.type == "cpu" else ""),
         ) from error
 
 
@@ -153,7 +175,7 @@ def _compared(
 ) -> Parity:
     """Raises EngineError for answers that are not the model's."""
     try:
-        got = in_parts(run, given, batch)
+        got = answers(run, given, batch).to(due.device)
         found = parity(due, got)
     except Exception as error:
         raise EngineError(
@@ -168,3 +190,10 @@ def _compared(
             mend='use engine "eager"',
         )
     return found
+
+
+def answers(run: Runner, given: Tensor, batch: int) -> Tensor:  # b c h w → b k
+    """A batch at a time, as it will be used. On a GPU the first image goes alone: it has a graph of its own."""
+    if given.device.type == "cpu":
+        return in_parts(run, given, batch)
+    return torch.cat([in_parts(run, given[:1], 1), in_parts(run, given[1:], batch)])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from allmlp.engine.backends.base import Runner
+from allmlp.engine.backends.base import CPU, Runner
 from allmlp.engine.backends.table import BACKENDS
 from allmlp.engine.build import Built, Request, built
 from allmlp.engine.device import threads_used
@@ -21,6 +21,7 @@ from allmlp.nn.patches import check_image
 from allmlp.pixels.preprocess import Preprocessing
 
 PRECISIONS = ("fp32", "bf16", "int8", "auto")
+DEVICES = ("cpu", "cuda")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Engine:
     precision: str
     batch: int
     threads: int
+    device: torch.device
+    """Where it computes and answers."""
     parity: Parity
     seconds_per_image: dict[str, float]
     """Of every candidate that was timed, as "backend precision"; of none where there was no choice."""
@@ -48,7 +51,8 @@ class Engine:
     run: Runner = field(repr=False)
 
     def __call__(self, images: Tensor) -> Tensor:  # b c h w → b k
-        """Logits in float32. images: as the model takes them, on the CPU, of any floating-point type and any number.
+        """Logits in float32, on the engine's device. images: as the model takes them, on any device, of any floating-point
+        type and any number.
 
         Raises ShapeError for images that do not fit the model, EngineError for numbers that are no fractions.
         """
@@ -59,8 +63,8 @@ class Engine:
             )
         with torch.inference_mode(), threads_used(self.threads):
             # backends read their memory as it lies; at least one image goes through, so that none give an empty answer
-            given = images.detach().cpu().float().contiguous() if len(images) else images.new_zeros(1, *images.shape[1:])
-            return self.run(given)[: len(images)]
+            given = images if len(images) else images.new_zeros(1, *images.shape[1:])
+            return self.run(given.detach().to(self.device).float().contiguous())[: len(images)]
 
 
 def compile(  # noqa: A001 - the verb the rest of the world has for it
@@ -70,40 +74,69 @@ def compile(  # noqa: A001 - the verb the rest of the world has for it
     backend: str = "auto",
     batch: int = 32,
     threads: int | None = None,
+    device: str | torch.device | None = None,
     calibration: Tensor | None = None,  # b c h w
     labels: Tensor | None = None,  # b
     keep: bool = True,
     quiet: bool = True,
 ) -> Engine:
-    """The model in the fastest form this CPU can run it in, compared with the model before it is handed out.
+    """The model in the fastest form this machine can run it in, compared with the model before it is handed out.
 
-    precision: "fp32"; "bf16"; "int8" (extra export); "auto" takes bf16 where this CPU is clearly faster in it.
-    backend: "torch" (folded, laid out anew, products by oneDNN); "eager"; "compile" (torch.compile, takes minutes to build);
-    "openvino" and "onnxruntime" (extras); "auto" times those that are here and built in seconds, for two seconds or so.
+    precision: "fp32"; "bf16"; "int8" (extra export, for CPUs); "auto" takes bf16 where this CPU is clearly faster in it, and
+    on GPUs that have it. float32 on a GPU is float32, not TF32.
+    backend: for CPUs "torch" (folded, laid out anew, products by oneDNN), "openvino" and "onnxruntime" (extras); for GPUs
+    "cuda" (folded, laid out anew, recorded as CUDA graphs, with Triton kernels where they are faster); for both "eager" and
+    "compile" (torch.compile, takes minutes to build); "auto" times those that are here and built in seconds, for two seconds
+    or so.
     batch: images there usually are at once; other numbers work, though some backends are made for one only.
     threads: of the CPU; None is torch's number.
+    device: "cpu", "cuda", "cuda:1"; None is where the model is. The model may be on a CPU for an engine on a GPU.
     calibration: for int8, 64 or more real images as the model takes them, better 1,000; 300 at most set the ranges, and on the
     rest the engine must lose at most 0.5 points of top-1. labels: their classes' numbers; without them the loss is taken to
     be the share of images decided otherwise.
-    keep: remember the choice on disk, under the weights' hash, the versions and the processor, in `engines` under
+    keep: remember the choice on disk, under the weights' hash, the versions, the processor and the GPU, in `engines` under
     $ALLMLP_HOME or the user's cache. quiet: no bar while building.
     In fp32 the logits are within 1e-4 of the model's, relative to their norm; `parity` says how near they are.
     Raises EngineError for a backend that is not here, does not compute what the model does, or cannot build it, and for an int8
     engine that loses too much, with the figure; ShapeError for calibration images of another size.
     """
-    shown = _calibration(model, precision, calibration, labels)
-    request = _checked(precision, backend, batch, threads)
-    request = request if shown is None else replace(request, calibration=shown.digest())
     weight = next(model.parameters())
-    if weight.device.type != "cpu" or weight.dtype != torch.float32:
+    place = _place(weight.device if device is None else device)
+    if precision == "int8" and place.type != "cpu":
+        raise EngineError(f"int8 is for CPUs, and answers come from {place} here", mend='use precision "bf16", or device="cpu"')
+    shown = _calibration(model, precision, calibration, labels)
+    request = _checked(precision, backend, batch, threads, place)
+    request = request if shown is None else replace(request, calibration=shown.digest())
+    if weight.device.type not in {"cpu", place.type} or weight.dtype != torch.float32:
         raise EngineError(
-            f"the model is on {weight.device} in {weight.dtype}; engines start from float32 on the CPU",
+            f"the model is on {weight.device} in {weight.dtype}; engines start from float32 on the CPU, or on their own GPU",
             mend="give model.cpu().float(), or use the model as it is",
         )
     with threads_used(request.threads):
         engine = _engine(model, request, built(model, request, shown=shown, kept=keep, quiet=quiet))
     give_back()  # candidates that were not chosen, and the copies they were made of
     return engine
+
+
+def _place(device: str | torch.device) -> torch.device:
+    """Raises EngineError for a device that is not there, or that no engine is for."""
+    try:
+        place = torch.device(device)
+    except (RuntimeError, TypeError):
+        place = None
+    if place is None or place.type not in DEVICES:
+        raise EngineError(
+            f"device is {str(device)!r}, and engines are for {' and '.join(DEVICES)}", mend='give "cpu" or "cuda"'
+        )
+    if place.type == "cpu":
+        return CPU
+    if not torch.cuda.is_available():
+        raise EngineError("there is no CUDA device, or this torch cannot use it", mend='give device="cpu"')
+    count = torch.cuda.device_count()
+    number = torch.cuda.current_device() if place.index is None else place.index
+    if number >= count:
+        raise EngineError(f"device is {str(device)!r}, and CUDA devices here: {count}", mend=f"count from 0 to {count - 1}")
+    return torch.device("cuda", number)
 
 
 def _calibration(model: ImageModel, precision: str, images: Tensor | None, labels: Tensor | None) -> Calibration | None:
@@ -114,7 +147,7 @@ def _calibration(model: ImageModel, precision: str, images: Tensor | None, label
     return None
 
 
-def _checked(precision: str, backend: str, batch: int, threads: int | None) -> Request:
+def _checked(precision: str, backend: str, batch: int, threads: int | None, device: torch.device) -> Request:
     for what, given, known in (("precision", precision, PRECISIONS), ("engine", backend, ("auto", *BACKENDS))):
         if given not in known:
             raise EngineError(f"{what} is {given!r}", mend=one_of(known, given))
@@ -122,7 +155,7 @@ def _checked(precision: str, backend: str, batch: int, threads: int | None) -> R
     for what, count in (("batch", batch), ("threads", threads)):
         if count < 1:
             raise EngineError(f"{what} is {count}", mend="give 1 or more")
-    return Request(precision=precision, backend=backend, batch=batch, threads=threads)
+    return Request(precision=precision, backend=backend, batch=batch, threads=threads, device=device)
 
 
 def _engine(model: ImageModel, request: Request, found: Built) -> Engine:
@@ -131,6 +164,7 @@ def _engine(model: ImageModel, request: Request, found: Built) -> Engine:
         precision=found.precision,
         batch=request.batch,
         threads=request.threads,
+        device=request.device,
         parity=found.parity,
         seconds_per_image=found.seconds,
         from_disk=found.from_disk,

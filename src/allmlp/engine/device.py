@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -81,6 +82,33 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
     """The context in which the forward pass is computed."""
     kinds = {"bf16": torch.bfloat16, "fp16": torch.float16}
     return torch.autocast(device.type, dtype=kinds[precision]) if precision in kinds else nullcontext()
+
+
+@contextmanager
+def exact_products(device: torch.device) -> Iterator[None]:
+    """Products of float32 numbers on a GPU are made of float32 numbers inside, not of TF32, which has 11 bits; settings are
+    put back. Nothing changes on a CPU."""
+    if device.type != "cuda":
+        yield
+        return
+    libraries: Any = torch.backends  # whose stubs lack some names
+    products, convolutions = libraries.cuda.matmul, libraries.cudnn
+    before = products.fp32_precision, convolutions.conv.fp32_precision
+    try:
+        flags = products.allow_tf32, convolutions.allow_tf32
+    except RuntimeError:  # the program set them by torch's newer names, after which the older ones are not to be touched
+        flags = None
+    try:
+        if flags is not None:
+            products.allow_tf32 = convolutions.allow_tf32 = False
+        for place in (products, convolutions.conv):
+            if place.fp32_precision == "tf32":
+                place.fp32_precision = "ieee"
+        yield
+    finally:
+        if flags is not None:
+            products.allow_tf32, convolutions.allow_tf32 = flags
+        products.fp32_precision, convolutions.conv.fp32_precision = before
 
 
 def placed(images: Tensor, model: ImageModel, device: torch.device) -> Tensor:  # b c h w, values kept

@@ -49,7 +49,7 @@ def stream(
                 yield model(batch.images), batch
                 continue
             if engine is not None:
-                yield engine(batch.images), batch
+                yield engine(batch.images).cpu(), batch
                 continue
             with torch.inference_mode(), autocast(device, precision):
                 logits = model(placed(batch.images, model, device))

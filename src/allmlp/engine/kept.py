@@ -29,10 +29,12 @@ VERSIONS = ("allmlp", "torch", "onnxruntime", "openvino", "nncf")
 """Packages with another version of which an engine may be another one."""
 
 
-def content_hash(model: ImageModel, request: dict[str, Any]) -> str:
-    """Of the weights, what they belong to, what was asked for, the versions and the processor."""
+def content_hash(model: ImageModel, request: dict[str, Any], device: torch.device) -> str:
+    """Of the weights, what they belong to, what was asked for, the versions, the processor and, where there is one, the GPU."""
     versions = {name: _version(name) for name in VERSIONS}
     machine = [processor(), torch.backends.cpu.get_cpu_capability()]
+    if device.type == "cuda":
+        machine += [torch.cuda.get_device_name(device), str(torch.version.cuda), str(_version("triton"))]
     about = [FORMAT, request, versions, machine, model_hash(model)]
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
 

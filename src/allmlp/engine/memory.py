@@ -76,7 +76,9 @@ def _numbers(file: Path) -> dict[str, int]:
 
 
 def give_back() -> None:
-    """What was freed goes back to the system, where the C library would keep it for later (glibc)."""
+    """What was freed goes back to the system, where the C library (glibc), or torch on a GPU, would keep it for later."""
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):  # other C libraries have no such function
             ctypes.CDLL(None).malloc_trim(0)

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from allmlp.engine.backends.base import Runner
+from allmlp.engine.device import exact_products
 from allmlp.models.base import ImageModel
 
 PROBES = 8
@@ -48,11 +49,12 @@ def parity(due: Tensor, got: Tensor) -> Parity:  # b k, b k
 
 
 def in_float32(model: ImageModel, images: Tensor, batch: int) -> Tensor:  # b c h w → b k
-    """What the model itself answers, in evaluation mode; its mode is put back."""
-    was_training = model.training
+    """What the model itself answers where it is, in evaluation mode; its mode is put back. Given where the images are."""
+    was_training, place = model.training, next(model.parameters()).device
     model.eval()
     try:
-        return in_parts(model, images, batch)
+        with exact_products(place):
+            return in_parts(model, images.to(place), batch).to(images.device)
     finally:
         model.train(was_training)
 

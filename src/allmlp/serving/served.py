@@ -20,7 +20,7 @@ from allmlp.engine.graph import Graph
 from allmlp.engine.infer import stream
 from allmlp.engine.kept import model_hash
 from allmlp.engine.open import open_answering
-from allmlp.engine.use import ENOUGH, ready
+from allmlp.engine.use import ENOUGH_ON_CUDA, ready
 from allmlp.errors import ModelError
 from allmlp.pixels.read import UnreadableImage, decode_image, probe_content
 from allmlp.serving.batcher import Answer, Batcher
@@ -52,7 +52,7 @@ class Served:
         self.network = None if isinstance(model, Graph) else model  # which can be looked into
         self.version = (model.digest if isinstance(model, Graph) else model_hash(model))[:12]
         self.name = f"{model.format} bundle" if isinstance(model, Graph) else model.name or model.family
-        self.how = ready(model, source.engine, images=ENOUGH, batch=source.batch, quiet=quiet)
+        self.how = ready(model, source.engine, images=ENOUGH_ON_CUDA, batch=source.batch, quiet=quiet)
         self.classes = model.classes or tuple(map(str, range(model.num_classes)))
         self.loaded = datetime.now(UTC).isoformat(timespec="seconds")
         self.batcher = Batcher(self.probabilities, most=source.batch, counted=counted)

@@ -18,6 +18,7 @@ from allmlp.models.base import ImageModel
 Runner = Callable[[Tensor], Tensor]
 """b c h w → b k: logits in float32, or features where the model has no classes; any number of images but none."""
 
+CPU = torch.device("cpu")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -30,14 +31,17 @@ class Wanted:
     batch: int
     """Images there usually are at once."""
     threads: int
+    device: torch.device = CPU
     setting: Tensor | None = None  # b c h w
     """Images that set the ranges of int8."""
 
 
 class Backend(ABC):
-    """One way of running a model in evaluation mode on a CPU."""
+    """One way of running a model in evaluation mode."""
 
     name: ClassVar[str]
+    devices: ClassVar[tuple[str, ...]] = ("cpu",)
+    """Types of devices it runs on."""
     precisions: ClassVar[tuple[str, ...]] = tuple(DTYPES)
     modules: ClassVar[tuple[str, ...]] = ()
     """What must be installed besides allmlp; the extra that brings it has the backend's name."""
@@ -46,8 +50,10 @@ class Backend(ABC):
     seconds_to_build: ClassVar[bool] = True
     """Whether building takes seconds, so that "auto" may try; otherwise it takes minutes."""
 
-    def refusal(self, precision: str) -> EngineError | None:
-        """Why it cannot be used here in this precision."""
+    def refusal(self, precision: str, device: torch.device = CPU) -> EngineError | None:
+        """Why it cannot be used here in this precision, on this device, which is there."""
+        if device.type not in self.devices:
+            return self._elsewhere(device)
         lacking = [module for module in self.modules if find_spec(module) is None]
         if lacking:
             return EngineError(
@@ -59,9 +65,20 @@ class Backend(ABC):
             return EngineError(f"engine {self.name} does not offer {precision}", mend=f"use {offered}, or another engine")
         return None
 
+    def _elsewhere(self, device: torch.device) -> EngineError:
+        if device.type == "cuda":
+            return EngineError(
+                f"engine {self.name} is for CPUs, and answers come from {device} here", mend='use engine "cuda", or "eager"'
+            )
+        return EngineError(
+            f"engine {self.name} is for GPUs, and answers come from {device} here",
+            mend='use engine "torch"; where there is a GPU, device="cuda"',
+        )
+
     @abstractmethod
     def build(self, model: ImageModel, wanted: Wanted, folder: Path) -> Runner:
-        """Something that runs the model, which stays as it is. folder: where `file` is found, or is left."""
+        """Something that runs the model, which stays as it is, on images that are on the wanted device already, and answers
+        there. folder: where `file` is found, or is left."""
 
 
 def in_batches(run: Runner, batch: int) -> Runner:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from allmlp.engine.backends.base import Backend, Runner, Wanted, example, in_batches
+from allmlp.engine.backends.base import CPU, Backend, Runner, Wanted, example, in_batches
 from allmlp.engine.quantise import by_nncf
 from allmlp.engine.sessions import openvino_session
 from allmlp.errors import EngineError
@@ -26,10 +26,10 @@ class OpenVINO(Backend):
     modules = ("openvino",)
     file = "model.xml"
 
-    def refusal(self, precision: str) -> EngineError | None:
-        if precision == "int8" and find_spec("nncf") is None:
+    def refusal(self, precision: str, device: torch.device = CPU) -> EngineError | None:
+        if precision == "int8" and device.type == "cpu" and find_spec("nncf") is None:
             return EngineError("int8 needs nncf, which is not installed", mend='pip install "allmlp[export]"')
-        return super().refusal(precision)
+        return super().refusal(precision, device)
 
     def build(self, model: ImageModel, wanted: Wanted, folder: Path) -> Runner:
         import openvino

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from allmlp.engine.backends.base import DTYPES, Backend, Runner, Wanted
+import torch
+
+from allmlp.engine.backends.base import CPU, DTYPES, Backend, Runner, Wanted
 from allmlp.engine.plans.find import make_plan
 from allmlp.engine.plans.layout import Setup
 from allmlp.engine.plans.products import broken
@@ -15,8 +17,8 @@ class Planned(Backend):
 
     name = "torch"
 
-    def refusal(self, precision: str) -> EngineError | None:
-        why = super().refusal(precision)
+    def refusal(self, precision: str, device: torch.device = CPU) -> EngineError | None:
+        why = super().refusal(precision, device)
         if why is None and (trouble := broken(DTYPES[precision])):
             why = EngineError(f"engine torch cannot be used: {trouble}", mend='use engine "eager"')
         return why

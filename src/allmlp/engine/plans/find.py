@@ -19,16 +19,24 @@ def make_plan(model: ImageModel, setup: Setup) -> Plan:
     folded = fold(model).float()
     if folded.hyperparameters.get("token_rank"):
         return ModulePlan(folded, setup)
-    if (
-        isinstance(folded, ResMLP)
-        and folded.token_mixing == "linear"
-        and folded.hyperparameters.get("norm", "affine") == "affine"
-    ):
+    if is_resmlp(folded):
         return ResMLPPlan(folded, setup)
-    if isinstance(folded, Mixer):
+    if is_mixer(folded):
         return MixerPlan(folded, setup)
     if isinstance(folded, SMLPNet) and folded.hyperparameters.get("fusion", "linear") == "linear":
         return SMLPNetPlan(folded, setup)
     if isinstance(folded, GMLP):
         return GMLPPlan(folded, setup)
     return ModulePlan(folded, setup)
+
+
+def is_resmlp(folded: ImageModel) -> bool:
+    """Whether it is ResMLP with whole matrices, and no ablation of it."""
+    values = folded.hyperparameters
+    usual = values.get("norm", "affine") == "affine" and not values.get("token_rank")
+    return isinstance(folded, ResMLP) and folded.token_mixing == "linear" and usual
+
+
+def is_mixer(folded: ImageModel) -> bool:
+    """Whether it is MLP-Mixer with whole matrices."""
+    return isinstance(folded, Mixer) and not folded.hyperparameters.get("token_rank")
