@@ -11,12 +11,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import allmlp
+from allmlp.engine import device
 from allmlp.engine.plans.products import broken
 from allmlp.errors import RecipeError
 from allmlp.recipe import Recipe, Train
 from allmlp.run import Run, read_json
 from allmlp.training import products
-from allmlp.training.products import OneDNN, chosen_products, multiplied
+from allmlp.training.products import OneDNN, chosen_precision, chosen_products, multiplied
 from helpers import interrupt_after, same_weights
 from ranks import in_processes, values
 
@@ -82,6 +83,26 @@ def test_auto_takes_what_is_clearly_faster(gain: float, chosen: str, monkeypatch
     assert chosen_products(Train(compile=True), CPU, "fp32") == "torch"
     assert chosen_products(Train(products="torch"), CPU, "fp32") == "torch"
     assert chosen_products(Train(products="onednn"), CPU, "fp32") == "onednn"
+
+
+@pytest.mark.parametrize(
+    ("gain", "dim", "train", "chosen"),
+    [
+        (4.0, 96, {}, "bf16"),
+        (2.9, 96, {}, "fp32"),
+        (4.0, 64, {}, "fp32"),
+        (2.0, 256, {}, "bf16"),
+        (4.0, 96, {"precision": "fp32"}, "fp32"),
+        (4.0, 96, {"products": "onednn"}, "fp32"),
+    ],
+)
+def test_steps_take_bf16_in_narrow_models_where_it_is_far_faster(
+    gain: float, dim: int, train: dict[str, Any], chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(products, "bf16_gain", lambda: gain)
+    monkeypatch.setattr(device, "bf16_gain", lambda: gain)
+    model = allmlp.create_model("resmlp_xs", dim=dim, depth=1)
+    assert chosen_precision(Train(**train), CPU, model) == chosen
 
 
 def test_where_it_is_wrong_auto_leaves_it_and_asking_for_it_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

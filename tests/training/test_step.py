@@ -156,7 +156,7 @@ def test_a_step_whose_gradients_overflow_is_left_out_and_the_scale_halved(source
 def test_half_precision_resumes_bit_identically_with_its_scale(
     stripes: Path, tmp_path: Path, small_recipe: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(setup, "choose_precision", lambda *_: "fp16")
+    monkeypatch.setattr(setup, "chosen_precision", lambda *_: "fp16")
     undisturbed = allmlp.train(stripes, recipe=small_recipe(), out=tmp_path / "a", quiet=True)
     with monkeypatch.context() as patch:
         interrupt_after(patch, 6)

@@ -178,8 +178,8 @@ class Train:
     ema: float = 0.0
     """Decay per step of the running mean of the weights, in [0, 1); 0 for none."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """"auto": bf16 where this processor multiplies it at least 1.5 times as fast and the model is wide. "fp16" scales
-    the loss, and is for GPUs."""
+    """"auto": bf16 where this processor multiplies it at least 1.5 times as fast and the model has 256 channels, or 3 times
+    and 96. "fp16" scales the loss, and is for GPUs."""
     products: Literal["auto", "torch", "onednn"] = "auto"
     """What multiplies float32 on a CPU; "auto": oneDNN where it does so 1.4 times as fast as torch's own way, forwards and
     backwards, which are timed at the start (docs/decisions/0010)."""

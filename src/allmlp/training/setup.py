@@ -18,7 +18,7 @@ from allmlp.data.memory import UNCHANGED, at_model_size, fits_memory, memory_bat
 from allmlp.data.mix import Mix
 from allmlp.data.transforms import SMALL, scaled, training_transform
 from allmlp.data.views import view_batches
-from allmlp.engine.device import best_device, choose_precision, prepared
+from allmlp.engine.device import best_device, prepared
 from allmlp.errors import DataError, ModelError, RecipeError
 from allmlp.models import create_model
 from allmlp.models.base import ImageModel
@@ -35,7 +35,7 @@ from allmlp.training.generated import Generated
 from allmlp.training.objectives import objective
 from allmlp.training.optim import optimiser, schedule
 from allmlp.training.plan import Plan, Task
-from allmlp.training.products import chosen_products
+from allmlp.training.products import chosen_precision, chosen_products
 from allmlp.training.sizes import Sizes, sizes_of, smaller
 from allmlp.training.supervised import Supervised
 
@@ -85,7 +85,7 @@ def plan_for(model: ImageModel, recipe: Recipe, source: Source, opened: Opened |
     parallel = chosen(recipe.train.parallel, model, team)
     together = parallel != "fsdp"  # buffers stay whole there, and one operation cannot take both kinds
     ema = _running_mean(recipe, model, steps, together)
-    precision = team.by_first(lambda: choose_precision(recipe.train.precision, device, model))
+    precision = team.by_first(lambda: chosen_precision(recipe.train, device, model))
     products = team.by_first(lambda: chosen_products(recipe.train, device, precision))
     if (parallel, precision) == ("fsdp", "fp16"):
         raise RecipeError("sharded models are not trained in fp16", mend='use precision "bf16", or parallel "ddp"')

@@ -8,13 +8,13 @@ from timm.utils import ModelEmaV3
 from torch.amp import GradScaler
 
 from allmlp.data.keys import seed_everything
-from allmlp.engine.device import best_device, choose_precision
+from allmlp.engine.device import best_device
 from allmlp.errors import RecipeError
 from allmlp.recipe import Augment, Data, Distill, Recipe, Translation
 from allmlp.training.distributed import Team, spread
 from allmlp.training.optim import optimiser, schedule
 from allmlp.training.plan import Plan
-from allmlp.training.products import chosen_products
+from allmlp.training.products import chosen_precision, chosen_products
 from allmlp.training.sizes import Sizes
 from allmlp.translation.batches import Sentences, sentences, text_batches
 from allmlp.translation.model import create_translator
@@ -88,7 +88,7 @@ def make_plan(recipe: Recipe, text: Text, team: Team) -> Plan:
     share: dict[str, int] = {"rank": team.rank, "world": team.size}
     train = text_batches(text.train, spec.tokens, seed=recipe.seed, **share)
     val = text_batches(text.val, spec.tokens, seed=None, **share)
-    precision = team.by_first(lambda: choose_precision(recipe.train.precision, device, model))
+    precision = team.by_first(lambda: chosen_precision(recipe.train, device, model))
     parallel = "ddp" if team.size > 1 else "none"
     forward = spread([model], parallel, device, team)
     made = optimiser(model, recipe.optim, recipe.optim.lr_batch)
