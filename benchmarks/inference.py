@@ -133,7 +133,7 @@ def _contenders(cell: Cell, model: ImageModel, images: Tensor, without: Sequence
     makers: dict[str, Callable[[], Call]] = {
         key: lambda make=make: make(cell.model, model, images) for key, make in PEERS.items()
     }
-    for backend in (b for b in BACKENDS.values() if b.name != "eager"):
+    for backend in (b for b in BACKENDS.values() if b.name != "eager" and "cpu" in b.devices):
         for precision in backend.precisions:
             makers[f"allmlp {backend.name} {precision}"] = lambda b=backend.name, p=precision: _engine(b, p, model, images)
     calls: dict[str, Call] = {}
