@@ -181,7 +181,7 @@ class Train:
     """"auto": bf16 where this processor multiplies it at least 1.5 times as fast and the model has 256 channels, or 3 times
     and 96. "fp16" scales the loss, and is for GPUs."""
     products: Literal["auto", "torch", "onednn"] = "auto"
-    """What multiplies float32 on a CPU; "auto": oneDNN where it does so 1.4 times as fast as torch's own way, forwards and
+    """What multiplies float32 on a CPU; "auto": oneDNN where it does so 1.5 times as fast as torch's own way, forwards and
     backwards, which are timed at the start (docs/decisions/0010)."""
     compile: bool = False
     """Take the steps through torch.compile: code made for this model joins what lies between its products. The first step then
