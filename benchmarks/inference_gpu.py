@@ -68,7 +68,7 @@ def main(words: Sequence[str] | None = None) -> int:
     cells = known(given.json, about)
     given.json.parent.mkdir(parents=True, exist_ok=True)
     for name, batch in product(given.models, given.batches):
-        if (name, batch) not in cells:
+        if not _whole(cells.get((name, batch)), given.without):
             cells[name, batch] = measure(name, batch, given.rounds, given.without)
             found = {"environment": about, "cells": [asdict(cell) for cell in cells.values()]}
             write_json(given.json, found)  # each time: what was measured stays when the rest is interrupted
@@ -80,6 +80,12 @@ def main(words: Sequence[str] | None = None) -> int:
         with whole_file(given.page) as temporary:
             temporary.write_text(page(shown, about, given.machine), encoding="utf-8")
     return 0
+
+
+def _whole(cell: Cell | None, without: Sequence[str]) -> bool:
+    """Whether everybody that is wanted was measured; what failed is tried again."""
+    wanted = [key for key in (*PEERS, *(f"allmlp {name}" for name in ENGINES)) if not any(word in key for word in without)]
+    return cell is not None and all(key in cell.seconds for key in wanted)
 
 
 def known(path: Path, about: dict[str, Any]) -> dict[tuple[str, int], Cell]:

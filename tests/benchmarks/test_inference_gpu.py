@@ -66,6 +66,14 @@ def test_what_was_measured_in_the_same_environment_is_not_measured_again(bench: 
     assert bench.known(path, about | {"device": "another GPU"}) == {}
 
 
+def test_a_cell_without_somebody_who_is_wanted_is_measured_again(bench: ModuleType) -> None:
+    half = bench.Cell("m", 1, 10, {key: spent for key, spent in SECONDS.items() if "compile" not in key})
+    assert bench._whole(bench.Cell("m", 1, 10, SECONDS), [])
+    assert bench._whole(half, ["compile"])
+    assert not bench._whole(half, [])
+    assert not bench._whole(None, [])
+
+
 def test_the_page_names_who_was_left_out_and_why(bench: ModuleType) -> None:
     cell = bench.Cell("m", 1, 10, SECONDS, {"allmlp compile": "no compiler"})
     written = bench.page([cell], {"device": "a GPU", "torch": "2", "timm": "1", "rounds": 9}, None)

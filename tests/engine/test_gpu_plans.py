@@ -198,7 +198,7 @@ def test_one_image_alone_has_a_graph_of_its_own_and_the_rest_are_filled_up(monke
             seen.clear()
 
 
-@pytest.mark.parametrize("before", ["highest", "high"])
+@pytest.mark.parametrize("before", ["highest", "high", "medium"])
 def test_tf32_is_off_inside_and_as_it_was_outside(before: str) -> None:
     products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
     kept = torch.get_float32_matmul_precision()
@@ -209,6 +209,21 @@ def test_tf32_is_off_inside_and_as_it_was_outside(before: str) -> None:
             assert (products.allow_tf32, convolutions.allow_tf32) == (False, False)
         assert (products.allow_tf32, convolutions.allow_tf32) == found
         assert torch.get_float32_matmul_precision() == before
+    finally:
+        torch.set_float32_matmul_precision(kept)
+
+
+def test_tf32_stays_off_until_the_last_of_several_threads_has_left() -> None:
+    gpu, kept = torch.device("cuda"), torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("high")
+        first, second = exact_products(gpu), exact_products(gpu)
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert torch.get_float32_matmul_precision() == "highest"
+        second.__exit__(None, None, None)
+        assert torch.get_float32_matmul_precision() == "high"
     finally:
         torch.set_float32_matmul_precision(kept)
 

@@ -1,6 +1,7 @@
 """The centre is torchvision's: Resize, then CenterCrop."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -28,8 +29,6 @@ def apart(size: int, crop: tuple[int, int], name: str, given_picture: Image.Imag
 def test_the_centre_is_that_of_the_whole_picture(
     w: int, h: int, y: int, x: int, extra: int, name: str, colours: str, seed: int
 ) -> None:
-    if max(w, h) > 40 * min(w, h):  # a strip: the whole picture resized would have thousands of pixels a side
-        return
     assert apart(max(x, y) + extra, (y, x), name, picture(seed, (w, h), colours)).max() <= 2
 
 
@@ -43,3 +42,11 @@ def test_a_landscape_on_noise_differs_in_few_pixels_by_one_level() -> None:
 
 def test_a_picture_that_is_not_resized_is_cropped_to_the_byte() -> None:
     assert not apart(40, (32, 30), "bicubic", picture(0, (40, 60))).any()
+
+
+@pytest.mark.parametrize("size", [(1, 20_000), (20_000, 1), (300, 300)], ids=str)
+def test_a_strip_is_never_resized_as_a_whole(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would have 30 million pixels and more; so would a picture of which a card keeps a hundredth."""
+    monkeypatch.setattr("allmlp.pixels.centre.resized", lambda *_: pytest.fail("resized as a whole"))
+    centre = ResizedCentre(224 if 1 in size else 22_400, (224, 224), "bicubic")
+    assert centre(Image.new("RGB", size, (1, 2, 3))).flatten(1).unique(dim=1).tolist() == [[1], [2], [3]]

@@ -162,6 +162,39 @@ def test_a_run_goes_on_with_what_was_chosen_when_it_began(
 
 
 @here
+def test_a_run_goes_on_by_torch_where_there_is_no_onednn_unless_the_recipe_asks_for_it(
+    stripes: Path, tmp_path: Path, small_recipe: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for asked in ("auto", "onednn"):
+        with monkeypatch.context() as patch:
+            patch.setattr(products, "gain", lambda: 2.0)
+            interrupt_after(patch, 6)
+            recipe = small_recipe(train={"products": asked})
+            assert (
+                read_json(allmlp.train(stripes, recipe=recipe, out=tmp_path / asked, quiet=True).environment)["products"]
+                == "onednn"
+            )
+    monkeypatch.setattr(products, "trouble", lambda: "this torch was built without oneDNN")
+    assert read_json(allmlp.resume(tmp_path / "auto", quiet=True).state)["state"] == "finished"
+    with pytest.raises(RecipeError, match=r"train.products is onednn, but this torch was built without oneDNN"):
+        allmlp.resume(tmp_path / "onednn", quiet=True)
+
+
+@here
+@pytest.mark.parametrize("shapes", [((5, 6), (3, 4)), ((5, 4), (4,)), ((5, 4), (3, 4), (1,))], ids=str)
+def test_shapes_that_do_not_fit_are_left_to_torch(shapes: tuple[tuple[int, ...], ...]) -> None:
+    tensors: Any = [torch.randn(shape) for shape in shapes]
+    answers = []
+    for how in ("torch", "onednn"):
+        with multiplied(how):
+            try:
+                answers.append(str(F.linear(*tensors).shape))
+            except RuntimeError as error:
+                answers.append(str(error))
+    assert answers[0] == answers[1]
+
+
+@here
 @pytest.mark.slow
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
 def test_two_processes_end_as_with_torchs_products(parallel: str, stripes: Path, tmp_path: Path, small_recipe: Make) -> None:

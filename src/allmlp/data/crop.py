@@ -22,4 +22,6 @@ class RandomPart(RandomResizedCropAndInterpolation):
 
     def __call__(self, picture: Image.Image) -> Tensor:  # → c y x of uint8
         top, left, height, width = self.get_params(picture, self.scale, self.ratio)
+        height, width = max(height, 1), max(width, 1)  # of a picture of few pixels timm draws none
+        top, left = min(top, picture.height - height), min(left, picture.width - width)
         return resized(picture.crop((left, top, left + width, top + height)), self.wanted, self.mode)

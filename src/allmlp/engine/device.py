@@ -1,6 +1,7 @@
 """Where and in what precision a model runs."""
 
 import statistics
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -86,31 +87,60 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
     return torch.autocast(device.type, dtype=kinds[precision]) if precision in kinds else nullcontext()
 
 
+_ONE_AT_A_TIME = threading.Lock()
+_inside: list[Callable[[], None]] = []
+"""One entry for each `exact_products` that is open in any thread: what the last to leave does."""
+
+
 @contextmanager
 def exact_products(device: torch.device) -> Iterator[None]:
-    """Products of float32 numbers on a GPU are made of float32 numbers inside, not of TF32, which has 11 bits; settings are
-    put back. Nothing changes on a CPU."""
+    """Products of float32 numbers on a GPU are made of float32 numbers inside, not of TF32, which has 11 bits.
+
+    Nothing changes on a CPU. The settings belong to the whole process: with several threads inside, the last one to leave puts
+    them back.
+    """
     if device.type != "cuda":
         yield
         return
-    libraries: Any = torch.backends  # whose stubs lack some names
-    products, convolutions = libraries.cuda.matmul, libraries.cudnn
-    before = products.fp32_precision, convolutions.conv.fp32_precision
+    with _ONE_AT_A_TIME:
+        _inside.append(_inside[0] if _inside else _float32_alone())
     try:
-        flags = products.allow_tf32, convolutions.allow_tf32
-    except RuntimeError:  # the program set them by torch's newer names, after which the older ones are not to be touched
-        flags = None
-    try:
-        if flags is not None:
-            products.allow_tf32 = convolutions.allow_tf32 = False
-        for place in (products, convolutions.conv):
-            if place.fp32_precision == "tf32":
-                place.fp32_precision = "ieee"
         yield
     finally:
-        if flags is not None:
-            products.allow_tf32, convolutions.allow_tf32 = flags
-        products.fp32_precision, convolutions.conv.fp32_precision = before
+        with _ONE_AT_A_TIME:
+            back = _inside.pop()
+            if not _inside:
+                back()
+
+
+def _float32_alone() -> Callable[[], None]:
+    """Switches TF32 off; what comes back switches it to what it was."""
+    libraries: Any = torch.backends  # whose stubs lack some names
+    products, convolutions = libraries.cuda.matmul, libraries.cudnn
+    try:
+        before, allowed, _ = torch.get_float32_matmul_precision(), convolutions.allow_tf32, products.allow_tf32
+    except RuntimeError:  # the program set them by torch's newer names, after which the older ones are not to be touched
+        places = [(place, place.fp32_precision) for place in (products, convolutions.conv)]
+        for place, named in places:
+            place.fp32_precision = "ieee" if named == "tf32" else named
+
+        def renamed() -> None:
+            for place, named in places:
+                place.fp32_precision = named
+
+        return renamed
+    if before != "highest":
+        torch.set_float32_matmul_precision("highest")
+    if allowed:
+        convolutions.allow_tf32 = False
+
+    def back() -> None:
+        if before != "highest":
+            torch.set_float32_matmul_precision(before)
+        if allowed:
+            convolutions.allow_tf32 = True
+
+    return back
 
 
 def placed(images: Tensor, model: ImageModel, device: torch.device) -> Tensor:  # b c h w, values kept

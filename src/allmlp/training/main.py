@@ -16,6 +16,7 @@ from allmlp.data.damage import by_reason, in_words, refuse_too_many
 from allmlp.data.hold import held
 from allmlp.data.images import Source
 from allmlp.data.sources import fetches, open_source
+from allmlp.engine.device import best_device
 from allmlp.engine.environment import environment
 from allmlp.errors import AllmlpError, RecipeError, RunError
 from allmlp.files import whole_file, writing
@@ -32,6 +33,7 @@ from allmlp.training.journal import Journal
 from allmlp.training.loop import Loop
 from allmlp.training.masks import beside, keep_with, with_masks
 from allmlp.training.plan import Plan
+from allmlp.training.products import impossible
 from allmlp.training.retry import fitted
 from allmlp.training.setup import make_plan
 from allmlp.training.stages import plan_at
@@ -205,8 +207,11 @@ def chosen_by(plan: Plan) -> dict[str, str]:
 
 
 def as_it_ran(train: Train, chosen: Mapping[str, Any]) -> Train:
-    """With what was decided when the run began, as environment.json has it."""
-    return replace(train, precision=chosen["precision"], products=chosen.get("products", "torch"))
+    """With what was decided when the run began, as environment.json has it, as far as it can be had here."""
+    precision, products = chosen["precision"], chosen.get("products", "torch")
+    if train.products == "auto" and impossible(train, best_device(), precision):
+        products = "torch"
+    return replace(train, precision=precision, products=products)
 
 
 def display_of(run: Run, team: Team, quiet: bool, counts: str = "images") -> Display:

@@ -44,16 +44,19 @@ def chosen_precision(train: Train, device: torch.device, model: nn.Module) -> st
 
 def chosen_products(train: Train, device: torch.device, precision: str) -> str:
     """ "torch" or "onednn". Raises RecipeError where "onednn" is asked for and cannot be had."""
-    wanted = train.products
-    if train.compile:
-        why = "the steps go through torch.compile"
-    elif device.type != "cpu" or precision != "fp32":
-        why = f"products are made in {precision} on {device.type}"
-    else:
-        why = trouble()
+    wanted, why = train.products, impossible(train, device, precision)
     if wanted == "onednn" and why:
         raise RecipeError(f"train.products is onednn, but {why}", mend='use train.products "auto" or "torch"')
     return "onednn" if not why and (wanted == "onednn" or (wanted == "auto" and gain() >= GAIN)) else "torch"
+
+
+def impossible(train: Train, device: torch.device, precision: str) -> str:
+    """Why oneDNN's float32 products have no part in such steps here, or nothing."""
+    if train.compile:
+        return "the steps go through torch.compile"
+    if device.type != "cpu" or precision != "fp32":
+        return f"products are made in {precision} on {device.type}"
+    return trouble()
 
 
 @contextmanager
@@ -77,21 +80,27 @@ class OneDNN(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Iterable[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if func is F.linear and not kwargs and _fits(*args):
+        if func is F.linear and not kwargs and _fits(-1, *args):
             return _Linear.apply(*args)
-        if func is F.conv2d and not kwargs and _pointwise(*args) and _fits(*args[:3]):
+        if func is F.conv2d and not kwargs and _pointwise(*args) and _fits(1, *args[:3]):
             x, weight, *bias = args[:3]
             return _Linear.apply(x.permute(0, 2, 3, 1), weight.flatten(1), *bias).permute(0, 3, 1, 2)
         return func(*args, **(kwargs or {}))
 
 
-def _fits(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> bool:
-    plain = all(t.dtype == torch.float32 and t.device.type == "cpu" for t in (x, weight))
-    return plain and x.numel() > 0 and not torch.is_autocast_enabled("cpu")
+def _fits(axis: int, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> bool:
+    """Of float32 on the CPU, outside autocast; what is empty or does not fit is left to torch. axis: of x's inputs."""
+    plain = all(t.dtype == torch.float32 and t.device.type == "cpu" for t in (x, weight, bias) if t is not None)
+    right = (
+        weight.ndim == (2 if axis == -1 else 4)
+        and x.shape[axis] == weight.shape[1]
+        and (bias is None or bias.shape == weight.shape[:1])
+    )
+    return plain and right and x.numel() > 0 and not torch.is_autocast_enabled("cpu")
 
 
 def _pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None, *how: object) -> bool:
-    """Whether a convolution is a linear map of the channels at every position, as nn.Conv2d calls for it."""
+    """Whether a convolution, as nn.Conv2d calls for it, is a linear map of each position's channels."""
     return how == ((1, 1), (0, 0), (1, 1), 1) and weight.shape[2:] == (1, 1) and x.ndim == 4
 
 
