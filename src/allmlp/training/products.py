@@ -46,7 +46,8 @@ def chosen_products(train: Train, device: torch.device, precision: str) -> str:
     """ "torch" or "onednn". Raises RecipeError where "onednn" is asked for and cannot be had."""
     wanted, why = train.products, impossible(train, device, precision)
     if wanted == "onednn" and why:
-        raise RecipeError(f"train.products is onednn, but {why}", mend='use train.products "auto" or "torch"')
+        other = 'train.precision "fp32", or ' if device.type == "cpu" and precision != "fp32" else ""
+        raise RecipeError(f"train.products is onednn, but {why}", mend=f'use {other}train.products "auto" or "torch"')
     return "onednn" if not why and (wanted == "onednn" or (wanted == "auto" and gain() >= GAIN)) else "torch"
 
 
