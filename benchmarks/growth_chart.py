@@ -1,6 +1,7 @@
 """The figure of `benchmarks/growth.py`."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,9 @@ def _line(panel: Axes, values: Sequence[int], heights: Sequence[float], key: str
 def _label(panel: Axes, axis: str, values: Sequence[int], what: str) -> None:
     if axis == "batch":
         panel.set_xscale("log", base=2)
-    panel.set_xticks(values, [str(value) for value in values])
+    near = (values[-1] - values[0]) / 6  # two numbers nearer than that would touch
+    crowded = [axis != "batch" and 0 < value - before < near for before, value in pairwise((values[0], *values))]
+    panel.set_xticks(values, ["" if hidden else str(value) for value, hidden in zip(values, crowded, strict=True)])
     panel.minorticks_off()
     panel.set_ylim(bottom=0)
     panel.set_xlabel(LABELS[axis])
