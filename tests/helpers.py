@@ -2,9 +2,12 @@
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 from functools import lru_cache
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -26,6 +29,22 @@ def picture(number: int, size: tuple[int, int] = (24, 16), mode: str = "RGB") ->
     """Noise that no other number gives; size is (width, height)."""
     pixels = np.random.default_rng(number).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     return Image.fromarray(pixels).convert(mode)
+
+
+def benchmark(name: str) -> ModuleType:
+    """benchmarks/NAME.py; what lies beside it is found, as when python runs it."""
+    script = Path(__file__).parents[1] / "benchmarks" / f"{name}.py"
+    spec = spec_from_file_location(name, script)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules[name] = module  # where dataclasses, and processes that the script starts, look
+    sys.path.insert(0, str(script.parent))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(script.parent))
+    return module
 
 
 def columns_first(given: Image.Image, size: tuple[int, int], mode: str) -> Image.Image:

@@ -1,28 +1,19 @@
 """The growth benchmark: its words by hand, and one small measurement."""
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from allmlp.run import read_json
+from helpers import benchmark
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "growth.py"
 
 
 @pytest.fixture(scope="module")
 def growth() -> ModuleType:
-    sys.path.insert(0, str(SCRIPT.parent))  # as python puts it when it runs the script
-    spec = importlib.util.spec_from_file_location("growth", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["growth"] = module
-    spec.loader.exec_module(module)
-    sys.path.remove(str(SCRIPT.parent))
-    return module
+    return benchmark("growth")
 
 
 def test_a_row_says_median_spread_how_many_times_as_fast_and_what_was_held(growth: ModuleType) -> None:

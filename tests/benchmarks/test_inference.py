@@ -1,28 +1,17 @@
 """The inference benchmark: its arithmetic by hand, and one small measurement."""
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from allmlp.run import read_json, write_json
-
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "inference.py"
+from helpers import benchmark
 
 
 @pytest.fixture(scope="module")
 def inference() -> ModuleType:
-    sys.path.insert(0, str(SCRIPT.parent))  # as python puts it when it runs the script: peers.py lies beside it
-    spec = importlib.util.spec_from_file_location("inference", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["inference"] = module
-    spec.loader.exec_module(module)
-    sys.path.remove(str(SCRIPT.parent))
-    return module
+    return benchmark("inference")
 
 
 def test_a_cell_says_median_spread_and_how_many_times_as_fast_as_eager(inference: ModuleType) -> None:

@@ -1,7 +1,5 @@
 """The GPU benchmark: its arithmetic by hand, and what it says where there is no GPU."""
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -11,21 +9,12 @@ import torch
 from allmlp.engine.cost import multiply_adds
 from allmlp.models import create_model
 from allmlp.run import write_json
-
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "inference_gpu.py"
+from helpers import benchmark
 
 
 @pytest.fixture(scope="module")
 def bench() -> ModuleType:
-    sys.path.insert(0, str(SCRIPT.parent))  # as python puts it when it runs the script: peers.py lies beside it
-    spec = importlib.util.spec_from_file_location("inference_gpu", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["inference_gpu"] = module
-    spec.loader.exec_module(module)
-    sys.path.remove(str(SCRIPT.parent))
-    return module
+    return benchmark("inference_gpu")
 
 
 SECONDS = {

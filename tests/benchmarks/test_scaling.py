@@ -1,6 +1,5 @@
 """The scaling benchmark: its arithmetic by hand, and one small measurement."""
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -9,19 +8,14 @@ from types import ModuleType
 import pytest
 
 from allmlp.run import read_json
+from helpers import benchmark
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "scaling.py"
 
 
 @pytest.fixture(scope="module")
 def scaling() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("scaling", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["scaling"] = module
-    spec.loader.exec_module(module)
-    return module
+    return benchmark("scaling")
 
 
 def test_traffic_that_fits_behind_the_backward_pass_costs_nothing(scaling: ModuleType) -> None:

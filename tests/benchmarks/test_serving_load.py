@@ -1,11 +1,8 @@
 """The load generator of the benchmark counts what there is."""
 
 import asyncio
-import importlib.util
 import os
-import sys
 import time
-from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -14,19 +11,12 @@ pytest.importorskip("fastapi", reason="allmlp[serve] brings it")
 
 from allmlp.pixels.read import decode_image
 from allmlp.serving.pictures import pictures_of
-
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "serving_load.py"
+from helpers import benchmark
 
 
 @pytest.fixture(scope="module")
 def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("serving_load", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["serving_load"] = module
-    spec.loader.exec_module(module)
-    return module
+    return benchmark("serving_load")
 
 
 def test_its_requests_hold_its_pictures(load: ModuleType) -> None:

@@ -1,7 +1,6 @@
 """The page about Table 1, from made-up measurements."""
 
 import sys
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
@@ -10,19 +9,14 @@ import pytest
 from allmlp.profiling.published import _records
 from allmlp.profiling.rows import Profile, Row
 from allmlp.run import write_json
+from helpers import benchmark
 
-ROOT = Path(__file__).parents[2]
 ABOUT = {"threads": 2, "device": "cpu", "precision": "fp32", "batch": 32, "rounds": 3, "torch": "2", "timm": "1"}
 
 
 @pytest.fixture(scope="module")
 def table1() -> ModuleType:
-    spec = spec_from_file_location("table1", ROOT / "benchmarks" / "table1.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return benchmark("table1")
 
 
 def row(name: str, images_per_s: float, *, mib: float = 100, jitter: float = 0.0) -> Row:

@@ -1,28 +1,17 @@
 """The training benchmark: its arithmetic by hand, and one small measurement."""
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from allmlp.run import read_json
-
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "training.py"
+from helpers import benchmark
 
 
 @pytest.fixture(scope="module")
 def training() -> ModuleType:
-    sys.path.insert(0, str(SCRIPT.parent))  # as python puts it when it runs the script: what it imports lies beside it
-    spec = importlib.util.spec_from_file_location("training_benchmark", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["training_benchmark"] = module
-    spec.loader.exec_module(module)
-    sys.path.remove(str(SCRIPT.parent))
-    return module
+    return benchmark("training")
 
 
 @pytest.fixture

@@ -1,27 +1,17 @@
 """The translation benchmark: its words by hand, and one small measurement."""
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from allmlp.run import read_json
-
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "translation.py"
+from helpers import benchmark
 
 
 @pytest.fixture(scope="module")
 def speed() -> ModuleType:
-    sys.path.insert(0, str(SCRIPT.parent))  # as python puts it when it runs the script
-    spec = importlib.util.spec_from_file_location("translation_speed", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    sys.path.remove(str(SCRIPT.parent))
-    return module
+    return benchmark("translation")
 
 
 def test_a_row_says_pieces_a_second_and_how_many_times_the_transformers(speed: ModuleType) -> None:

@@ -1,11 +1,16 @@
 """Shears and shifts along one axis are those that timm has Pillow make."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from PIL import Image
 from timm.data.auto_augment import NAME_TO_OP
 
 from allmlp.data.slide import SLIDES, Slide
+from allmlp.data.transforms import training_transform
+from allmlp.pixels.preprocess import Preprocessing
+from allmlp.recipe import Augment
 from helpers import picture
 
 FILL = {"L": (77,), "RGB": (124, 116, 104)}
@@ -36,3 +41,11 @@ def test_a_flat_picture_stays_flat_and_is_filled_from_outside() -> None:
 def test_another_filter_is_left_to_timm() -> None:
     given, asked = picture(0, (30, 20)), dict(fillcolor=(0, 0, 0), resample=BILINEAR)
     assert Slide("ShearX")(given, 0.2, **asked).tobytes() == NAME_TO_OP["ShearX"](given, 0.2, **asked).tobytes()
+
+
+def test_a_training_pipeline_slides_by_itself() -> None:
+    pipeline: Any = training_transform(Augment(crop="resized", auto="rand-m9-mstd0.5-inc1"), Preprocessing(img_size=(32, 32)))
+    ops = next(step for step in pipeline.transforms if hasattr(step, "ops")).ops
+    slides = [op for op in ops if isinstance(op.aug_fn, Slide)]
+    assert {op.name for op in slides} == set(SLIDES)
+    assert all(op.kwargs["resample"] is BICUBIC for op in slides)

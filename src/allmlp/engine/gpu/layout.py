@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from allmlp.engine.gpu.plain import wide
-from allmlp.engine.plans.layout import Folded
+from allmlp.engine.plans.layout import Folded, cells
 
 WORD = 16
 """Numbers that a row is filled up to a multiple of: GPUs read 16 or 32 bytes at once from where such a word begins."""
@@ -53,11 +53,8 @@ def cut(images: Tensor, patch: int, dtype: torch.dtype, margin: tuple[int, int] 
 
     margin: pixels beyond a patch's edges that it sees too, as in `Patches`.
     """
-    if any(margin):
-        images = F.pad(images, (margin[1], margin[1], margin[0], margin[0]), mode="replicate")
-    high, wide_ = (patch + 2 * m for m in margin)
-    cells = images.unfold(2, high, patch).unfold(3, wide_, patch).permute(0, 2, 3, 1, 4, 5)  # b y x c p p
-    return torch.empty(cells.shape, dtype=dtype, device=images.device).copy_(cells).flatten(3).flatten(1, 2)
+    found = cells(images, patch, margin).permute(0, 2, 3, 1, 4, 5)  # b y x c p p
+    return torch.empty(found.shape, dtype=dtype, device=images.device).copy_(found).flatten(3).flatten(1, 2)
 
 
 def aligned(matrix: Tensor, dtype: torch.dtype) -> Tensor:  # m n, values kept

@@ -70,11 +70,16 @@ def cut(
 
     margin: pixels beyond a patch's edges that it sees too, as in `Patches`.
     """
+    found = cells(images.to(dtype), patch, margin).permute(2, 3, 0, 1, 4, 5)  # y x b c p p
+    return found.flatten(3).flatten(0, 2)
+
+
+def cells(images: Tensor, patch: int, margin: tuple[int, int]) -> Tensor:  # b c h w → b c y x p p
+    """What each patch sees, without copying where there is no margin."""
     if any(margin):
         images = F.pad(images, (margin[1], margin[1], margin[0], margin[0]), mode="replicate")
     high, wide = (patch + 2 * m for m in margin)
-    cells = images.to(dtype).unfold(2, high, patch).unfold(3, wide, patch)  # b c y x p p
-    return cells.permute(2, 3, 0, 1, 4, 5).reshape(-1, images.shape[1] * high * wide)
+    return images.unfold(2, high, patch).unfold(3, wide, patch)
 
 
 class Stem:
