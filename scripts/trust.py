@@ -30,7 +30,7 @@ def main() -> None:
     if not options.page_only:
         with tempfile.TemporaryDirectory() as folder:
             where = [] if any(word.startswith("tests") for word in words) else ["tests/trust"]
-            tests = [sys.executable, "-m", "pytest", *where, "-m", "slow or not slow", *words]
+            tests = [sys.executable, "-m", "pytest", *where, "-m", "slow or not slow", "-o", "faulthandler_timeout=0", *words]
             status = subprocess.run(tests, cwd=ROOT, env={**os.environ, "ALLMLP_TRUST": folder}, check=False).returncode
             merge(Path(folder), whole=not words)
     page = PAGE.read_text(encoding="utf-8")

@@ -63,7 +63,7 @@ class Running:
                 stuck.kill()
             raise TimeoutError(f"{self.name} is stuck")
         try:
-            value, error = pipe.recv()
+            value, error = pipe.recv() if pipe.poll() else (None, None)  # a child of its own may hold the other end
         except EOFError:
             value, error = None, None
         return Ended(process.exitcode, value, error)

@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -139,3 +141,31 @@ def test_an_epoch_that_is_left_leaves_no_process(tmp_path: Path) -> None:
     del read
     assert time.monotonic() - began < 10  # torch alone waits twenty seconds for two of them
     assert all_end()
+
+
+PREPARES = """
+import os, sys, time
+from torch.utils.data import DataLoader
+from allmlp.data.workers import worker_manners
+
+def manners(worker):
+    worker_manners(worker)
+    print(os.getpid(), flush=True)
+    time.sleep(1)  # torch's worker has not asked yet who its parent is
+
+batches = iter(DataLoader(range(9), num_workers=2, worker_init_fn=manners))
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no list of processes in /proc")
+def test_workers_whose_main_process_is_killed_while_they_start_leave_too() -> None:
+    with subprocess.Popen([sys.executable, "-c", PREPARES], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as main:
+        assert main.stdout is not None
+        workers = [Path("/proc", main.stdout.readline().strip()) for _ in range(2)]
+        assert all(worker.exists() for worker in workers)
+        main.kill()
+    ends = time.monotonic() + 20
+    while any(worker.exists() for worker in workers) and time.monotonic() < ends:
+        time.sleep(0.05)
+    assert not any(worker.exists() for worker in workers)

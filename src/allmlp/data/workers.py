@@ -1,6 +1,7 @@
 """Processes that prepare batches, any of which may be lost: killed for memory, or hung. What it was at is made again."""
 
 import multiprocessing
+import os
 import signal
 import sys
 import threading
@@ -162,3 +163,13 @@ def worker_manners(_worker: int) -> None:
     torch.set_num_threads(1)
     for name in SIGNALS:
         signal.signal(getattr(signal, name), signal.SIG_IGN)
+    main = multiprocessing.parent_process()
+    if main is not None:
+        threading.Thread(target=_leave_with, args=[main], daemon=True).start()
+
+
+def _leave_with(main: BaseProcess) -> None:
+    """torch asks for its worker's parent, too, but only once the worker has begun: one whose main process was killed before
+    that would stay for ever."""
+    main.join()
+    os._exit(1)
