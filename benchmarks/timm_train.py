@@ -33,14 +33,14 @@ def loaders(given: argparse.Namespace) -> tuple[Any, Any, int]:
     common = dict(input_size=(3, given.img_size, given.img_size), batch_size=given.batch, use_prefetcher=False)
     common |= dict(num_workers=0, device=torch.device("cpu"), interpolation="bicubic", persistent_workers=False)
     sets = {split: create_dataset("", root=given.data, split=split) for split in ("train", "val")}
-    small = dict(scale=(1.0, 1.0), ratio=(1.0, 1.0)) if given.img_size <= 32 else dict(scale=(0.08, 1.0))
+    crops = dict(scale=tuple(given.scale), ratio=(1.0, 1.0) if given.scale == [1.0, 1.0] else (3 / 4, 4 / 3))
     train = create_loader(
         sets["train"],
         is_training=True,
         re_prob=given.reprob,
         auto_augment=given.aa,
         color_jitter=given.jitter,
-        **small,
+        **crops,
         **common,
     )
     val = create_loader(sets["val"], is_training=False, crop_pct=given.crop_pct, **common)
@@ -123,6 +123,7 @@ def main() -> None:
     parser.add_argument("--smoothing", type=float, default=0.1)
     parser.add_argument("--aa", default="rand-m6-mstd0.5")
     parser.add_argument("--jitter", type=float, default=0.4)
+    parser.add_argument("--scale", type=float, nargs=2, default=[0.08, 1.0], help="shares of a picture: 1 1 for all of it")
     parser.add_argument("--reprob", type=float, default=0.1)
     parser.add_argument("--crop-pct", type=float, default=0.9)
     parser.add_argument("--ema", type=float, default=0.998)

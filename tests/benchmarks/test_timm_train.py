@@ -23,7 +23,7 @@ def test_red_and_blue_are_told_apart_within_seconds(tmp_path: Path) -> None:
                 pixels = draws.integers(0, 100, (32, 32, 3), dtype=np.uint8)
                 pixels[..., channel] += 150
                 Image.fromarray(pixels).save(folder / f"{i}.png")
-    words = "--minutes 0.1 --img-size 32 --dim 16 --depth 1 --batch 8 --mixup 0.1 --cutmix 0 --jitter 0 --lr 1e-2"
+    words = "--minutes 0.1 --img-size 32 --dim 16 --depth 1 --batch 8 --mixup 0.1 --cutmix 0 --jitter 0 --scale 1 1 --lr 1e-2"
     out = tmp_path / "found.json"
     command = [sys.executable, str(SCRIPT), str(tmp_path), *words.split(), "--out", str(out)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)

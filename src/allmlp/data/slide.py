@@ -14,7 +14,7 @@ from timm.data.auto_augment import NAME_TO_OP
 from torch import Tensor
 from torch.nn import functional as F
 
-from allmlp.pixels.tensor import floats_of
+from allmlp.pixels.tensor import floats_of, picture_of
 
 CUT = 2.0**-10
 """Added before values are cut to whole ones: the rounding of float32 must not take a sum a little below one to the next."""
@@ -26,16 +26,18 @@ def slid(values: Tensor, shear: float, shift: float, fill: tuple[int, ...]) -> T
     fill: what comes in from outside, for each channel.
     """
     h, w = values.shape[1:]
-    offset = (shear * (torch.arange(h, dtype=torch.float64) + 0.5) + shift).clamp(-w - 1, w + 1)
+    slanting = h if shear else 1  # rows that differ in their offset
+    offset = (shear * (torch.arange(slanting, dtype=torch.float64) + 0.5) + shift).clamp(-w - 1, w + 1)
     start = offset.floor()
     d = (offset - start).float()[:, None]
     left, right = max(0, 1 - int(start.min())), max(0, int(start.max()) + 2)
     framed = F.pad(values[None], (left, right, 0, 0), mode="replicate")[0]
-    rows = framed.unfold(2, w + 3, 1)[:, torch.arange(h), start.long() + left - 1]  # c h (w + 3)
+    place = start.long() + left - 1
+    rows = framed.unfold(2, w + 3, 1)[:, torch.arange(h), place] if shear else framed[..., int(place) :]  # c h (w + 3)
     made = rows[..., :w] * (d * (d * (2 - d) - 1))
     made.addcmul_(rows[..., 1 : w + 1], 1 - d * d * (2 - d))
     made.addcmul_(rows[..., 2 : w + 2], d * (1 + d * (1 - d)))
-    made.addcmul_(rows[..., 3:], d * d * (d - 1))
+    made.addcmul_(rows[..., 3 : w + 3], d * d * (d - 1))
     made.add_(CUT).clamp_(0, 255)
     first, end = ((edge - 0.5 - offset).ceil().float()[:, None] for edge in (0, w))
     x = torch.arange(w, dtype=torch.float32)
@@ -62,9 +64,4 @@ class Slide:
         values = floats_of(img) if SLIDES[self.name] == "x" else floats_of(img).mT.contiguous()
         shear, shift = (value, 0.0) if self.name.startswith("Shear") else (0.0, value * values.shape[2])
         pixels = slid(values, shear, shift, fillcolor)
-        return _picture(pixels if SLIDES[self.name] == "x" else pixels.mT.contiguous())
-
-
-def _picture(pixels: Tensor) -> Image.Image:  # c h w of uint8
-    bands = [Image.fromarray(channel.numpy()) for channel in pixels]
-    return bands[0] if len(bands) == 1 else Image.merge("RGB", bands)
+        return picture_of(pixels if SLIDES[self.name] == "x" else pixels.mT.contiguous())

@@ -23,7 +23,7 @@ from allmlp.data.slide import SLIDES, Slide
 from allmlp.errors import RecipeError
 from allmlp.pixels.preprocess import Preprocessing, Transform
 from allmlp.pixels.resample import MODES
-from allmlp.pixels.tensor import ToNormalised, in_one_buffer
+from allmlp.pixels.tensor import ToNormalised, in_one_buffer, picture_of
 from allmlp.recipe import Augment
 
 SMALL = 64
@@ -81,7 +81,7 @@ def _part_of_picture(augment: Augment, preprocessing: Preprocessing) -> transfor
         steps.insert(place, policy)
     if preprocessing.interpolation in MODES:
         part = RandomPart(preprocessing.img_size, augment.min_area, preprocessing.interpolation)
-        steps[:1] = [part, transforms.ToPILImage()] if augment.auto else [part]
+        steps[:1] = [part, picture_of] if augment.auto else [part]
     for step in steps:
         _mend(step)
     return transforms.Compose(steps)

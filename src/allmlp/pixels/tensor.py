@@ -28,6 +28,12 @@ def pixels_of(picture: Image.Image) -> Tensor:  # → h w c of uint8
     return torch.from_numpy(np.array(picture)).reshape(picture.height, picture.width, -1)
 
 
+def picture_of(pixels: Tensor) -> Image.Image:  # c h w of uint8, for one channel or three
+    """Band by band: far faster than with the channels brought innermost first."""
+    bands = [Image.fromarray(channel.numpy()) for channel in pixels]
+    return bands[0] if len(bands) == 1 else Image.merge("RGB", bands)
+
+
 def floats_of(picture: Image.Image | Tensor) -> Tensor:  # → c h w of float32, 0 to 255
     """Of a picture, or of its pixels, c h w."""
     pixels = picture if isinstance(picture, Tensor) else pixels_of(picture).permute(2, 0, 1)
