@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -33,6 +34,8 @@ TRAINING = (["train"], ["pretrain"], ["translate", "train"])
 """How commands begin that a scheduler may end, and give again."""
 REFUSED = (errno.EACCES, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG)
 """What a machine may refuse at any place: no fault of the program's."""
+NO_MEMORY = re.compile("can't allocate memory|can't start new thread|std::bad_alloc|could not create a primitive$")
+"""How a RuntimeError says so: torch's, Python's where no stack can be had, C++'s, and oneDNN's for its code."""
 
 PURPOSE = "all-MLP image classifiers: from a folder of images to a trained model"
 EPILOGUE = """\
@@ -88,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"allmlp: {what}\n  mend: rename the file, or set PYTHONUTF8=1", file=sys.stderr)
         return 2
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and "can't allocate memory" not in str(error):
+        if not isinstance(error, MemoryError) and not NO_MEMORY.search(str(error)):
             raise
         what = "memory is not enough for this"
         print(

@@ -191,6 +191,6 @@ def _unreadable(images: Images, quiet: bool) -> dict[int, UnreadableImage]:
             return error
         return None
 
-    with ThreadPoolExecutor(8) as pool:
+    with ThreadPoolExecutor(min(8, 1 + len(images) // 8)) as pool:  # each takes 8 MiB of memory for its stack
         reasons = watched(pool.map(reason, range(len(images))), total=len(images), what="looking at images", quiet=quiet)
         return {index: why for index, why in enumerate(reasons) if why is not None}
