@@ -30,6 +30,8 @@ def zero(head: nn.Linear) -> None:
 @torch.no_grad()
 def trunc_normal(weight: Tensor, *, std: float = 1.0) -> None:
     """Fill with normal numbers of this deviation, cut off at -2 and 2."""
+    if weight.is_meta:  # has no numbers, and for their erfinv_ torch would load its whole compiler
+        return
     share = (1 + math.erf(2 / std / math.sqrt(2))) / 2  # of the distribution that is below 2
     weight.uniform_(2 * (1 - share) - 1, 2 * share - 1).erfinv_().mul_(std * math.sqrt(2)).clamp_(-2, 2)
 
