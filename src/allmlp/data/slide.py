@@ -26,14 +26,14 @@ def slid(values: Tensor, shear: float, shift: float, fill: tuple[int, ...]) -> T
     fill: what comes in from outside, for each channel.
     """
     h, w = values.shape[1:]
-    slanting = h if shear else 1  # rows that differ in their offset
-    offset = (shear * (torch.arange(slanting, dtype=torch.float64) + 0.5) + shift).clamp(-w - 1, w + 1)
+    offsets = h if shear else 1
+    offset = (shear * (torch.arange(offsets, dtype=torch.float64) + 0.5) + shift).clamp(-w - 1, w + 1)
     start = offset.floor()
     d = (offset - start).float()[:, None]
     left, right = max(0, 1 - int(start.min())), max(0, int(start.max()) + 2)
     framed = F.pad(values[None], (left, right, 0, 0), mode="replicate")[0]
     place = start.long() + left - 1
-    rows = framed.unfold(2, w + 3, 1)[:, torch.arange(h), place] if shear else framed[..., int(place) :]  # c h (w + 3)
+    rows = framed.unfold(2, w + 3, 1)[:, torch.arange(h), place] if shear else framed[..., int(place) :]  # c h (w + 3 or more)
     made = rows[..., :w] * (d * (d * (2 - d) - 1))
     made.addcmul_(rows[..., 1 : w + 1], 1 - d * d * (2 - d))
     made.addcmul_(rows[..., 2 : w + 2], d * (1 + d * (1 - d)))

@@ -26,7 +26,7 @@ def load_weights(model: nn.Module, source: Source) -> str:
     wanted = model.state_dict()
     found, layout = fitted(given, wanted, to=getattr(model, "name", "") or type(model).__name__)
     if any(tensor.is_meta for tensor in wanted.values()):
-        # as to_empty, for whose empty_like torch would load sympy: as long as torch itself takes
+        # to_empty does the same by empty_like, for which torch loads sympy; that takes as long as loading torch
         wanted = model._apply(lambda t: torch.empty(t.shape, dtype=t.dtype)).state_dict()
         for name in wanted.keys() - found.keys():
             wanted[name].zero_()  # counters
