@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from allmlp.errors import ModelError, one_of
+from allmlp.pages import own_pages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +99,7 @@ def create_model(name: str, **hyperparameters: Any) -> nn.Module:
             f"{name} is a family: it does not say {', '.join(missing)}",
             mend=f"give {', '.join(f'{k}=…' for k in missing)}, or a variant: {', '.join(sorted(family.variants))}",
         )
-    model = family.builder(**values)
+    with own_pages():
+        model = family.builder(**values)
     model.name = name  # type: ignore[assignment]
     return model

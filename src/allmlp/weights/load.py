@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from allmlp.errors import WeightsError
+from allmlp.pages import own_pages
 from allmlp.weights.files import read_tensors, unwrap
 from allmlp.weights.layouts import recognise
 
@@ -27,7 +28,8 @@ def load_weights(model: nn.Module, source: Source) -> str:
     found, layout = fitted(given, wanted, to=getattr(model, "name", "") or type(model).__name__)
     if any(tensor.is_meta for tensor in wanted.values()):
         # to_empty does the same by empty_like, for which torch loads sympy; that takes as long as loading torch
-        wanted = model._apply(lambda t: torch.empty(t.shape, dtype=t.dtype)).state_dict()
+        with own_pages():
+            wanted = model._apply(lambda t: torch.empty(t.shape, dtype=t.dtype)).state_dict()
         for name in wanted.keys() - found.keys():
             wanted[name].zero_()  # counters
     with torch.no_grad():

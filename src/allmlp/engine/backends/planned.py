@@ -10,6 +10,7 @@ from allmlp.engine.plans.layout import Setup
 from allmlp.engine.plans.products import broken
 from allmlp.errors import EngineError
 from allmlp.models.base import ImageModel
+from allmlp.pages import own_pages
 
 
 class Planned(Backend):
@@ -24,4 +25,5 @@ class Planned(Backend):
         return why
 
     def build(self, model: ImageModel, wanted: Wanted, folder: Path) -> Runner:
-        return make_plan(model, Setup(DTYPES[wanted.precision], wanted.batch))
+        with own_pages():
+            return make_plan(model, Setup(DTYPES[wanted.precision], wanted.batch))
