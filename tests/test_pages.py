@@ -35,7 +35,7 @@ print(faults(again))
 
 def counted(**settings: str) -> tuple[int, int]:
     """(MiB that went back to the system of 50 that were freed, page faults of 4 MiB taken once more)."""
-    usual = {name: value for name, value in os.environ.items() if name not in {"MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"}}
+    usual = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES" and not name.startswith("MALLOC_")}
     command = [sys.executable, "-c", COUNTED]
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=usual | settings)
     freed, faults = done.stdout.split()
@@ -50,7 +50,10 @@ def test_what_is_freed_inside_goes_back_and_what_is_freed_afterwards_is_used_aga
 
 
 @pytest.mark.skipif(pages._mallopt() is None, reason="needs glibc, as it comes")
-def test_what_the_user_has_set_stays_as_it_is() -> None:
+@pytest.mark.parametrize("tunable", [False, True], ids=["environment", "tunables"])
+def test_what_the_user_has_set_stays_as_it_is(tunable: bool) -> None:
     """Blocks of up to 8 MiB from the heap: nothing goes back from between others."""
-    freed, _ = counted(MALLOC_MMAP_THRESHOLD_=str(8 * 2**20))
+    size = str(8 * 2**20)
+    setting = {"GLIBC_TUNABLES": f"glibc.malloc.mmap_threshold={size}"} if tunable else {"MALLOC_MMAP_THRESHOLD_": size}
+    freed, _ = counted(**setting)
     assert freed < 5

@@ -20,7 +20,7 @@ def own_pages() -> Iterator[None]:
 
     For weights, and for laying them out: else what stays lies among the copies that it was made of, and what is computed
     later spreads over the holes (docs/decisions/0008). Afterwards large blocks are cut from freed ones again, without page
-    faults. Nothing happens where the C library is not glibc, or where the user has set its options.
+    faults. Nothing happens where the C library is not glibc, or where the user has set either threshold.
     """
     set_option = _mallopt()
     if set_option is None:
@@ -37,7 +37,10 @@ def own_pages() -> Iterator[None]:
 @lru_cache
 def _mallopt() -> Any:
     """glibc's function, or None."""
-    users = "MALLOC_MMAP_THRESHOLD_" in os.environ or "glibc.malloc." in os.environ.get("GLIBC_TUNABLES", "")
+    tunables = os.environ.get("GLIBC_TUNABLES", "")
+    users = any(
+        f"MALLOC_{name}_THRESHOLD_" in os.environ or f"{name.lower()}_threshold" in tunables for name in ("MMAP", "TRIM")
+    )
     if sys.platform != "linux" or users:
         return None
     library = ctypes.CDLL(None)
