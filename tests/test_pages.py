@@ -3,10 +3,14 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import allmlp
 from allmlp import pages
+from allmlp.training import loop
+from allmlp.training.step import update
 
 COUNTED = """
 import resource, torch
@@ -33,11 +37,15 @@ print(faults(again))
 """
 
 
+def as_it_comes() -> dict[str, str]:
+    """The environment without what somebody told glibc."""
+    return {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES" and not name.startswith("MALLOC_")}
+
+
 def counted(**settings: str) -> tuple[int, int]:
     """(MiB that went back to the system of 50 that were freed, page faults of 4 MiB taken once more)."""
-    usual = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES" and not name.startswith("MALLOC_")}
     command = [sys.executable, "-c", COUNTED]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=usual | settings)
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=as_it_comes() | settings)
     freed, faults = done.stdout.split()
     return int(freed), int(faults)
 
@@ -57,3 +65,53 @@ def test_what_the_user_has_set_stays_as_it_is(tunable: bool) -> None:
     setting = {"GLIBC_TUNABLES": f"glibc.malloc.mmap_threshold={size}"} if tunable else {"MALLOC_MMAP_THRESHOLD_": size}
     freed, _ = counted(**setting)
     assert freed < 5
+
+
+KEPT = """
+import resource, torch
+from pathlib import Path
+from allmlp.pages import own_pages, pages_kept
+
+def held():
+    return next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS"))
+
+def step():
+    return [torch.ones(n * 2**18) for n in (20, 40, 60, 20, 80)]  # of as many MiB
+
+def faults(call):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    call()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+step()
+print(faults(step))
+with pages_kept(), own_pages():
+    for _ in range(3):  # small things may lie between the blocks of the first
+        step()
+    print(faults(step))
+    full = held()
+print((full - held()) // 1024)
+block = torch.ones(2**28)  # a GiB
+full = held()
+del block
+print((full - held()) // 1024)
+"""
+
+
+@pytest.mark.skipif(pages._mallopt() is None, reason="needs glibc, as it comes")
+def test_a_step_takes_the_pages_of_the_step_before_and_all_go_back_at_the_end() -> None:
+    """220 MiB a step: 56,320 pages of 4 KiB, fewer where the system gives larger ones."""
+    done = subprocess.run([sys.executable, "-c", KEPT], check=True, capture_output=True, text=True, env=as_it_comes())
+    before, inside, back, after = map(int, done.stdout.split())
+    assert inside < before / 20
+    assert back >= 200
+    assert after >= 1000  # the settings are the usual ones again
+
+
+@pytest.mark.skipif(pages._mallopt() is None, reason="needs glibc, as it comes")
+def test_training_keeps_its_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = []
+    monkeypatch.setattr(loop, "update", lambda *given, **named: kept.append(pages._keeping) or update(*given, **named))
+    allmlp.train(recipe="demo", out=tmp_path / "run", quiet=True, train={"limit": 64, "epochs": 1})
+    assert set(kept) == {1}
+    assert pages._keeping == 0

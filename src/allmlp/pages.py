@@ -1,4 +1,4 @@
-"""Where weights lie in memory: on pages of their own."""
+"""What becomes of memory that is freed: pages of their own for weights, and pages that stay for training."""
 
 import ctypes
 import os
@@ -6,12 +6,19 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from threading import Lock
 from typing import Any
 
-MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1
+MMAP_THRESHOLD, TRIM_THRESHOLD, MMAP_MAX = -3, -1, -4
 """glibc's numbers of its settings (malloc.h)."""
 OWN_PAGES, USUAL = 128 * 2**10, 32 * 2**20
 """From how many bytes on a block gets pages of its own: inside `own_pages`, and where glibc's own adjustment ends up."""
+NEVER, USUAL_BLOCKS = 2**31 - 1, 2**16
+"""What is larger than any end of the heap, as glibc takes it; how many blocks may have pages of their own, as it comes."""
+
+_lock = Lock()
+_keeping = 0
+"""How many are inside `pages_kept` now: the settings are the process's."""
 
 
 @contextmanager
@@ -20,27 +27,60 @@ def own_pages() -> Iterator[None]:
 
     For weights, and for laying them out: else what stays lies among the copies that it was made of, and what is computed
     later spreads over the holes (docs/decisions/0008). Afterwards large blocks are cut from freed ones again, without page
-    faults. Nothing happens where the C library is not glibc, or where the user has set either threshold.
+    faults. Nothing happens inside `pages_kept`, where the C library is not glibc, or where the user has set malloc's options.
     """
+    with _lock:
+        set_option = _mallopt()
+        chosen = set_option is not None and not _keeping
+        if chosen:
+            set_option(MMAP_THRESHOLD, OWN_PAGES)
+    try:
+        yield
+    finally:
+        with _lock:
+            if chosen and not _keeping:
+                _as_usual(set_option)
+
+
+@contextmanager
+def pages_kept() -> Iterator[None]:
+    """What is freed inside stays with the process, of whatever size.
+
+    For training: a step takes the same blocks as the step before, and glibc, which gives the end of its heap back whenever it
+    has grown to 64 MiB, would have the system clear them anew (docs/decisions/0010). At the end all of it goes back.
+    Nothing happens where the C library is not glibc, or where the user has set malloc's options.
+    """
+    global _keeping
     set_option = _mallopt()
     if set_option is None:
         yield
         return
-    set_option(MMAP_THRESHOLD, OWN_PAGES)
+    with _lock:
+        _keeping += 1
+        set_option(TRIM_THRESHOLD, NEVER)
+        set_option(MMAP_MAX, 0)
     try:
         yield
     finally:
-        set_option(MMAP_THRESHOLD, USUAL)
-        set_option(TRIM_THRESHOLD, 2 * USUAL)
+        with _lock:
+            _keeping -= 1
+            if not _keeping:
+                set_option(MMAP_MAX, USUAL_BLOCKS)
+                _as_usual(set_option)
+                ctypes.CDLL(None).malloc_trim(0)
+
+
+def _as_usual(set_option: Any) -> None:
+    set_option(MMAP_THRESHOLD, USUAL)
+    set_option(TRIM_THRESHOLD, 2 * USUAL)
 
 
 @lru_cache
 def _mallopt() -> Any:
     """glibc's function, or None."""
     tunables = os.environ.get("GLIBC_TUNABLES", "")
-    users = any(
-        f"MALLOC_{name}_THRESHOLD_" in os.environ or f"{name.lower()}_threshold" in tunables for name in ("MMAP", "TRIM")
-    )
+    names = ("MMAP_THRESHOLD", "TRIM_THRESHOLD", "MMAP_MAX")
+    users = any(f"MALLOC_{name}_" in os.environ or f"malloc.{name.lower()}" in tunables for name in names)
     if sys.platform != "linux" or users:
         return None
     library = ctypes.CDLL(None)

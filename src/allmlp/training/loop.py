@@ -12,6 +12,7 @@ from allmlp.data.damage import refuse_too_many
 from allmlp.data.loader import Batch
 from allmlp.data.workers import EpochOrder, LastingLoader
 from allmlp.errors import TrainingError
+from allmlp.pages import pages_kept
 from allmlp.run import Run, read_lines
 from allmlp.training import checkpoint
 from allmlp.training.checkpoint import Position
@@ -72,7 +73,7 @@ class Loop:
             self._keep_mixing()
         if self.recipe.train.retry and not self.done:
             self._save()
-        with self.interrupt:
+        with self.interrupt, pages_kept():
             self.display.begin(done=self.done, total=epochs * self.plan.steps)
             try:
                 while position.epoch < epochs:
