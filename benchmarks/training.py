@@ -142,7 +142,10 @@ def recipe_for(case: str) -> Recipe:
 
 
 def measured(name: str, large: Path, small: Path, rounds: int) -> Cell:
-    """Both loops are built and warmed up, then take turns; who begins changes from round to round."""
+    """Both loops are built and warmed up, then take turns; who begins changes from round to round.
+
+    The first step of a turn is not counted: the other loop may have given back what this one would have kept.
+    """
     torch.manual_seed(0)
     recipe, (size, batch) = recipe_for(name), MODELS[name.partition(":")[0]]
     folder = large if size > 64 else small
@@ -152,9 +155,12 @@ def measured(name: str, large: Path, small: Path, rounds: int) -> Cell:
             loop.step()
     for turn in watched(range(rounds), total=rounds, what=f"{name} at {size}"):
         for side in sorted(loops, reverse=bool(turn % 2)):
-            began = time.process_time()
-            images, waited = loops[side].step()
-            cell.seconds.setdefault(side, []).append((time.process_time() - began) / images)
+            with loops[side].around():
+                loops[side].step()
+                began = time.process_time()
+                images, waited = loops[side].step()
+                took = time.process_time() - began
+            cell.seconds.setdefault(side, []).append(took / images)
             cell.waited.setdefault(side, []).append(waited / images)
     return cell
 

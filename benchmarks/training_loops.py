@@ -4,6 +4,7 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import allmlp
 from allmlp.data.transforms import SMALL, training_transform
 from allmlp.engine.device import autocast
 from allmlp.models.base import ImageModel
+from allmlp.pages import pages_kept
 from allmlp.recipe import Recipe
 from allmlp.training.distributed import Team
 from allmlp.training.main import images_of
@@ -55,7 +57,7 @@ class TimmLoop:
         self.optimiser: Any = create_optimizer_v2(model, opt=optim.name, lr=lr, weight_decay=optim.weight_decay)
         self.ema = ModelEmaV3(model, decay=train.ema, use_warmup=True)
         self.schedule = CosineLRScheduler(self.optimiser, t_initial=FOREVER, t_in_epochs=False)
-        self.batches, self.done = _endless(self.loader), 0
+        self.batches, self.done, self.around = _endless(self.loader), 0, nullcontext
 
     def step(self) -> tuple[int, float]:
         """(images, seconds of the process that their batch took)."""
@@ -83,7 +85,7 @@ class AllmlpLoop:
         source = images_of(str(folder), recipe, Team(), quiet=True)
         self.plan = make_plan(recipe, source)
         self.plan.model.train()
-        self.batches, self.done = self._batches(), 0
+        self.batches, self.done, self.around = self._batches(), 0, pages_kept
 
     def _batches(self) -> Iterator[Any]:
         order: Any = self.plan.train_batches.batch_sampler

@@ -56,6 +56,26 @@ def test_a_map_along_an_axis_is_its_matrix_on_that_axis(
     torch.testing.assert_close(mix(x), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("batch", [2, 1, 0])
+@pytest.mark.parametrize(
+    ("kind", "size"), [(AlongRows, (6, 5)), (AlongColumns, (5, 6)), (AlongRows, (6, 1)), (AlongColumns, (1, 6))]
+)
+def test_a_map_along_an_axis_leaves_channels_innermost(
+    kind: type[nn.Linear], size: tuple[int, int], batch: int, bias: bool
+) -> None:
+    """The same answer and gradients as where rows lie together, without a change of order."""
+    mix, x = kind(6, 4, bias=bias), torch.randn(batch, 3, *size)
+    found = []
+    for order in (torch.contiguous_format, torch.channels_last):
+        given = x.clone(memory_format=order).requires_grad_()
+        made = mix(given)
+        assert made.is_contiguous(memory_format=order) or not batch  # of nothing there is no order
+        found.append([made, *torch.autograd.grad(made.square().sum(), [given, *mix.parameters()])])
+    for plain, innermost in zip(*found, strict=True):
+        torch.testing.assert_close(innermost, plain, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize(("act", "gelu"), [("gelu", F.gelu), ("gelu_tanh", lambda x: F.gelu(x, approximate="tanh"))])
 def test_an_mlp_is_linear_gelu_linear(act: str, gelu: object) -> None:
     assert act in ACTIVATIONS

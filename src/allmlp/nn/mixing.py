@@ -19,7 +19,11 @@ class AlongTokens(nn.Linear):
 class AlongRows(nn.Linear):
     """Mix the height axis: each column of the grid by itself (sMLPNet, section 3.2)."""
 
-    def forward(self, x: Tensor) -> Tensor:  # b c y x → b c y x
+    def forward(self, x: Tensor) -> Tensor:  # b c y x → b c y x, lying as x does
+        if _channels_innermost(x):
+            rows = x.permute(0, 2, 3, 1)  # b y x c
+            mixed = torch.matmul(self.weight, rows.flatten(2)).view(len(x), self.out_features, *rows.shape[2:])
+            return (mixed if self.bias is None else mixed + self.bias[:, None, None]).permute(0, 3, 1, 2)
         mixed = torch.matmul(self.weight, x)
         return mixed if self.bias is None else mixed + self.bias[:, None]
 
@@ -27,8 +31,16 @@ class AlongRows(nn.Linear):
 class AlongColumns(nn.Linear):
     """Mix the width axis: each row of the grid by itself (sMLPNet, section 3.2)."""
 
-    def forward(self, x: Tensor) -> Tensor:  # b c y x → b c y x
+    def forward(self, x: Tensor) -> Tensor:  # b c y x → b c y x, lying as x does
+        if _channels_innermost(x):
+            mixed = torch.matmul(self.weight, x.permute(0, 2, 3, 1))  # b y x c
+            return (mixed if self.bias is None else mixed + self.bias[:, None]).permute(0, 3, 1, 2)
         return super().forward(x)
+
+
+def _channels_innermost(x: Tensor) -> bool:
+    """Then a product is made of x as it lies, and the layers around it need no copy either."""
+    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
 
 
 def stochastic_depth(rate: float) -> nn.Module:
