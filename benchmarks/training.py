@@ -249,7 +249,8 @@ def page(cells: Sequence[Cell], about: dict[str, Any], machine: str | None) -> s
 Measured on {machine or "this machine"}, torch {about["torch"]}, timm {about["timm"]}, float32 unless said, one thread,
 {about["rounds"]} rounds in one process in which both took turns; by the time the process had the processor, medians ± half
 the distance between the quartiles. A step is batch, forward, backward, clipping, AdamW, EMA, with mixup and CutMix. timm's side
-is what its `train.py` calls, with timm's own network for ResMLP-S12 and ours for the others.
+is what its `train.py` calls, with timm's own network for ResMLP-S12 and ours for the others. allmlp's keeps freed memory, as
+its training does; the first step of a turn is not counted.
 `make bench-training` measures again.
 
 {table(cells)}
