@@ -28,7 +28,9 @@ OURS = {
     "fashion-mnist": (28, 28),
     "smlpnet-cifar10": (32, 32),
     "resmlp-cifar10": (32, 32),
+    "resmlp-cifar10-distilled": (32, 32),
     "smlpnet-caltech101": (200, 300),
+    "smlpnet-caltech101-distilled": (200, 300),
 }
 """Those whose result was measured with this code → height, width of their data's images."""
 MEASURED = {*OURS, "resmlp-mt-multi30k", "dino-smlpnet-cifar10"}
