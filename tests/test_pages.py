@@ -76,7 +76,7 @@ def held():
     return next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS"))
 
 def step():
-    return [torch.ones(n * 2**18) for n in (20, 40, 60, 20, 80)]  # of as many MiB
+    return [torch.ones(n * 2**18) for n in (20, 30, 10, 25, 30)]  # of as many MiB
 
 def faults(call):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -84,7 +84,6 @@ def faults(call):
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 step()
-print(faults(step))
 with pages_kept(), own_pages():
     for _ in range(3):  # small things may lie between the blocks of the first
         step()
@@ -100,11 +99,11 @@ print((full - held()) // 1024)
 
 @pytest.mark.skipif(pages._mallopt() is None, reason="needs glibc, as it comes")
 def test_a_step_takes_the_pages_of_the_step_before_and_all_go_back_at_the_end() -> None:
-    """220 MiB a step: 56,320 pages of 4 KiB, fewer where the system gives larger ones."""
+    """115 MiB a step: 29,440 pages of 4 KiB."""
     done = subprocess.run([sys.executable, "-c", KEPT], check=True, capture_output=True, text=True, env=as_it_comes())
-    before, inside, back, after = map(int, done.stdout.split())
-    assert inside < before / 20
-    assert back >= 200
+    inside, back, after = map(int, done.stdout.split())
+    assert inside < 1000
+    assert back >= 90
     assert after >= 1000  # the settings are the usual ones again
 
 

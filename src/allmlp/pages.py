@@ -9,12 +9,12 @@ from functools import lru_cache
 from threading import Lock
 from typing import Any
 
-MMAP_THRESHOLD, TRIM_THRESHOLD, MMAP_MAX = -3, -1, -4
+MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1
 """glibc's numbers of its settings (malloc.h)."""
 OWN_PAGES, USUAL = 128 * 2**10, 32 * 2**20
 """From how many bytes on a block gets pages of its own: inside `own_pages`, and where glibc's own adjustment ends up."""
-NEVER, USUAL_BLOCKS = 2**31 - 1, 2**16
-"""What is larger than any end of the heap, as glibc takes it; how many blocks may have pages of their own, as it comes."""
+LARGE = 2**31 - 1
+"""How much glibc may keep free at the end of its heap inside `pages_kept`, in bytes."""
 
 _lock = Lock()
 _keeping = 0
@@ -27,7 +27,7 @@ def own_pages() -> Iterator[None]:
 
     For weights, and for laying them out: else what stays lies among the copies that it was made of, and what is computed
     later spreads over the holes (docs/decisions/0008). Afterwards large blocks are cut from freed ones again, without page
-    faults. Nothing happens inside `pages_kept`, where the C library is not glibc, or where the user has set malloc's options.
+    faults. Nothing happens inside `pages_kept`, where the C library is not glibc, or where the user has set either threshold.
     """
     with _lock:
         set_option = _mallopt()
@@ -44,11 +44,11 @@ def own_pages() -> Iterator[None]:
 
 @contextmanager
 def pages_kept() -> Iterator[None]:
-    """What is freed inside stays with the process, of whatever size.
+    """What is freed inside stays with the process: blocks of up to 32 MiB, 2 GiB in all.
 
     For training: a step takes the same blocks as the step before, and glibc, which gives the end of its heap back whenever it
     has grown to 64 MiB, would have the system clear them anew (docs/decisions/0010). At the end all of it goes back.
-    Nothing happens where the C library is not glibc, or where the user has set malloc's options.
+    Nothing happens where the C library is not glibc, or where the user has set either threshold.
     """
     global _keeping
     set_option = _mallopt()
@@ -57,15 +57,14 @@ def pages_kept() -> Iterator[None]:
         return
     with _lock:
         _keeping += 1
-        set_option(TRIM_THRESHOLD, NEVER)
-        set_option(MMAP_MAX, 0)
+        set_option(MMAP_THRESHOLD, USUAL)  # larger ones from the heap would leave holes that none fits into
+        set_option(TRIM_THRESHOLD, LARGE)
     try:
         yield
     finally:
         with _lock:
             _keeping -= 1
             if not _keeping:
-                set_option(MMAP_MAX, USUAL_BLOCKS)
                 _as_usual(set_option)
                 ctypes.CDLL(None).malloc_trim(0)
 
@@ -79,7 +78,7 @@ def _as_usual(set_option: Any) -> None:
 def _mallopt() -> Any:
     """glibc's function, or None."""
     tunables = os.environ.get("GLIBC_TUNABLES", "")
-    names = ("MMAP_THRESHOLD", "TRIM_THRESHOLD", "MMAP_MAX")
+    names = ("MMAP_THRESHOLD", "TRIM_THRESHOLD")
     users = any(f"MALLOC_{name}_" in os.environ or f"malloc.{name.lower()}" in tunables for name in names)
     if sys.platform != "linux" or users:
         return None

@@ -22,8 +22,8 @@ class AlongRows(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:  # b c y x → b c y x, lying as x does
         if _channels_innermost(x):
             rows = x.permute(0, 2, 3, 1)  # b y x c
-            mixed = torch.matmul(self.weight, rows.flatten(2)).view(len(x), self.out_features, *rows.shape[2:])
-            return (mixed if self.bias is None else mixed + self.bias[:, None, None]).permute(0, 3, 1, 2)
+            mixed = torch.matmul(self.weight, rows.flatten(2)).unflatten(2, rows.shape[2:])
+            return (mixed if self.bias is None else mixed + self.bias.to(mixed.dtype)[:, None, None]).permute(0, 3, 1, 2)
         mixed = torch.matmul(self.weight, x)
         return mixed if self.bias is None else mixed + self.bias[:, None]
 
@@ -34,13 +34,14 @@ class AlongColumns(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:  # b c y x → b c y x, lying as x does
         if _channels_innermost(x):
             mixed = torch.matmul(self.weight, x.permute(0, 2, 3, 1))  # b y x c
-            return (mixed if self.bias is None else mixed + self.bias[:, None]).permute(0, 3, 1, 2)
+            return (mixed if self.bias is None else mixed + self.bias.to(mixed.dtype)[:, None]).permute(0, 3, 1, 2)
         return super().forward(x)
 
 
-def _channels_innermost(x: Tensor) -> bool:
-    """Then a product is made of x as it lies, and the layers around it need no copy either."""
-    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+def _channels_innermost(x: Tensor) -> bool:  # b c y x
+    """Then the layers around need no copy, if this one keeps the order. By strides, which every transform of torch's knows."""
+    channels, columns = x.shape[-3], x.shape[-1]
+    return x.ndim == 4 and channels > 1 and x.stride()[1:] == (1, channels * columns, channels)
 
 
 def stochastic_depth(rate: float) -> nn.Module:
