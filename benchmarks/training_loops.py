@@ -8,7 +8,6 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from timm.data import Mixup, create_dataset, create_loader
 from timm.loss import SoftTargetCrossEntropy
@@ -18,7 +17,7 @@ from timm.scheduler import CosineLRScheduler
 from timm.utils import ModelEmaV3, dispatch_clip_grad
 
 import allmlp
-from allmlp.data.transforms import SMALL, training_transform
+from allmlp.data.transforms import training_transform
 from allmlp.engine.device import autocast
 from allmlp.models.base import ImageModel
 from allmlp.pages import pages_kept
@@ -27,9 +26,8 @@ from allmlp.training.distributed import Team
 from allmlp.training.main import images_of
 from allmlp.training.setup import make_plan
 from allmlp.training.step import update
+from originals import original
 
-PLAIN = {"resmlp_s12": "resmlp_12_224"}
-"""Our variant → timm's own, which was not written here; where timm has none, our module in its loop."""
 FOREVER = 1_000_000
 """Steps until a schedule ends."""
 
@@ -39,8 +37,7 @@ class TimmLoop:
 
     def __init__(self, recipe: Recipe, folder: Path) -> None:
         ours: ImageModel = allmlp.create_model(recipe.model, img_size=recipe.data.img_size, num_classes=_classes(folder))
-        known = PLAIN.get(recipe.model)
-        model = timm.create_model(known, num_classes=ours.num_classes) if known else ours
+        model = original(ours)
         self.model: Any = model.train()
         self.forward: Any = torch.compile(model) if recipe.train.compile else model
         self.precision = recipe.train.precision
@@ -104,7 +101,7 @@ class AllmlpLoop:
 
 
 def _timm_batches(recipe: Recipe, ours: ImageModel, folder: Path) -> Any:
-    """timm's loader; pictures of at most SMALL pixels get the pipeline that is usual for them, of torchvision's parts."""
+    """timm's loader and transforms; whole pictures that are only shifted, which timm has not, by torchvision's parts."""
     spec, augment = ours.preprocessing, recipe.augment
     dataset = create_dataset("", root=str(folder), split="train", is_training=True)
     loader = create_loader(
@@ -125,7 +122,7 @@ def _timm_batches(recipe: Recipe, ours: ImageModel, folder: Path) -> Any:
         device=torch.device("cpu"),
         persistent_workers=False,
     )
-    if max(spec.img_size) <= SMALL:
+    if augment.crop == "pad":
         dataset.transform = training_transform(augment, spec)
     return loader
 

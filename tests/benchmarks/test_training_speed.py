@@ -4,8 +4,11 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 
+import allmlp
 from allmlp.run import read_json
+from allmlp.weights.load import load_weights
 from helpers import benchmark
 
 
@@ -36,16 +39,35 @@ def test_the_page_names_the_targets_that_were_missed(training: ModuleType, cells
     assert "allmlp 10,000, timm 200 images/s a core, 50.0 times as fast" in page
 
 
-def test_both_loops_train_on_the_same_pictures(training: ModuleType, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["resmlp_xs", "mixer_xs", "smlpnet_xs", "resmlp_s12", "smlpnet_t"])
+def test_a_peers_network_computes_what_ours_does(name: str) -> None:
+    """It takes the other's weights by the names of its checkpoints; batch norms in both of their modes."""
+    torch.manual_seed(0)
+    ours = allmlp.create_model(name, num_classes=5, img_size=64)
+    theirs = benchmark("originals").original(ours)
+    for module in theirs.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+    load_weights(ours, theirs.state_dict())
+    images = torch.randn(3, 3, 64, 64)
+    for mode in (False, True):
+        with torch.no_grad():
+            one, two = (model.train(mode)(images) for model in (ours, theirs))
+        torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-5 * float(two.abs().max()))
+
+
+@pytest.mark.parametrize("case", ["resmlp_xs", "resmlp_xs:augmented"])
+def test_both_loops_train_on_the_same_pictures(case: str, training: ModuleType, tmp_path: Path) -> None:
     folder = training.drawn(tmp_path / "small", 40, (32, 32), ".png")
-    recipe = training.recipe_for("resmlp_xs")
+    recipe = training.recipe_for(case)
     for make in training.LOOPS.values():
         loop = make(recipe, folder)
         images, waited = loop.step()
         assert images == 128
         assert waited > 0
         model = getattr(loop, "model", None) or loop.plan.model
-        assert (model.img_size, model.num_classes) == ((32, 32), 4)
+        assert model.num_classes == 4
 
 
 def test_it_measures_a_folder_that_is_given_writes_and_reads_again(

@@ -1,5 +1,7 @@
 """Batches made in memory have the pixels and the distributions of those made picture by picture."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -40,10 +42,19 @@ def test_unchanged_batches_equal_those_of_the_picture_pipeline_bit_for_bit(
         assert torch.equal(one.indices, two.indices)
 
 
-def test_pixels_differ_from_those_of_the_picture_pipeline_by_chance_alone() -> None:
+@pytest.mark.parametrize(
+    ("augment", "size"),
+    [
+        (Augment(padding=2, erase=0.4), (12, 10)),
+        (Augment(crop="resized", min_area=0.2, color_jitter=0.4), (12, 10)),
+        (Augment(crop="resized", min_area=0.2), (16, 14)),
+    ],
+    ids=["whole", "parts", "parts of larger"],
+)
+def test_pixels_differ_from_those_of_the_picture_pipeline_by_chance_alone(augment: Augment, size: tuple[int, int]) -> None:
     """One picture, changed some thousand times both ways: every pixel's first three moments agree."""
-    count, spec, augment = 3000, SPEC.fit(img_size=(12, 10), in_chans=3), Augment(padding=2, erase=0.4)
-    picture = np.random.default_rng(1).integers(0, 256, (1, 12, 10, 3), dtype=np.uint8)
+    count, spec = 3000, SPEC.fit(img_size=(12, 10), in_chans=3)
+    picture = np.random.default_rng(1).integers(0, 256, (1, *size, 3), dtype=np.uint8)
     images = ArrayImages(np.repeat(picture, count, 0), np.zeros(count), "one")
     fast = torch.cat([b.images for b in memory_batches(images, augment, spec, batch=500, seed=1)]).double()
     transform = training_transform(augment, spec)
@@ -88,5 +99,7 @@ def test_pictures_that_need_more_take_the_other_way(images: ArrayImages, colour:
     assert fits_memory(images, Augment(), SPEC)
     assert fits_memory(images, Augment(auto="rand-m5-n1"), SPEC)
     assert not fits_memory(images, Augment(auto="augmix-m3-w3"), SPEC)
-    assert not fits_memory(images, Augment(crop="resized"), SPEC)
     assert not fits_memory(images, Augment(), SPEC.fit(img_size=(24, 20), in_chans=1))
+    assert fits_memory(images, Augment(crop="resized"), SPEC.fit(img_size=(24, 20), in_chans=1))
+    assert not fits_memory(images, Augment(crop="resized"), SPEC.fit(img_size=(72, 60), in_chans=1))
+    assert not fits_memory(images, Augment(crop="resized"), replace(SPEC, interpolation="lanczos"))

@@ -12,7 +12,7 @@ from allmlp.data.colours import blurred, greyed, jittered, solarized, turned
 from allmlp.data.draws import Draws
 from allmlp.data.images import ArrayImages, FileImages
 from allmlp.data.loader import Batch
-from allmlp.data.views import ASPECT, HeldViews, Views, boxes, cut, view_batches
+from allmlp.data.views import HeldViews, Views, cut, view_batches
 from allmlp.pixels.preprocess import Preprocessing
 from allmlp.recipe import Dino
 
@@ -28,25 +28,6 @@ def smooth(count: int) -> np.ndarray:
     """Pictures without fine detail, so that two ways to resize them agree."""
     y, x = np.mgrid[:32, :32] / 31
     return np.stack([np.stack([200 * x, 200 * y, 100 + 20 * i + 0 * x], -1).astype(np.uint8) for i in range(count)])
-
-
-def test_boxes_lie_inside_and_have_the_share_and_the_shape_that_was_asked() -> None:
-    found = boxes(draws(4000), 60, 100, (0.2, 0.5)).double()
-    top, left, tall, wide = found.T
-    assert (top >= 0).all()
-    assert (left >= 0).all()
-    assert (top + tall <= 60).all()
-    assert (left + wide <= 100).all()
-    share, aspect = tall * wide / 6000, wide / tall
-    assert 0.19 < share.min() < 0.21
-    assert 0.49 < share.max() < 0.51
-    assert ASPECT[0] - 0.03 < aspect.min() < 0.78
-    assert 1.28 < aspect.max() < ASPECT[1] + 0.05
-    assert abs(share.mean() - 0.35) < 0.01
-
-
-def test_a_shape_that_never_fits_gives_the_middle() -> None:
-    assert boxes(draws(3), 10, 100, (1.0, 1.0)).tolist() == [[0, 43, 10, 13]] * 3
 
 
 def test_the_whole_picture_cut_out_is_the_picture_and_its_mirror_image() -> None:

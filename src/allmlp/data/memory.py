@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from allmlp.data.boxes import REACH, boxes, resized_parts
 from allmlp.data.changes import cut_out, erased, flipped, shifted
 from allmlp.data.draws import Draws
 from allmlp.data.images import ArrayImages, Images
@@ -28,14 +29,17 @@ UNCHANGED = Augment(crop="none", flip=0.0)
 
 
 def fits_memory(images: Images, augment: Augment, preprocessing: Preprocessing) -> TypeGuard[ArrayImages]:
-    """Whether these images need nothing but what `changes.py` does to whole batches."""
+    """Whether these images need nothing but what can be done to whole batches."""
+    if not isinstance(images, ArrayImages):
+        return False
+    if augment.crop == "resized":
+        fits = preprocessing.interpolation in REACH and max(images.img_size) <= SMALL
+    else:
+        fits = images.img_size == preprocessing.img_size and preprocessing.crop_ratio == 1.0
     return (
-        isinstance(images, ArrayImages)
+        fits
         and images.in_chans in (1, preprocessing.in_chans)
-        and images.img_size == preprocessing.img_size
-        and preprocessing.crop_ratio == 1.0
         and max(preprocessing.img_size) <= SMALL
-        and augment.crop != "resized"
         and (not (augment.auto or augment.color_jitter) or batch_policy(augment, preprocessing) is not None)
     )
 
@@ -103,7 +107,7 @@ class MemorySamples(Samples):
         self.targets = torch.from_numpy(images.labels)
         self.augment = augment
         self.policy = batch_policy(augment, preprocessing)
-        self.padding = 0 if augment.crop == "none" else augment.padding
+        self.size, self.interpolation = preprocessing.img_size, preprocessing.interpolation
         self.mean, self.std = (torch.tensor(v).reshape(-1, 1, 1) for v in (preprocessing.mean, preprocessing.std))
 
     def __getitems__(self, keys: Sequence[Key]) -> Batch:
@@ -112,12 +116,18 @@ class MemorySamples(Samples):
         if self.seed is None:
             return Batch(self._normalised(pixels), self.targets[indices], indices, [])
         draws = Draws.keyed(self.seed, [number for number, _ in keys], indices)
-        pixels = flipped(shifted(pixels, self.padding, draws), self.augment.flip, draws)
+        pixels = flipped(self._cropped(pixels, draws), self.augment.flip, draws)
         if self.policy is not None:
             pixels = self.policy(pixels.expand(-1, self.in_chans, -1, -1), draws)
         images = cut_out(self._normalised(pixels), self.augment.cutout, draws)
         images = erased(images, self.augment.erase, draws)
         return Batch(images, self.targets[indices], indices, [])
+
+    def _cropped(self, pixels: Tensor, draws: Draws) -> Tensor:  # b c h w → b c y x
+        if self.augment.crop == "resized":
+            chosen = boxes(draws, pixels.shape[2], pixels.shape[3], (self.augment.min_area, 1.0))
+            return resized_parts(pixels, chosen, self.size, self.interpolation)
+        return shifted(pixels, 0 if self.augment.crop == "none" else self.augment.padding, draws)
 
     def _normalised(self, pixels: Tensor) -> Tensor:  # b 1 h w or b c h w → b c h w
         return (pixels / 255).sub(self.mean).div_(self.std)

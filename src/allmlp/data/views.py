@@ -6,7 +6,6 @@ Which part, and every change, follows from (seed, pass, index); pictures in memo
 
 # axes: b batch, v parts of one size, c channels, h w pixels of a picture, y x pixels of a part
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
+from allmlp.data.boxes import boxes
 from allmlp.data.colours import blurred, greyed, jittered, solarized
 from allmlp.data.draws import Draws
 from allmlp.data.images import ArrayImages, Images
@@ -27,8 +27,6 @@ from allmlp.pixels.preprocess import Preprocessing
 from allmlp.pixels.read import UnreadableImage
 from allmlp.recipe import Dino
 
-ASPECT, TRIES = (3 / 4, 4 / 3), 10
-"""Width to height of a part, and how often one is drawn until it fits (torchvision's random resized crop)."""
 LARGE = 2
 """Large parts of each picture."""
 
@@ -136,20 +134,6 @@ class HeldViews(Views):
             chosen = boxes(draws, pixels.shape[2], pixels.shape[3], part.area)
             made.append(self._changed(cut(pixels, chosen, part.size, draws.chance(self.dino.flip)), part, draws))
         return self._batch(made, indices, [])
-
-
-def boxes(draws: Draws, height: int, width: int, area: tuple[float, float]) -> Tensor:  # → b (top left tall wide)
-    """Of random shares and shapes, wholly inside a picture of this size; the middle of it where no shape fits."""
-    size = height * width * draws.between(*area, TRIES)
-    aspect = draws.between(math.log(ASPECT[0]), math.log(ASPECT[1]), TRIES).exp()
-    tall, wide = (size / aspect).sqrt().round().long(), (size * aspect).sqrt().round().long()  # b tries
-    fits = (tall <= height) & (wide <= width) & (tall > 0) & (wide > 0)
-    first, any_fits = fits.long().argmax(1, keepdim=True), fits.any(1)
-    whole = min(height, round(width / ASPECT[0])), min(width, round(height * ASPECT[1]))
-    tall, wide = (torch.where(any_fits, s.gather(1, first)[:, 0], w) for s, w in zip((tall, wide), whole, strict=True))
-    free = height - tall, width - wide
-    top, left = (torch.where(any_fits, draws.below(room + 1), room // 2) for room in free)
-    return torch.stack([top, left, tall, wide], 1)
 
 
 def cut(pixels: Tensor, chosen: Tensor, size: tuple[int, int], mirrored: Tensor) -> Tensor:  # b c h w, b 4, b → b c y x

@@ -164,7 +164,7 @@ def _training_batches(
     share: dict[str, Any] = {"batch": batch, "seed": recipe.seed, "rank": team.rank, "world": team.size}
     if recipe.dino is not None:
         return view_batches(source.train, recipe.dino, model.preprocessing, workers=workers, **share)
-    images = at_model_size(source.train, model.preprocessing)
+    images = source.train if augment.crop == "resized" else at_model_size(source.train, model.preprocessing)
     if fits_memory(images, augment, model.preprocessing):
         return memory_batches(images, augment, model.preprocessing, **share)
     transform = training_transform(augment, model.preprocessing)
