@@ -1,5 +1,5 @@
 # make demo, make test, make check: each does all the set-up itself.
-.PHONY: demo test test-fast check table1 bench bench-gpu bench-growth bench-training trust packages lock clean
+.PHONY: demo test test-fast check table1 bench bench-where bench-gpu bench-growth bench-training trust packages lock clean
 
 demo:
 	@scripts/setup.sh run
@@ -32,7 +32,12 @@ bench:
 	@scripts/setup.sh run
 	@.venv/bin/python benchmarks/inference.py --page docs/benchmarks/inference.md $(if $(MACHINE),--machine "$(MACHINE)") $(ARGS)
 
-# the same on a GPU beside timm and torch.compile max-autotune, in bf16; what build/inference-gpu.json has already is not measured again
+# where the time of the engine by torch alone goes, operation by operation, two minutes on one core
+bench-where:
+	@scripts/setup.sh run
+	@.venv/bin/python benchmarks/where.py --page docs/benchmarks/where.md $(if $(MACHINE),--machine "$(MACHINE)") $(ARGS)
+
+# `bench` on a GPU beside timm and torch.compile max-autotune, in bf16; what build/inference-gpu.json has already is not measured again
 bench-gpu:
 	@scripts/setup.sh run
 	@.venv/bin/python benchmarks/inference_gpu.py --page docs/benchmarks/inference-gpu.md $(if $(MACHINE),--machine "$(MACHINE)") $(ARGS)
