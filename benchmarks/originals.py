@@ -20,6 +20,10 @@ from allmlp.models.smlpnet import SMLPNet
 def original(ours: ImageModel) -> nn.Module:
     """The same architecture with the same sizes and weights of its own, not written here where somebody else has it."""
     values = ours.hyperparameters
+    unusual = ("token_rank", "drop_path", "head", "token_mixing", "norm", "fusion")
+    usual = ("linear", "mean", "affine", None, 0, 0.0)
+    if len(set(ours.img_size)) > 1 or any(values.get(name) not in usual for name in unusual):
+        raise ValueError("nobody else has this architecture; take ours")
     if isinstance(ours, SMLPNet):
         return ReleasedSMLPNet(ours)
     kind: dict[str, Any] = dict(mlp_ratio=values.get("expansion", 4.0), block_layer=ResBlock, norm_layer=Affine)

@@ -264,7 +264,7 @@ Measured on {machine or "this machine"}, torch {about["torch"]}, timm {about["ti
 the distance between the quartiles. A step is batch, forward, backward, clipping, AdamW, EMA, with mixup and CutMix. timm's side
 is what its `train.py` calls, with timm's own network, for sMLPNet the release's. allmlp's keeps freed memory, as its training
 does; the first step of a turn is not counted. Pictures of 32 pixels are shifted and mirrored; where it says "augmented" they
-are random parts, mirrored, in other colours, as timm's are by default.
+are random parts, mirrored, in other colours, which is timm's default but for the filter, the model's here.
 `make bench-training` measures again.
 
 {table(cells)}

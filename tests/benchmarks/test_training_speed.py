@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -55,6 +56,12 @@ def test_a_peers_network_computes_what_ours_does(name: str) -> None:
         with torch.no_grad():
             one, two = (model.train(mode)(images) for model in (ours, theirs))
         torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-5 * float(two.abs().max()))
+
+
+@pytest.mark.parametrize("words", [{"img_size": (64, 32)}, {"img_size": 64, "token_rank": 2}])
+def test_what_nobody_else_has_gets_no_peer(words: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="nobody else"):
+        benchmark("originals").original(allmlp.create_model("smlpnet_xs", **words))
 
 
 @pytest.mark.parametrize("case", ["resmlp_xs", "resmlp_xs:augmented"])

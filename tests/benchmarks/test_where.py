@@ -22,11 +22,16 @@ def where() -> ModuleType:
 @here
 @pytest.mark.parametrize("name", ["resmlp_xs", "smlpnet_xs"])
 def test_all_multiply_adds_of_the_model_are_found(name: str, where: ModuleType) -> None:
-    with torch.inference_mode():
-        cell = where.measured(name, 2, "fp32", 1)
+    cell = where.measured(name, 2, "fp32", 1)
     assert sum(kind.macs for kind in cell.kinds) == multiply_adds(allmlp.create_model(name))
     assert sum(kind.seconds for kind in cell.kinds) > 0
     assert len(cell.rounds) == len(cell.limit) == 1
+
+
+@here
+def test_a_family_without_a_plan_is_refused_rather_than_counted_wrongly(where: ModuleType) -> None:
+    with pytest.raises(SystemExit, match="choose a variant of resmlp_s12"):
+        where.measured("asmlp_t", 1, "fp32", 1)
 
 
 def test_rates_and_what_would_be_left_are_right_by_hand(where: ModuleType) -> None:

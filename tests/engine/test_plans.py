@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from allmlp.engine.plans import products
+import allmlp
+from allmlp.engine.plans import products, smlpnet
 from allmlp.engine.plans.find import make_plan
 from allmlp.engine.plans.layout import Plan, Setup, cut
 from allmlp.engine.plans.modules import ModulePlan
@@ -45,6 +46,18 @@ def test_images_need_not_be_square_nor_as_many_as_was_said(name: str) -> None:
     model = trained(build(name, img_size=(height, width)))
     plan = make_plan(model, Setup(torch.float32, 4))
     assert not isinstance(plan, ModulePlan)
+    for count in (1, 3, 4, 9):
+        assert off(plan, model, images(model, count)) < FP32
+
+
+@pytest.mark.parametrize("near", [1, 40_000, 2**20])
+def test_stages_may_take_fewer_images_at_a_time(near: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One by one, uneven parts, and all at once; of a grid of 16 × 8 and then 8 × 4."""
+    monkeypatch.setattr(smlpnet, "NEAR_BYTES", near)
+    model = trained(allmlp.create_model("smlpnet_xs", img_size=(32, 16)))
+    plan = make_plan(model, Setup(torch.float32, 4))
+    chunks = [stage.chunk for stage in plan.stages]
+    assert chunks == {1: [1, 1], 40_000: [2, 4], 2**20: [4, 4]}[near]
     for count in (1, 3, 4, 9):
         assert off(plan, model, images(model, count)) < FP32
 

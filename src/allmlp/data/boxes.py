@@ -1,4 +1,4 @@
-"""Random parts of all pictures of a batch, and Pillow's resizing of each part to one size as matrix products."""
+"""Random parts of all pictures of a batch, and the resizing of each part to one size as matrix products."""
 
 # axes: b batch, c channels, h w pixels of a picture, y x pixels of a part
 
@@ -35,14 +35,15 @@ def resized_parts(
 ) -> Tensor:  # b c h w of uint8, b 4 → b c y x of uint8
     """Each picture's box, resized to (height, width) as `pixels.resample.resized` does: along x first, whole levels between.
 
-    A level apart in a few of a thousand values: the weights here are not rounded, and halves, frequent with "bilinear", may go
-    the other way. interpolation: one of REACH.
+    At most two levels apart: the weights here are not rounded, and halves, frequent with "bilinear", may go the other way.
+    interpolation: one of REACH.
     """
     (top, left, tall, wide), (b, c, height, width) = chosen.T, pixels.shape
     along_x = resampling(left, wide, width, size[1], interpolation)  # b w x
     along_y = resampling(top, tall, height, size[0], interpolation).transpose(1, 2)  # b y h
-    rows = _levels(torch.bmm(pixels.float().reshape(b, c * height, width), along_x))
-    return _levels(torch.matmul(along_y[:, None], rows.view(b, c, height, -1))).byte()
+    with torch.autocast("cpu", enabled=False):  # whole levels need more than bf16's eight bits
+        rows = _levels(torch.bmm(pixels.float().reshape(b, c * height, width), along_x))
+        return _levels(torch.matmul(along_y[:, None], rows.view(b, c, height, -1))).byte()
 
 
 def resampling(start: Tensor, length: Tensor, given: int, wanted: int, interpolation: str) -> Tensor:  # b, b → b given wanted

@@ -1,4 +1,5 @@
-"""Batches of small images that lie in memory: the same distributions as `transforms.py`, fifty times faster."""
+"""Batches of small images that lie in memory: the same distributions as `transforms.py`, fifty times faster; random parts of
+32 pixels four times."""
 
 # axes: b batch, c channels, h w pixels
 
@@ -32,8 +33,9 @@ def fits_memory(images: Images, augment: Augment, preprocessing: Preprocessing) 
     """Whether these images need nothing but what can be done to whole batches."""
     if not isinstance(images, ArrayImages):
         return False
-    if augment.crop == "resized":
-        fits = preprocessing.interpolation in REACH and max(images.img_size) <= SMALL
+    if augment.crop == "resized":  # there timm's policies turn and shear by the model's filter, and `kernels` is bilinear
+        bilinear = augment.auto in ("", TRIVIAL) or preprocessing.interpolation == "bilinear"
+        fits = bilinear and preprocessing.interpolation in REACH and max(images.img_size) <= SMALL
     else:
         fits = images.img_size == preprocessing.img_size and preprocessing.crop_ratio == 1.0
     return (
@@ -88,13 +90,17 @@ def memory_batches(
     *,
     batch: int,
     seed: int | None,
+    workers: int = 0,
     rank: int = 0,
     world: int = 1,
 ) -> DataLoader[Batch]:
-    """As `training_batches`, or as `plain_batches` where the seed is None, for images that `fits_memory`."""
+    """As `training_batches`, or as `plain_batches` where the seed is None, for images that `fits_memory`.
+
+    workers: of use to random parts alone; everything else is made faster than it is handed over.
+    """
     shares: dict[str, Any] = {"rank": rank, "world": world, "repeats": 1 if seed is None else augment.repeats}
     order = Order(len(images), min(batch, len(images)), seed=seed, drop_last=seed is not None, **shares)
-    return batch_loader(MemorySamples(images, augment, preprocessing, seed), order, 0)
+    return batch_loader(MemorySamples(images, augment, preprocessing, seed), order, workers if augment.crop == "resized" else 0)
 
 
 class MemorySamples(Samples):

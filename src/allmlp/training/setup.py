@@ -166,7 +166,7 @@ def _training_batches(
         return view_batches(source.train, recipe.dino, model.preprocessing, workers=workers, **share)
     images = source.train if augment.crop == "resized" else at_model_size(source.train, model.preprocessing)
     if fits_memory(images, augment, model.preprocessing):
-        return memory_batches(images, augment, model.preprocessing, **share)
+        return memory_batches(images, augment, model.preprocessing, workers=workers, **share)
     transform = training_transform(augment, model.preprocessing)
     return training_batches(images, transform, in_chans=model.in_chans, workers=workers, repeats=augment.repeats, **share)
 

@@ -18,7 +18,8 @@ from allmlp.models.pyramid import grids
 from allmlp.surgery.fold import scale_and_shift
 
 NEAR_BYTES = 2**20
-"""What the channels of all tokens may take in a stage, if that is not one image's. Twice or half of it is 1 to 2 % slower."""
+"""What the channels of all tokens may take in a stage, if that is not one image's. Measured on sMLPNet-T: 3 to 4 % faster at 32
+images than all stages alike, twice or half as much 1 to 2 % slower; the larger variants are as fast as before."""
 
 
 class TokenMix:
@@ -91,10 +92,15 @@ class SMLPNetPlan(TokensMajor):
 
     def tokens(self, images: Tensor) -> Tensor:  # b c h w → b c y x
         first, *others = self.stages
-        x = together([first(cut(part, first.side, self.dtype)) for part in images.split(first.chunk)])
+        x = together([first(cut(part, first.side, self.dtype)) for part in equal_parts(images, first.chunk, 0)])
         for stage in others:
-            x = together([stage(squares(part, stage.side)) for part in x.split(stage.chunk, 2)])
+            x = together([stage(squares(part, stage.side)) for part in equal_parts(x, stage.chunk, 2)])
         return x.permute(2, 3, 0, 1)
+
+
+def equal_parts(x: Tensor, most: int, axis: int) -> tuple[Tensor, ...]:
+    """As few parts as have no more than so many images."""
+    return x.tensor_split(-(-x.shape[axis] // most), axis)
 
 
 def together(parts: list[Tensor]) -> Tensor:  # some of y x b c → y x b c
