@@ -91,7 +91,7 @@ def measure(name: str, batch: int, threads: int, rounds: int, without: Sequence[
     clock = time.process_time if threads == 1 else time.perf_counter
     torch.compiler.reset()  # of one piece of Python, ImageModel's, torch keeps eight versions and runs the ninth uncompiled
     with threads_used(threads):
-        calls = {**_products(), **_contenders(cell, model, images, without)}
+        calls = {**limits(), **_contenders(cell, model, images, without)}
         for turn in watched(range(rounds), total=rounds, what=f"{name} {batch}×{threads}"):
             keys = list(calls)
             for key in keys[turn % len(keys) :] + keys[: turn % len(keys)]:
@@ -113,7 +113,7 @@ ENOUGH_TO_SET = 64
 """Images of noise by which int8 is set."""
 
 
-def _products() -> dict[str, Call]:
+def limits() -> dict[str, Call]:
     """The limit: nothing but products, whose weights are laid out beforehand, as far as each library does that."""
     calls: dict[str, Call] = {}
     for key, dtype in zip(LIMITS, (torch.float32, torch.float32, torch.bfloat16), strict=True):

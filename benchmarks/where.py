@@ -31,7 +31,7 @@ from allmlp.engine.plans.find import make_plan
 from allmlp.engine.plans.layout import Setup
 from allmlp.pages import own_pages
 from allmlp.run import read_json, whole_file, write_json
-from inference import REPEATS, SHAPES, _products
+from inference import REPEATS, SHAPES, limits
 
 MODELS = ("resmlp_s12", "mixer_s16", "smlpnet_t")
 ROUNDS = 7
@@ -97,7 +97,7 @@ def measured(name: str, batch: int, precision: str, rounds: int) -> Cell:
     model = allmlp.create_model(name).eval()
     with own_pages():
         plan = make_plan(model, Setup(DTYPES[precision], batch))
-    images, products = torch.randn(batch, model.in_chans, *model.img_size), _products()[f"limit oneDNN {precision}"]
+    images, products = torch.randn(batch, model.in_chans, *model.img_size), limits()[f"limit oneDNN {precision}"]
     each, cell = max(1, 8 // batch), Cell(name, batch, precision)
     multiplied = REPEATS * sum(r * i * o for r, i, o in SHAPES)
     for turn in watched(range(rounds + 1), total=rounds + 1, what=f"{name} {batch} {precision}"):
