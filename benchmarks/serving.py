@@ -105,11 +105,11 @@ def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
     ends = time.monotonic() + 300
     while time.monotonic() < ends:
         if process.poll() is not None:
-            raise DataError("the server did not start", mend="see what it says above")
+            raise DataError("the server did not start", hint="see what it says above")
         with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/docs", timeout=5):
             return
         time.sleep(0.2)
-    raise DataError("the server did not answer within 300 s", mend="see what it says above")
+    raise DataError("the server did not answer within 300 s", hint="see what it says above")
 
 
 def _engine(run: str, contents: list[bytes], seconds: float, rounds: int) -> dict[str, float]:

@@ -22,7 +22,7 @@ for name in ${PYTHON:-} python3 python3.13 python3.12 python3.11 python; do
   if command -v "$name" >/dev/null 2>&1 && fits "$name"; then python=$name; break; fi
 done
 if [ -z "$python" ] && ! command -v uv >/dev/null 2>&1; then
-  say "no Python ≥ 3.11 was found"; say "mend: install one (Debian, Ubuntu: apt install python3), or set PYTHON=/path/to/python3.12"
+  say "no Python ≥ 3.11 was found"; say "hint: install one (Debian, Ubuntu: apt install python3), or set PYTHON=/path/to/python3.12"
   exit 2
 fi
 
@@ -37,7 +37,7 @@ if [ ! -x .venv/bin/python ] || ! fits .venv/bin/python; then
     as_root=; [ "$(id -u)" = 0 ] || as_root="sudo -n"
     if ! command -v apt-get >/dev/null || ! { $as_root apt-get -qq update && $as_root apt-get -qq install -y "$package"; } >/dev/null 2>&1; then
       cat /tmp/allmlp-venv.$$ >&2; rm -f /tmp/allmlp-venv.$$
-      say "mend: apt install $package, as root, then again"
+      say "hint: apt install $package, as root, then again"
       exit 2
     fi
     "$python" -m venv --clear .venv

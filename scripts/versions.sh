@@ -12,7 +12,7 @@ case $which in
   *) echo "versions: lowest or newest?" >&2; exit 2 ;;
 esac
 shift
-command -v uv >/dev/null || { echo "versions: uv is missing" >&2; echo "mend: pip install uv" >&2; exit 2; }
+command -v uv >/dev/null || { echo "versions: uv is missing" >&2; echo "hint: pip install uv" >&2; exit 2; }
 export UV_SYSTEM_CERTS=1
 place=build/versions
 mkdir -p $place

@@ -98,8 +98,8 @@ def test_there_is_one_tree_of_errors_and_each_says_when_it_is_raised() -> None:
 
 
 @pytest.mark.parametrize("kind", exceptions(), ids=lambda k: k.__name__)
-def test_an_error_says_what_is_wrong_and_how_to_mend_it(kind: type[AllmlpError]) -> None:
-    assert str(kind("it broke", mend="glue it")) == "it broke\n  mend: glue it"
+def test_an_error_says_what_is_wrong_and_how_to_fix_it(kind: type[AllmlpError]) -> None:
+    assert str(kind("it broke", hint="glue it")) == "it broke\n  hint: glue it"
     assert str(kind("it broke")) == "it broke"
 
 

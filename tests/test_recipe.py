@@ -88,7 +88,7 @@ def test_a_recipe_survives_toml_to_the_last_bit(recipe: Recipe, tmp_path_factory
 
 
 @pytest.mark.parametrize(
-    ("text", "what", "mend"),
+    ("text", "what", "hint"),
     [
         ("[optim]\nlrr = 1", "optim.lrr is not a field", "did you mean optim.lr?"),
         ("[optim]\nepochs = 1", "optim.epochs is not a field", "did you mean train.epochs?"),
@@ -138,11 +138,11 @@ def test_a_recipe_survives_toml_to_the_last_bit(recipe: Recipe, tmp_path_factory
         ("hyper = 3", "hyper is 3", "give "),
     ],
 )
-def test_a_mistake_is_named_by_field_with_what_fits(text: str, what: str, mend: str, tmp_path: Path) -> None:
+def test_a_mistake_is_named_by_field_with_what_fits(text: str, what: str, hint: str, tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as error:
         loaded(text, tmp_path)
     assert error.value.what == f"mine.toml: {what}"
-    assert mend in error.value.mend
+    assert hint in error.value.hint
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_a_mistake_is_named_by_field_with_what_fits(text: str, what: str, mend: 
 def test_what_is_not_toml_is_refused(text: str, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"mine\.toml is not TOML") as error:
         loaded(text, tmp_path)
-    assert error.value.mend
+    assert error.value.hint
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_any_value_is_taken_or_refused_in_words(path: tuple[str, ...], value: ob
     recipe, error = attempt(RecipeError, recipe_from, table)
     if error:
         assert ".".join(path) in error.what
-        assert error.mend
+        assert error.hint
     else:
         for name in path:
             recipe = getattr(recipe, name)
@@ -203,7 +203,7 @@ def test_any_value_is_taken_or_refused_in_words(path: tuple[str, ...], value: ob
 @given(table=st.dictionaries(words, junk, max_size=3))
 def test_any_table_is_a_recipe_or_a_recipe_error(table: dict[str, Any]) -> None:
     _, error = attempt(RecipeError, recipe_from, table)
-    assert error.mend if error else set(table) <= set(Recipe.__dataclass_fields__)
+    assert error.hint if error else set(table) <= set(Recipe.__dataclass_fields__)
 
 
 def test_a_recipe_does_not_change() -> None:

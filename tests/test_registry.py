@@ -98,7 +98,7 @@ def test_timm_reads_our_preprocessing_and_finds_our_layers(name: str) -> None:
 def test_timm_cannot_fetch_weights_we_do_not_have() -> None:
     with pytest.raises(ModelError, match="smlpnet_t has no weights that timm could fetch") as error:
         timm.create_model("smlpnet_t", pretrained=True)
-    assert "load_weights" in error.value.mend
+    assert "load_weights" in error.value.hint
 
 
 def test_an_unknown_argument_from_timm_is_named() -> None:
@@ -142,7 +142,7 @@ def test_a_familys_records_are_about_its_variants(family: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "mend"),
+    ("name", "hint"),
     [
         ("resmlp_12", "did you mean resmlp_s12?"),
         ("smlpnet_tiny", "did you mean smlpnet_t?"),
@@ -152,10 +152,10 @@ def test_a_familys_records_are_about_its_variants(family: Any) -> None:
         (7, "choose one of asmlp"),
     ],
 )
-def test_an_unknown_model_is_answered_with_what_there_is(name: Any, mend: str) -> None:
+def test_an_unknown_model_is_answered_with_what_there_is(name: Any, hint: str) -> None:
     with pytest.raises(ModelError, match="no model is named") as error:
         create_model(name)
-    assert error.value.mend.startswith(mend)
+    assert error.value.hint.startswith(hint)
 
 
 def test_given_values_win_over_the_variants() -> None:

@@ -42,7 +42,7 @@ def test_a_folder_in_use_is_refused_with_how_to_continue(tmp_path: Path) -> None
     (tmp_path / "notes.txt").touch()
     with pytest.raises(RunError, match="is not empty") as error:
         Run.create(tmp_path)
-    assert f"--resume {tmp_path}" in error.value.mend
+    assert f"--resume {tmp_path}" in error.value.hint
     assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
 
 
@@ -51,7 +51,7 @@ def test_a_folder_that_cannot_be_made_is_refused(name: str, tmp_path: Path) -> N
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match="cannot be written: ") as error:
         Run.create(tmp_path / name)
-    assert "--out" in error.value.mend
+    assert "--out" in error.value.hint
 
 
 def test_a_folder_that_takes_no_files_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +75,7 @@ def test_what_cannot_be_written_is_a_run_error_that_names_it(tmp_path: Path) -> 
     for name, write in writes.items():
         with pytest.raises(RunError, match=f"{name} cannot be written: ") as error:
             write()
-        assert error.value.mend
+        assert error.value.hint
 
 
 def test_lines_that_may_not_be_read_are_a_run_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,7 +139,7 @@ def test_damaged_json_is_a_run_error(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_bytes(content)
     with pytest.raises(RunError, match=r"a\.json cannot be read") as error:
         read_json(tmp_path / "a.json")
-    assert error.value.mend
+    assert error.value.hint
 
 
 def test_json_larger_than_any_of_ours_is_refused_unread(tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_lines_that_are_no_text_are_a_run_error(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(b'{"epoch": 1}\n\xff\xfe\n')
     with pytest.raises(RunError, match=r"a\.jsonl is not UTF-8") as error:
         read_lines(tmp_path / "a.jsonl")
-    assert error.value.mend
+    assert error.value.hint
 
 
 def test_weights_are_described_by_the_json_beside_them(tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPat
     monkeypatch.delenv("ALLMLP_CACHE", raising=False)
     with pytest.raises(RunError, match="no home folder") as caught:
         cache_folder()
-    assert "set HOME" in caught.value.mend
+    assert "set HOME" in caught.value.hint
     monkeypatch.setenv("ALLMLP_CACHE", "/somewhere")
     assert cache_folder() == Path("/somewhere")
 

@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         if given[0] not in COMMANDS:
-            raise AllmlpError(f"there is no command {given[0]!r}", mend=one_of(COMMANDS, given[0]))
+            raise AllmlpError(f"there is no command {given[0]!r}", hint=one_of(COMMANDS, given[0]))
         with leaving(for_good=arguments is None) if given[:1] in TRAINING or given[:2] in TRAINING else nullcontext():
             command: Callable[[list[str]], int] = import_module(f"allmlp.commands.{given[0].replace('-', '_')}").main
             status = command(given[1:])
@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"allmlp: {left.name}: nothing was left to save; --resume auto goes on from here", file=sys.stderr)
         return 0
     except AllmlpError as error:
-        print(f"allmlp: {error}", file=sys.stderr)
+        _say(error.what, error.hint)
         return 2
     except KeyboardInterrupt:
         print("allmlp: interrupted", file=sys.stderr)
@@ -88,25 +88,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except UnicodeEncodeError as error:
         what = f"{error.object[error.start : error.start + 100]!r} is no text in {error.encoding}"
-        print(f"allmlp: {what}\n  mend: rename the file, or set PYTHONUTF8=1", file=sys.stderr)
+        _say(what, "rename the file, or set PYTHONUTF8=1")
         return 2
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and not NO_MEMORY.search(str(error)):
             raise
-        what = "memory is not enough for this"
-        print(
-            f"allmlp: {what}\n  mend: take fewer images at a time (--batch, --train.batch), or fewer workers", file=sys.stderr
-        )
+        _say("memory is not enough for this", "take fewer images at a time (--batch, --train.batch), or fewer workers")
         return 2
     except OSError as error:
         if "temporary directory" in str(error):
-            mend = "set TMPDIR to a folder that can be written"
+            hint = "set TMPDIR to a folder that can be written"
         elif error.errno in REFUSED:
-            mend = "check the path, its permissions, and the room on the disk"
+            hint = "check the path, its permissions, and the room on the disk"
         else:
             raise
-        print(f"allmlp: {error}\n  mend: {mend}", file=sys.stderr)
+        _say(str(error), hint)
         return 2
+
+
+def _say(what: str, hint: str) -> None:
+    """An error as people read it."""
+    print(f"error: {what}" + (f"\nhint:  {hint}" if hint else ""), file=sys.stderr)
 
 
 def _streams() -> None:

@@ -1,4 +1,4 @@
-"""One exception tree. Every message says what is wrong, and `mend` says how to put it right."""
+"""One exception tree. Every message says what is wrong, and `hint` says how to put it right."""
 
 from collections.abc import Iterable
 from difflib import SequenceMatcher, get_close_matches
@@ -13,9 +13,9 @@ MOST_LETTERS = 1500
 class AllmlpError(Exception):
     """Base of every error a user can cause; the command line prints it without a traceback."""
 
-    def __init__(self, what: str, *, mend: str = "") -> None:
-        self.what, self.mend = _told(what), _told(mend)
-        super().__init__(f"{self.what}\n  mend: {self.mend}" if mend else self.what)
+    def __init__(self, what: str, *, hint: str = "") -> None:
+        self.what, self.hint = _told(what), _told(hint)
+        super().__init__(f"{self.what}\n  hint: {self.hint}" if hint else self.what)
 
 
 class ModelError(AllmlpError, ValueError):

@@ -44,7 +44,7 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except (OSError, SafetensorError) as error:
         why = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise RunError(f"{path} cannot be written: {why}", mend="make room on the disk, or make the folder writable") from None
+        raise RunError(f"{path} cannot be written: {why}", hint="make room on the disk, or make the folder writable") from None
 
 
 def fsync(path: Path) -> None:
@@ -67,5 +67,5 @@ def users_own(path: str) -> Path:
     try:
         return Path(path).expanduser()
     except RuntimeError:
-        mend = "set HOME, or ALLMLP_HOME and ALLMLP_CACHE, to folders that can be written"
-        raise RunError(f"{path} is nowhere: this user has no home folder", mend=mend) from None
+        hint = "set HOME, or ALLMLP_HOME and ALLMLP_CACHE, to folders that can be written"
+        raise RunError(f"{path} is nowhere: this user has no home folder", hint=hint) from None

@@ -74,7 +74,7 @@ def token_mixing(model: ImageModel) -> list[Mixing]:
         why = WITHOUT.get(model.family, "this architecture mixes places in another way")
         raise ModelError(
             f"{model.name or model.family} has no token-mixing matrices: {why}",
-            mend="its receptive field and what speaks for a class can be shown all the same",
+            hint="its receptive field and what speaks for a class can be shown all the same",
         )
     return found
 

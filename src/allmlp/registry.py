@@ -52,7 +52,7 @@ def register(
         )
         taken = [n for n in (name, *variants) if n in _families or n in _family_of]
         if taken:
-            raise ModelError(f"{', '.join(taken)} registered twice", mend="give each architecture names of its own")
+            raise ModelError(f"{', '.join(taken)} registered twice", hint="give each architecture names of its own")
         vars_of: Any = builder
         vars_of.name = vars_of.family = name
         _families[name] = family
@@ -71,7 +71,7 @@ def family_of(name: str) -> Family:
     """The architecture a variant's or family's name belongs to. Raises ModelError for an unknown name."""
     family = _family_of.get(name) or _families.get(name)
     if family is None:
-        raise ModelError(f"no model is named {name!r}", mend=one_of([*_family_of, *_families], name))
+        raise ModelError(f"no model is named {name!r}", hint=one_of([*_family_of, *_families], name))
     return family
 
 
@@ -91,13 +91,13 @@ def create_model(name: str, **hyperparameters: Any) -> nn.Module:
     parameters = inspect.signature(family.builder).parameters
     for key in hyperparameters:
         if key not in parameters:
-            raise ModelError(f"{name} has no hyper-parameter {key!r}", mend=one_of(parameters, key))
+            raise ModelError(f"{name} has no hyper-parameter {key!r}", hint=one_of(parameters, key))
     values = {**family.variants.get(name, {}), **hyperparameters}
     missing = [k for k, p in parameters.items() if p.default is p.empty and k not in values]
     if missing:
         raise ModelError(
             f"{name} is a family: it does not say {', '.join(missing)}",
-            mend=f"give {', '.join(f'{k}=…' for k in missing)}, or a variant: {', '.join(sorted(family.variants))}",
+            hint=f"give {', '.join(f'{k}=…' for k in missing)}, or a variant: {', '.join(sorted(family.variants))}",
         )
     with own_pages():
         model = family.builder(**values)

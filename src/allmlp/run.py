@@ -85,7 +85,7 @@ class Run:
         """An existing run folder. Raises RunError when there is none."""
         path = Path(folder)
         if not path.is_dir() or not (path / "run.json").is_file():
-            raise RunError(f"{folder} is not a run folder", mend="give the folder that allmlp train wrote (it holds run.json)")
+            raise RunError(f"{folder} is not a run folder", hint="give the folder that allmlp train wrote (it holds run.json)")
         return cls(path)
 
     @classmethod
@@ -104,10 +104,10 @@ class Run:
                     lines.unlink()
             elif found:
                 raise RunError(
-                    f"{folder} is not empty", mend=f"choose another --out, or continue it: allmlp train --resume {folder}"
+                    f"{folder} is not empty", hint=f"choose another --out, or continue it: allmlp train --resume {folder}"
                 )
         except OSError as error:
-            raise RunError(f"{folder} cannot be written: {error.strerror}", mend="choose another --out") from None
+            raise RunError(f"{folder} cannot be written: {error.strerror}", hint="choose another --out") from None
         run = cls(path)
         run.check_writable()
         return run
@@ -162,14 +162,14 @@ def read_json(path: Path) -> Any:
     """Raises RunError when the file is missing, not JSON, or larger than anything that allmlp writes."""
     try:
         if path.stat().st_size > MOST_BYTES:
-            raise RunError(f"{path} is larger than {MOST_BYTES:,} bytes", mend="give the file that allmlp wrote")
+            raise RunError(f"{path} is larger than {MOST_BYTES:,} bytes", hint="give the file that allmlp wrote")
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RunError(
-            f"{path} is missing", mend="the run may have stopped before it was written; train again or resume"
+            f"{path} is missing", hint="the run may have stopped before it was written; train again or resume"
         ) from None
     except (OSError, ValueError, RecursionError) as error:
-        raise RunError(f"{path} cannot be read: {str(error)[:200]}", mend="restore the file, or train again") from None
+        raise RunError(f"{path} cannot be read: {str(error)[:200]}", hint="restore the file, or train again") from None
 
 
 def read_record(path: Path, *names: str) -> dict[str, Any]:
@@ -181,7 +181,7 @@ def read_record(path: Path, *names: str) -> dict[str, Any]:
 
 
 def _no_record(path: Path) -> RunError:
-    return RunError(f"{path} is not what allmlp wrote there", mend="restore the file, or train again")
+    return RunError(f"{path} is not what allmlp wrote there", hint="restore the file, or train again")
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -192,12 +192,12 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise RunError(f"{path} cannot be read: {error.strerror}", mend="make it readable, or restore it") from None
+        raise RunError(f"{path} cannot be read: {error.strerror}", hint="make it readable, or restore it") from None
     for line in content.split(b"\n"):
         try:
             text, _ = codecs.utf_8_decode(line)  # as far as it goes: a letter cut at the end is no error
         except UnicodeDecodeError as error:
-            raise RunError(f"{path} is not UTF-8: {error}", mend="restore the file, or remove it") from None
+            raise RunError(f"{path} is not UTF-8: {error}", hint="restore the file, or remove it") from None
         try:
             records.append(json.loads(text))
         except (ValueError, RecursionError):

@@ -36,7 +36,7 @@ def _entrypoint(name: str) -> Callable[..., nn.Module]:
     def build(pretrained: bool = False, **values: Any) -> nn.Module:
         if pretrained:
             raise ModelError(
-                f"{name} has no weights that timm could fetch", mend="create it, then allmlp.load_weights(model, file)"
+                f"{name} has no weights that timm could fetch", hint="create it, then allmlp.load_weights(model, file)"
             )
         given = {_NAMES.get(k, k): v for k, v in values.items() if k not in _OF_TIMM}
         model: Any = create_model(name, **given)

@@ -266,7 +266,7 @@ def test_mistake_is_one_clear_line_with_a_way_out_and_no_traceback(
     assert main(filled) == 2
     captured = capsys.readouterr()
     assert said in captured.err
-    assert "mend:" in captured.err
+    assert "hint:" in captured.err
     assert "Traceback" not in captured.err
     assert captured.out == ""
 
@@ -287,7 +287,7 @@ def test_output_to_a_full_disk_is_one_clear_line() -> None:
         words = [sys.executable, "-m", "allmlp", "recipes"]
         done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr.startswith("allmlp: [Errno 28] No space left on device\n  mend: ")
+    assert done.stderr.startswith("error: [Errno 28] No space left on device\nhint:  ")
     assert "Traceback" not in done.stderr
 
 
@@ -382,7 +382,7 @@ def test_too_little_memory_is_said_in_one_line(
 
     monkeypatch.setattr("allmlp.commands.models.main", greedy)
     assert main(["models"]) == 2
-    assert capsys.readouterr().err.startswith("allmlp: memory is not enough for this\n  mend: ")
+    assert capsys.readouterr().err.startswith("error: memory is not enough for this\nhint:  ")
 
 
 def test_an_error_commands_no_terminal_and_fills_no_screen(capsys: pytest.CaptureFixture[str]) -> None:

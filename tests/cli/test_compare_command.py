@@ -192,8 +192,8 @@ def test_a_mistake_is_one_clear_line_before_anything_is_measured(
     assert main(["compare", *(known.get(word, word) for word in words)]) == 2
     err = capsys.readouterr().err
     assert said in err
-    assert err.startswith("allmlp: ")
-    assert err.count("\n") == 2  # what is wrong, and how to mend it
+    assert err.startswith("error: ")
+    assert err.count("\n") == 2  # what is wrong, and how to fix it
 
 
 def test_unreadable_images_are_left_out_of_all(runs: dict[str, str], pictures: Path, tmp_path: Path) -> None:

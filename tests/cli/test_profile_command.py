@@ -57,7 +57,7 @@ def test_a_model_that_fails_is_a_row_and_all_failing_is_status_1(capsys: pytest.
 
 
 @pytest.mark.parametrize(
-    ("words", "said", "mend"),
+    ("words", "said", "hint"),
     [
         ([], "there is nothing to measure", "allmlp profile resmlp_s12"),
         (["resmlp_s13"], "resmlp_s13", "did you mean resmlp_s"),
@@ -70,14 +70,14 @@ def test_a_model_that_fails_is_a_row_and_all_failing_is_status_1(capsys: pytest.
     ],
 )
 def test_a_mistake_is_said_before_anything_is_measured(
-    words: list[str], said: str, mend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    words: list[str], said: str, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(profiling, "_measure", lambda *_: pytest.fail("measured"))
     assert main(["profile", *words]) == 2
     captured = capsys.readouterr()
     assert said in captured.err
-    assert mend in captured.err.partition("mend:")[2]
+    assert hint in captured.err.partition("hint:")[2]
     assert captured.out == ""
 
 

@@ -66,7 +66,7 @@ def test_a_users_mistakes_are_one_line_each(
     assert main(["train", "--recipe", "resmlp-mt-6", "--out", str(tmp_path / "b")]) == 2
     assert "use allmlp translate train" in capsys.readouterr().err
     assert main(["train", "--resume", str(run)]) == 2
-    assert f"mend: allmlp translate train --resume {run}" in capsys.readouterr().err
+    assert f"hint:  allmlp translate train --resume {run}" in capsys.readouterr().err
     for words, status in ((["translate"], 2), (["translate", "--help"], 0)):
         with pytest.raises(SystemExit) as left:
             main(words)

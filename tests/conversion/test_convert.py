@@ -222,7 +222,7 @@ def test_a_mistake_is_said_and_nothing_is_written(
     values = {"to": "allmlp", **options, "out": tmp_path / options.get("out", "x.safetensors")}
     with pytest.raises(AllmlpError, match=said) as error:
         convert(source, **values)
-    assert error.value.mend
+    assert error.value.hint
     assert {path: path.stat().st_size for path in tmp_path.rglob("*")} == before
     assert "this must not" not in capsys.readouterr().out
 
@@ -234,7 +234,7 @@ def test_overlapping_patches_have_no_place_in_other_layouts(to: str, tmp_path: P
     write_model(run, larger.state_dict(), larger.card())
     with pytest.raises(WeightsError, match="no patches that overlap") as caught:
         convert(run, to=to, out=tmp_path / "x.pth")
-    assert 'patches="same"' in caught.value.mend
+    assert 'patches="same"' in caught.value.hint
     convert(run, to="allmlp", out=tmp_path / "again.safetensors")
     image = torch.randn(1, larger.in_chans, 16, 16)
     torch.testing.assert_close(allmlp.load(tmp_path / "again.safetensors")(image), larger.eval()(image))
@@ -256,7 +256,7 @@ def test_half_precision_that_an_array_file_cannot_keep_is_refused(tmp_path: Path
     write_tensors(tmp_path / "w.pth", state)
     with pytest.raises(WeightsError, match=r"\.npz file cannot keep") as error:
         convert(tmp_path / "w.pth", to="official", out=tmp_path / "x.npz")
-    assert error.value.mend == "use .safetensors"
+    assert error.value.hint == "use .safetensors"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["w.pth"]
     half = {k: v.half() for k, v in ORACLES["mixer_timm"].state().items()}
     write_tensors(tmp_path / "h.pth", half)

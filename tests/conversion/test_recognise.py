@@ -182,7 +182,7 @@ def test_tokens_that_are_no_square_need_a_size() -> None:
     state = meta_state("resmlp_xs", img_size=(32, 48))
     with pytest.raises(WeightsError, match=r"96 tokens are no square.*\[32, 48\], \[24, 64\]") as error:
         recognise(state)
-    assert '--hyper.img_size "[32, 48]"' in error.value.mend
+    assert '--hyper.img_size "[32, 48]"' in error.value.hint
     assert recognise(state, given={"img_size": [48, 32]}).model.img_size == (48, 32)
     with pytest.raises(WeightsError, match=r"misshaped.*token_mix\.weight is 96×96, the model has 64×64"):
         recognise(state, given={"img_size": 32})
@@ -191,7 +191,7 @@ def test_tokens_that_are_no_square_need_a_size() -> None:
 def test_a_permutators_size_is_asked_for_with_those_that_fit() -> None:
     with pytest.raises(WeightsError, match=r"img_size=\(224, 224\) does not fit the shapes; 8, 16, 32, 64 would") as error:
         recognise(ORACLES["vip"].state())
-    assert "--hyper.img_size 8" in error.value.mend
+    assert "--hyper.img_size 8" in error.value.hint
 
 
 def test_squares_of_a_raft_embedding_that_may_be_several_are_listed() -> None:
@@ -199,7 +199,7 @@ def test_squares_of_a_raft_embedding_that_may_be_several_are_listed() -> None:
     model = create_model("raftmlp", dims=(4,), depths=(1,), patch_sizes=(3,), rafts=(2,), kernels=kernels, img_size=12)
     with pytest.raises(WeightsError, match=r"may be \(1, 5, 17\) or \(3, 9, 15\)") as error:  # 1 + 25 + 289 = 9 + 81 + 225
         recognise(model.state_dict())
-    assert "--hyper.kernels" in error.value.mend
+    assert "--hyper.kernels" in error.value.hint
     known = recognise(model.state_dict(), given={"kernels": [[3, 9, 15]]})
     assert (known.model.hyperparameters["patch_sizes"], known.model.img_size) == ((3,), (12, 12))
 
@@ -212,7 +212,7 @@ def test_two_variants_with_the_same_shapes_need_a_name(monkeypatch: pytest.Monke
     monkeypatch.setattr("allmlp.registry._family_of", dict.fromkeys(variants, family))
     with pytest.raises(WeightsError, match=r"those of asmlp_t and of asmlp_t3, which differ in what no shape") as error:
         recognise(meta_state("asmlp_t"))
-    assert error.value.mend == "say which: --model asmlp_t"
+    assert error.value.hint == "say which: --model asmlp_t"
     assert recognise(meta_state("asmlp_t"), name="asmlp_t3").model.hyperparameters["shift"] == 3
 
 
@@ -260,4 +260,4 @@ def test_what_is_not_understood_is_refused_with_a_way_out(state: Any, options: d
     with pytest.raises(AllmlpError, match=said) as error:
         recognise(state(), **options)
     assert isinstance(error.value, WeightsError | ModelError)
-    assert error.value.mend
+    assert error.value.hint

@@ -167,7 +167,7 @@ def test_a_picture_that_may_not_be_read_is_one_that_cannot(memory: str, monkeypa
 
 
 @pytest.mark.parametrize(
-    ("source", "told", "mend"),
+    ("source", "told", "hint"),
     [
         ("s3://bucket/set", "needs a library", "pip install 'allmlp[shards]'"),
         ("nosuch://bucket", "cannot be fetched: ValueError", "check the address"),
@@ -177,18 +177,18 @@ def test_a_picture_that_may_not_be_read_is_one_that_cannot(memory: str, monkeypa
     ],
 )
 def test_an_address_without_pictures_is_one_clear_error(
-    source: str, told: str, mend: str, monkeypatch: pytest.MonkeyPatch, here: Path
+    source: str, told: str, hint: str, monkeypatch: pytest.MonkeyPatch, here: Path
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "s3fs", None)
     with pytest.raises(DataError, match=told) as error:
         survey([source])
-    assert mend in error.value.mend
+    assert hint in error.value.hint
 
 
 def test_rows_on_the_screen_are_of_local_pictures() -> None:
     with pytest.raises(DataError, match="is an address") as error:
         list_pictures(["s3://bucket/set"])
-    assert "--out" in error.value.mend
+    assert "--out" in error.value.hint
 
 
 def test_a_signed_address_is_known_by_its_name(web: str) -> None:

@@ -34,12 +34,12 @@ def test_a_share_above_the_most_is_refused_with_reasons_and_a_way_out() -> None:
     refuse_too_many(FAILURES[:1], 0.04, 0.01)  # a single one
     with pytest.raises(DataError, match=r"3 images \(2\.3%\) cannot be read, more than 2\.0%: 2 × OSError") as error:
         refuse_too_many(FAILURES, 0.023, 0.02)
-    assert error.value.mend == "replace or remove those files, or put up with them: --data.max-bad-share 0.03"
+    assert error.value.hint == "replace or remove those files, or put up with them: --data.max-bad-share 0.03"
     with pytest.raises(TrainingError) as error:
         refuse_too_many(FAILURES[:1], 0.999, 0.0, kind=TrainingError, where="the files in list.jsonl")
     assert "1 image (99.9%)" in error.value.what
-    assert "the files in list.jsonl" in error.value.mend
-    assert error.value.mend.endswith("--data.max-bad-share 1")
+    assert "the files in list.jsonl" in error.value.hint
+    assert error.value.hint.endswith("--data.max-bad-share 1")
 
 
 @pytest.mark.parametrize("limit", [None, 8])

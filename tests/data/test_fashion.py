@@ -116,7 +116,7 @@ def test_a_damaged_idx_file_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.gz").write_bytes(content)
     with pytest.raises(DataError, match="is not an idx file of bytes") as error:
         read_idx(tmp_path / "a.gz")
-    assert error.value.mend
+    assert error.value.hint
 
 
 def test_a_missing_idx_file_is_refused(tmp_path: Path) -> None:
@@ -158,5 +158,5 @@ def test_a_failed_download_says_what_to_do_instead(raised: Exception, tmp_path: 
     monkeypatch.setattr("torchvision.datasets.FashionMNIST", download)
     with pytest.raises(DataError, match="could not be downloaded") as error:
         open_source("fashion-mnist", val_share=0.1, seed=0)
-    assert "embedded subset" in error.value.mend
+    assert "embedded subset" in error.value.hint
     assert "more" not in error.value.what

@@ -146,7 +146,7 @@ def test_a_split_repeats_with_its_seed(picture_folder: PictureFolder) -> None:
 
 
 @pytest.mark.parametrize(
-    ("classes", "said", "mend"),
+    ("classes", "said", "hint"),
     [
         ({"cat": 4}, "has one class, 'cat'", "another class"),
         ({"train/cat": 4, "val/cat": 2}, "has one class, 'cat'", "another class"),
@@ -161,14 +161,14 @@ def test_a_split_repeats_with_its_seed(picture_folder: PictureFolder) -> None:
         ({".": 3}, "has images but no class folders", "one folder per class"),
     ],
 )
-def test_a_folder_that_cannot_be_trained_on_is_refused_with_a_mend(
-    classes: dict[str, int], said: str, mend: str, picture_folder: PictureFolder
+def test_a_folder_that_cannot_be_trained_on_is_refused_with_a_hint(
+    classes: dict[str, int], said: str, hint: str, picture_folder: PictureFolder
 ) -> None:
     root = picture_folder({".": 0, **classes})
     with pytest.raises(DataError, match=said) as error:
         opened(root)
-    assert error.match(mend)
-    assert error.value.mend
+    assert error.match(hint)
+    assert error.value.hint
 
 
 def test_a_class_of_damaged_images_only_is_refused_with_the_first_reason(picture_folder: PictureFolder) -> None:
@@ -192,7 +192,7 @@ def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
         for refused in (opened, lambda path: open_labelled(path, ("cat",))):
             with pytest.raises(DataError, match=r"is not a folder|is neither a folder") as error:
                 refused(path)
-            assert "folder" in error.value.mend
+            assert "folder" in error.value.hint
 
 
 @pytest.mark.parametrize(
@@ -237,12 +237,12 @@ def test_a_limit_cuts_the_training_images_alone(picture_folder: PictureFolder) -
 
 
 @pytest.mark.parametrize(
-    ("spec", "mend"), [("fashion-mnst", "did you mean fashion-mnist?"), ("no/such/folder", "a folder of class folders")]
+    ("spec", "hint"), [("fashion-mnst", "did you mean fashion-mnist?"), ("no/such/folder", "a folder of class folders")]
 )
-def test_data_that_is_not_there_is_refused_with_a_mend(spec: str, mend: str) -> None:
+def test_data_that_is_not_there_is_refused_with_a_hint(spec: str, hint: str) -> None:
     with pytest.raises(DataError, match="neither a folder nor a data set") as error:
         open_source(spec, val_share=0.1, seed=0)
-    assert mend in error.value.mend
+    assert hint in error.value.hint
 
 
 def test_a_folder_that_cannot_be_listed_is_refused_and_not_taken_for_empty(
@@ -266,4 +266,4 @@ def test_a_class_folder_whose_name_is_no_text_is_named(picture_folder: PictureFo
     (folder / "dog").rename(folder / os.fsdecode(b"caf\xe9"))
     with pytest.raises(DataError, match=r"'caf\\udce9' in .* has a name that is no text in utf-8") as caught:
         listed(folder)
-    assert caught.value.mend == "rename it in UTF-8"
+    assert caught.value.hint == "rename it in UTF-8"

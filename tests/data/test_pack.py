@@ -177,7 +177,7 @@ def test_a_folder_with_something_else_in_it_is_refused(other: str, picture_folde
     before = {p.name: p.read_bytes() for p in out.iterdir()}
     with pytest.raises(DataError, match=r"out (has other files|holds other images)") as error:
         packed(folder, out, **options)
-    assert "--out" in error.value.mend
+    assert "--out" in error.value.hint
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before
 
 
@@ -188,7 +188,7 @@ def test_unreadable_images_are_left_out_listed_and_refused_above_a_share(picture
     cut.write_bytes(cut.read_bytes()[:-200])
     with pytest.raises(DataError, match=r"2 images \(9\.5%\) cannot be read") as error:
         packed(folder, tmp_path / "out")
-    assert "--max-bad-share 0.1" in error.value.mend
+    assert "--max-bad-share 0.1" in error.value.hint
     made = read_index((packed(folder, tmp_path / "out", max_bad_share=0.1) / "index.json").read_bytes(), "")
     assert [Path(path).name for path, _ in made.unreadable] == ["bad.png", "3.png"]
     assert made.counts()["train"]["per_class"] == [10, 9]
@@ -224,7 +224,7 @@ def test_an_index_that_makes_no_sense_is_refused(
     (out / "index.json").write_text(json.dumps(table))
     with pytest.raises(DataError, match=said) as error:
         opened(out)
-    assert error.value.mend
+    assert error.value.hint
 
 
 @given(
@@ -238,7 +238,7 @@ def test_an_index_that_makes_no_sense_is_refused(
 )
 def test_any_index_is_read_or_refused(content: bytes) -> None:
     made, error = attempt(DataError, read_index, content, "index.json")
-    assert error.mend if error else isinstance(made, index.Index)
+    assert error.hint if error else isinstance(made, index.Index)
 
 
 def test_a_shard_that_was_changed_after_packing_is_refused(picture_folder: PictureFolder, tmp_path: Path) -> None:
@@ -256,7 +256,7 @@ def test_a_folder_that_has_lost_a_shard_of_its_index_is_refused_and_a_pattern_of
     (out / "train-000002.tar").unlink()
     with pytest.raises(DataError, match=r"has no train-000002\.tar, which its index names \(1 of 3 are missing\)") as error:
         opened(out)
-    assert "pattern" in error.value.mend
+    assert "pattern" in error.value.hint
     source = open_source(f"{out}/train-{{000000..000001}}.tar", val_share=0.25, seed=0)
     assert len(source.train) + len(source.val) == 12
 

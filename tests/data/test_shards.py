@@ -154,7 +154,7 @@ def test_samples_without_picture_or_label_are_left_aside(tmp_path: Path) -> None
     assert (found.names, found.labels) == (["5.left.png"], ["1"])
     with pytest.raises(DataError, match=r"\(train\) has no labelled pictures") as error:
         opened(shard(tmp_path / "set" / "b.tar", files[:3]).parent)
-    assert ".cls" in error.value.mend
+    assert ".cls" in error.value.hint
 
 
 def test_shards_without_a_part_for_training_are_judged_and_not_trained_on(tmp_path: Path) -> None:
@@ -223,11 +223,11 @@ def test_shards_at_an_address_are_fetched_once(spec: str, bucket: str, tmp_path:
         ("s3://bucket/set", "needs a library"),
     ],
 )
-def test_an_address_that_leads_nowhere_is_refused_with_a_mend(spec: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_address_that_leads_nowhere_is_refused_with_a_hint(spec: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "s3fs", None)
     with pytest.raises(DataError, match=said) as error:
         opened(spec)
-    assert error.value.mend
+    assert error.value.hint
 
 
 def test_fetching_leaves_room_on_the_disk(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,7 +47,7 @@ def test_one_class_splits_as_before_when_another_grows() -> None:
 def test_a_class_too_small_to_split_is_named(sizes: list[int], said: str) -> None:
     with pytest.raises(DataError, match=said) as error:
         split_off(labels_of(sizes), NAMES[:2], 0.1, 0)
-    assert "val folder" in error.value.mend
+    assert "val folder" in error.value.hint
 
 
 @given(sizes=counts, most=st.integers(1, 120), seed=st.integers(0, 1000))
@@ -75,7 +75,7 @@ def test_a_larger_limit_keeps_what_a_smaller_one_chose() -> None:
 def test_a_limit_below_the_number_of_classes_names_the_least() -> None:
     with pytest.raises(DataError, match="2 images cannot cover 3 classes") as error:
         limited(labels_of([5, 5, 5]), 3, 2, 0)
-    assert "--train.limit 3" in error.value.mend
+    assert "--train.limit 3" in error.value.hint
 
 
 @given(sizes=counts, shots=st.integers(1, 50), seed=st.integers(0, 1000))

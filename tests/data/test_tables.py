@@ -151,7 +151,7 @@ def test_a_parquet_file_that_cannot_be_used_is_refused(spoil: Any, said: str, tm
     spoil(path)
     with pytest.raises(DataError, match=said) as error:
         opened(path)
-    assert error.value.mend
+    assert error.value.hint
 
 
 def test_columns_are_those_named_as_expected_where_there_are_several() -> None:
@@ -181,7 +181,7 @@ def test_a_missing_library_is_named_with_its_extra(tmp_path: Path, monkeypatch: 
         monkeypatch.setitem(sys.modules, module, None)
         with pytest.raises(DataError, match=f"needs the library {module}") as error:
             opened(spec)
-        assert error.value.mend == f"pip install 'allmlp[{extra}]'"
+        assert error.value.hint == f"pip install 'allmlp[{extra}]'"
 
 
 class Rows:
@@ -242,7 +242,7 @@ def test_a_hub_data_set_that_cannot_be_opened_is_refused_with_the_reason(monkeyp
     monkeypatch.setitem(sys.modules, "datasets", library(load))
     with pytest.raises(DataError, match="hf:pets cannot be opened: ConnectionError: Couldn't reach the Hub") as error:
         opened("hf:pets")
-    assert "network" in error.value.mend
+    assert "network" in error.value.hint
     assert "more" not in error.value.what
 
 

@@ -167,7 +167,7 @@ def test_a_damaged_archive_is_refused(
     (tmp_path / "a.tar").write_bytes(spoil(whole))
     with pytest.raises(DataError, match=said) as error:
         opened(tmp_path / "a.tar")
-    assert error.value.mend
+    assert error.value.hint
 
 
 @given(data=st.data())

@@ -168,14 +168,14 @@ def test_a_policy_timm_does_not_know_is_refused_by_field(auto: str, crop: Any) -
     with pytest.raises(RecipeError, match=r"augment\.auto is ") as error:
         training_transform(Augment(auto=auto, crop=crop), RGB)
     assert auto in error.value.what
-    assert "rand-m9-mstd0.5-inc1" in error.value.mend
+    assert "rand-m9-mstd0.5-inc1" in error.value.hint
 
 
 @pytest.mark.parametrize("crop", ["resized", "pad", "none"])
-def test_the_policies_that_the_mend_names_are_known(crop: Any) -> None:
+def test_the_policies_that_the_hint_names_are_known(crop: Any) -> None:
     with pytest.raises(RecipeError) as error:
         training_transform(Augment(auto="banana", crop=crop), RGB)
-    for auto in error.value.mend.removeprefix("use a name such as ").split(" or "):
+    for auto in error.value.hint.removeprefix("use a name such as ").split(" or "):
         training_transform(Augment(auto=auto, crop=crop), RGB)
 
 
@@ -187,7 +187,7 @@ words = st.sampled_from(
 @given(auto=st.lists(words, max_size=5).map("-".join), crop=st.sampled_from(["resized", "pad"]))
 def test_any_policy_is_built_or_refused(auto: str, crop: Any) -> None:
     transform, error = attempt(RecipeError, training_transform, Augment(auto=auto, crop=crop), RGB)
-    assert error.mend if error else callable(transform)
+    assert error.hint if error else callable(transform)
 
 
 @pytest.mark.parametrize("crop", ["resized", "pad"])

@@ -152,7 +152,7 @@ def test_cars_come_with_training_and_test_pictures_though_nobody_has_them_to_fet
     assert all(map(tells, (source.train, source.val, source.test)))
     with pytest.raises(DataError, match="could not be fetched: ValueError: The original URL is broken") as error:
         opened(f"torchvision:StanfordCars@{tmp_path}/none")
-    assert "as torchvision lays them" in error.value.mend
+    assert "as torchvision lays them" in error.value.hint
 
 
 def competition(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_inaturalist_without_its_whole_lists_is_refused(tmp_path: Path) -> None:
     (tmp_path / "train2018.json").unlink()
     with pytest.raises(DataError, match="which of iNaturalist's images are for training") as error:
         opened(spec)
-    assert "inat_comp" in error.value.mend
+    assert "inat_comp" in error.value.hint
 
 
 def test_inaturalist_2021_has_a_tree_for_each_part(tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_labels_of_matlab_need_an_extra_that_is_named(tmp_path: Path, monkeypatc
     for name in ("Flowers102", "StanfordCars", "SVHN"):
         with pytest.raises(DataError, match="needs the library scipy") as error:
             opened(f"torchvision:{name}@{tmp_path}")
-        assert error.value.mend == "pip install 'allmlp[vision]'"
+        assert error.value.hint == "pip install 'allmlp[vision]'"
 
 
 @pytest.mark.parametrize("raised", [OSError("no route to host"), RuntimeError("Dataset not found or corrupted.\nmore")])
@@ -223,7 +223,7 @@ def test_a_failed_download_says_where_the_files_may_lie(
     monkeypatch.setattr(datasets, "CIFAR10", fail)
     with pytest.raises(DataError, match="could not be fetched: ") as error:
         opened("torchvision:CIFAR10")
-    assert str(cache / "torchvision") in error.value.mend
+    assert str(cache / "torchvision") in error.value.hint
     assert "more" not in error.value.what
 
 
@@ -231,7 +231,7 @@ def test_an_unknown_set_is_refused_with_the_nearest_names() -> None:
     for name, near in (("CIFAR", "CIFAR10"), ("VOCDetection", "choose one of")):
         with pytest.raises(DataError, match="no pictures with classes called") as error:
             opened(f"torchvision:{name}")
-        assert near in error.value.mend
+        assert near in error.value.hint
 
 
 def test_every_set_of_the_table_is_torchvisions_and_takes_what_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:

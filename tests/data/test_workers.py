@@ -73,7 +73,7 @@ def test_what_hangs_every_worker_is_an_error(tmp_path: Path) -> None:
     batches.tell, batches.patience = lambda _: None, 1.0
     with pytest.raises(DataError, match="hang again and again: no batch in 1 seconds") as error:
         next(iter(batches))
-    assert "--train.patience" in error.value.mend
+    assert "--train.patience" in error.value.hint
     assert all_end()
 
 
@@ -84,7 +84,7 @@ def test_what_kills_every_worker_is_an_error(tmp_path: Path) -> None:
     assert next(read) == [0, 1, 2, 3]
     with pytest.raises(DataError, match="lost again and again") as error:
         next(read)
-    assert "--data.workers" in error.value.mend
+    assert "--data.workers" in error.value.hint
 
 
 class Tensors(Dataset[torch.Tensor]):

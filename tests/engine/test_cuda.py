@@ -65,7 +65,7 @@ def test_an_engine_for_the_other_kind_of_device_is_refused_by_name(model: ImageM
         why = BACKENDS[name].refusal("fp32", torch.device("cuda", 0))
         assert isinstance(why, EngineError)
         assert why.what == f"engine {name} is for CPUs, and answers come from cuda:0 here"
-        assert why.mend == 'use engine "cuda", or "eager"'
+        assert why.hint == 'use engine "cuda", or "eager"'
 
 
 def test_int8_is_for_cpus(model: ImageModel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +94,7 @@ def test_compiling_for_a_gpu_asks_for_triton_not_for_cpp(monkeypatch: pytest.Mon
     monkeypatch.setattr("allmlp.engine.backends.inductor.has_triton", lambda: False)
     why = BACKENDS["compile"].refusal("bf16", GPU)
     assert why is not None
-    assert 'use engine "cuda"' in why.mend
+    assert 'use engine "cuda"' in why.hint
 
 
 def test_engines_are_kept_by_the_name_of_the_gpu(model: ImageModel, monkeypatch: pytest.MonkeyPatch) -> None:

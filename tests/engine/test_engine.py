@@ -135,7 +135,7 @@ def test_a_run_is_loaded_with_its_classes_and_preprocessing(source: Any, run: Ru
 def test_best_and_last_are_different_files(run: Run, model: ImageModel) -> None:
     with pytest.raises(RunError, match="has no last weights yet") as error:
         load(run, which="last")
-    assert "--resume" in error.value.mend
+    assert "--resume" in error.value.hint
     model.reset_classifier(3)
     model.classes = ("cat", "dog", "owl")
     run.write_model("last", model.state_dict(), card(model))
@@ -150,7 +150,7 @@ def test_what_is_no_run_is_refused(make: Any, tmp_path: Path) -> None:
     make(tmp_path / "run")
     with pytest.raises(RunError, match=r"is neither a run folder nor|is not a run folder") as error:
         load(tmp_path / "run")
-    assert "allmlp train" in error.value.mend
+    assert "allmlp train" in error.value.hint
 
 
 @pytest.mark.parametrize(

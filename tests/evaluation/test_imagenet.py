@@ -178,12 +178,12 @@ def test_the_command_prints_real_accuracy(model: Path, files: Path, capsys: pyte
     assert json.loads(capsys.readouterr().out)["split"] == "real"
 
 
-def test_what_real_cannot_judge_is_refused_with_a_mend(model: Path, files: Path) -> None:
+def test_what_real_cannot_judge_is_refused_with_a_hint(model: Path, files: Path) -> None:
     with pytest.raises(DataError, match="ReaL is of ImageNet's validation images"):
         allmlp.evaluate(model, real=True)
     with pytest.raises(DataError, match="called like one of ImageNet's validation images") as error:
         allmlp.evaluate(model, files / "set" / "train", real=True)
-    assert "ILSVRC2012_val_00000001.JPEG" in error.value.mend
+    assert "ILSVRC2012_val_00000001.JPEG" in error.value.hint
     with pytest.raises(DataError, match="does not know ImageNet's 1000 classes"):
         allmlp.evaluate("smlpnet_xs.cifar10", files / "flat", real=True)
     with pytest.raises(DataError, match="features have none"):

@@ -184,7 +184,7 @@ def test_what_is_not_as_it_was_exported_is_one_clear_error(bundle: Bundle, shown
             with pytest.raises(RunError) as caught:
                 use(made)
             assert told in caught.value.what
-            assert caught.value.mend
+            assert caught.value.hint
 
 
 def test_a_missing_library_names_the_extra(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:

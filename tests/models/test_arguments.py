@@ -1,4 +1,4 @@
-"""Hyper-parameters that cannot be built: every one is refused in words, with a mend, before any tensor is made."""
+"""Hyper-parameters that cannot be built: every one is refused in words, with a hint, before any tensor is made."""
 
 from fractions import Fraction
 from typing import Any
@@ -76,14 +76,14 @@ def cases() -> list[Any]:
 
 
 @pytest.mark.parametrize(("family", "name", "value"), cases())
-def test_an_impossible_value_is_refused_by_name_with_a_mend(family: str, name: str, value: Any) -> None:
+def test_an_impossible_value_is_refused_by_name_with_a_hint(family: str, name: str, value: Any) -> None:
     with pytest.raises(ModelError, match=f"^{name}=") as error:
         create_model(family, **{**EVERY[family], name: value})
-    assert error.value.mend
+    assert error.value.hint
 
 
 @pytest.mark.parametrize(
-    ("family", "values", "what", "mend"),
+    ("family", "values", "what", "hint"),
     [
         ("mixer", dict(act="relu"), "act='relu' is not known", "gelu"),
         ("mixer", dict(act="gelu_tan"), "act='gelu_tan' is not known", "did you mean gelu_tanh?"),
@@ -117,22 +117,22 @@ def test_an_impossible_value_is_refused_by_name_with_a_mend(family: str, name: s
         ("resmlp", dict(act="gelu"), "has no hyper-parameter 'act'", "choose one of"),
     ],
 )
-def test_the_message_says_what_is_wrong_and_the_mend_what_fits(
-    family: str, values: dict[str, Any], what: str, mend: str
+def test_the_message_says_what_is_wrong_and_the_hint_what_fits(
+    family: str, values: dict[str, Any], what: str, hint: str
 ) -> None:
     with pytest.raises(ModelError) as error:
         create_model(family, **{**EVERY[family], **values})
     assert what in error.value.what
-    assert error.value.mend
-    assert mend in error.value.mend
-    assert str(error.value) == f"{error.value.what}\n  mend: {error.value.mend}"
+    assert error.value.hint
+    assert hint in error.value.hint
+    assert str(error.value) == f"{error.value.what}\n  hint: {error.value.hint}"
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_needs_its_own_values(family: str) -> None:
     with pytest.raises(ModelError, match=f"{family} is a family: it does not say dims?, depths?") as error:
         create_model(family)
-    assert f"{family}_" in error.value.mend
+    assert f"{family}_" in error.value.hint
 
 
 scalars = st.one_of(
@@ -161,7 +161,7 @@ def test_random_values_give_a_model_or_a_model_error(family: str, data: st.DataO
     with torch.device("meta"):
         model, error = attempt(ModelError, lambda: create_model(family, **{**EVERY[family], **changed}).eval())
     if error:
-        assert error.mend
+        assert error.hint
     else:
         image = torch.empty(1, model.in_chans, *model.img_size, device="meta")
         assert model(image).shape == (1, model.num_classes or model.num_features)

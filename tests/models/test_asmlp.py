@@ -94,7 +94,7 @@ def test_the_head_starts_small_and_without_bias() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "what", "mend"),
+    ("values", "what", "hint"),
     [
         (dict(shift=4), "shift=4 is even", "shift=3 or 5"),
         (dict(shift=0), "shift=0", "≥ 1"),
@@ -104,8 +104,8 @@ def test_the_head_starts_small_and_without_bias() -> None:
         (dict(expansion=0.01), "leaves no hidden channel", "expansion"),
     ],
 )
-def test_impossible_values_are_refused_with_a_mend(values: dict[str, Any], what: str, mend: str) -> None:
+def test_impossible_values_are_refused_with_a_hint(values: dict[str, Any], what: str, hint: str) -> None:
     with pytest.raises(ModelError) as error:
         small(**values)
     assert what in error.value.what
-    assert mend in error.value.mend
+    assert hint in error.value.hint

@@ -165,7 +165,7 @@ def test_an_image_of_another_shape_is_refused_with_the_right_one(name: str, wron
     height, width = model.img_size
     with pytest.raises(ShapeError, match=f"batch × 3 × {height} × {width}") as error:
         model(torch.zeros(wrong(2, 3, height, width)))
-    assert error.value.mend
+    assert error.value.hint
 
 
 @every_model

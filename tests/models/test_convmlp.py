@@ -95,7 +95,7 @@ def test_without_convolutional_blocks_the_stem_is_the_tokenizer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "what", "mend"),
+    ("values", "what", "hint"),
     [
         (dict(channels=5), "channels=5 is odd", "channels=6"),
         (dict(dims=(8,)), "dims=(8,) does not fit 2 stages", "2 values"),
@@ -108,8 +108,8 @@ def test_without_convolutional_blocks_the_stem_is_the_tokenizer() -> None:
         (dict(img_size=0), "img_size=0", "≥ 1"),
     ],
 )
-def test_impossible_values_are_refused_with_a_mend(values: dict[str, Any], what: str, mend: str) -> None:
+def test_impossible_values_are_refused_with_a_hint(values: dict[str, Any], what: str, hint: str) -> None:
     with pytest.raises(ModelError) as error:
         small(**values)
     assert what in error.value.what
-    assert mend in error.value.mend
+    assert hint in error.value.hint

@@ -133,15 +133,15 @@ def test_the_class_token_is_pooled_and_does_not_decay() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "what", "mend"),
+    ("values", "what", "hint"),
     [
         (dict(heads=3), "heads=3 does not divide dim=16", "use heads=2"),
         (dict(patch_size=6), "patch_size=6 is not a multiple of 4", "use 4 or 8"),
         (dict(patch_size=2), "patch_size=2 is not a multiple of 4", "use 4"),
     ],
 )
-def test_values_that_do_not_fit_are_refused(values: dict[str, Any], what: str, mend: str) -> None:
+def test_values_that_do_not_fit_are_refused(values: dict[str, Any], what: str, hint: str) -> None:
     with pytest.raises(ModelError) as error:
         small(**values)
     assert what in error.value.what
-    assert mend in error.value.mend
+    assert hint in error.value.hint

@@ -69,7 +69,7 @@ def test_the_hidden_layer_is_six_times_as_wide_and_the_gate_halves_it() -> None:
 def test_a_hidden_layer_without_halves_is_refused() -> None:
     with pytest.raises(ModelError, match="no halves") as error:
         small(expansion=1.5, dim=10)
-    assert "expansion=1.6" in error.value.mend
+    assert "expansion=1.6" in error.value.hint
     assert small(expansion=1.6, dim=10).blocks[0].fc1.out_features == 16
 
 

@@ -166,7 +166,7 @@ def test_a_release_with_shortcuts_has_a_head_for_every_stage() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "what", "mend"),
+    ("values", "what", "hint"),
     [
         (dict(dims=(8, 12)), "dims=(8, 12) does not fit 3 stages", "3 values"),
         (dict(rafts=(3, 4, 2)), "dims[0]=8 channels do not fit rafts[0]=3 rafts", "multiple of 3"),
@@ -183,8 +183,8 @@ def test_a_release_with_shortcuts_has_a_head_for_every_stage() -> None:
         (dict(img_size=40), "not a multiple of the last stage's patch of 16 pixels", "32 or 48"),
     ],
 )
-def test_impossible_values_are_refused_with_a_mend(values: dict[str, Any], what: str, mend: str) -> None:
+def test_impossible_values_are_refused_with_a_hint(values: dict[str, Any], what: str, hint: str) -> None:
     with pytest.raises(ModelError) as error:
         small(**values)
     assert what in error.value.what
-    assert mend in error.value.mend
+    assert hint in error.value.hint

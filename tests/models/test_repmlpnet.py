@@ -113,7 +113,7 @@ def test_matrices_start_as_torchs_linear_maps_do() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "what", "mend"),
+    ("values", "what", "hint"),
     [
         (dict(img_size=18), "not a multiple of the last stage's patch of 4 pixels, so the fully connected kernels", "16 or 20"),
         (dict(img_size=(16, 6)), "the fully connected kernels of a stage would not fit its grid", "4 or 8"),
@@ -126,8 +126,8 @@ def test_matrices_start_as_torchs_linear_maps_do() -> None:
         (dict(form="deploy"), "form='deploy' is not known", "did you mean deployed?"),
     ],
 )
-def test_impossible_values_are_refused_with_a_mend(values: dict[str, Any], what: str, mend: str) -> None:
+def test_impossible_values_are_refused_with_a_hint(values: dict[str, Any], what: str, hint: str) -> None:
     with pytest.raises(ModelError) as error:
         small(**values)
     assert what in error.value.what
-    assert mend in error.value.mend
+    assert hint in error.value.hint

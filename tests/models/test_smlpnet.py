@@ -126,7 +126,7 @@ def test_an_odd_grid_loses_its_last_row_and_column() -> None:
 def test_an_image_too_small_for_the_last_stage_is_refused() -> None:
     with pytest.raises(ModelError, match="leaves nothing for stage 3") as error:
         small(img_size=4)
-    assert "8 pixels" in error.value.mend
+    assert "8 pixels" in error.value.hint
 
 
 def test_only_the_last_stage_wears_the_final_norm() -> None:

@@ -138,7 +138,7 @@ def test_the_three_mixes_have_no_bias_and_linear_maps_start_with_a_truncated_nor
 
 
 @pytest.mark.parametrize(
-    ("values", "what", "mend"),
+    ("values", "what", "hint"),
     [
         (dict(segments=(4, 3, 2)), "segments[1]=3 does not divide dims[1]=16", "use segments[1]=2"),
         (dict(dims=(8, 16)), "dims=(8, 16) does not fit 3 stages", "3 values"),
@@ -149,8 +149,8 @@ def test_the_three_mixes_have_no_bias_and_linear_maps_start_with_a_truncated_nor
         (dict(img_size=2), "leaves nothing for stage 2", "fewer transitions"),
     ],
 )
-def test_stages_that_do_not_fit_together_are_refused(values: dict[str, Any], what: str, mend: str) -> None:
+def test_stages_that_do_not_fit_together_are_refused(values: dict[str, Any], what: str, hint: str) -> None:
     with pytest.raises(ModelError) as error:
         small(**values)
     assert what in error.value.what
-    assert mend in error.value.mend
+    assert hint in error.value.hint

@@ -205,7 +205,7 @@ def test_unreadable_crosses_between_processes_and_is_one_of_ours() -> None:
     error = pickle.loads(pickle.dumps(UnreadableImage("a.png", "OSError: gone")))
     assert (error.path, error.reason) == ("a.png", "OSError: gone")
     assert isinstance(error, AllmlpError)
-    assert error.mend
+    assert error.hint
     assert not isinstance(error, UnidentifiedImageError)
 
 

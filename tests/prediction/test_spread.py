@@ -155,7 +155,7 @@ def test_what_goes_wrong_in_an_actor_is_one_clear_error(
     monkeypatch.setattr(spread, "stretches", lambda *_: iter(gone))
     with pytest.raises(DataError, match=r"^\S*gone\.tar cannot be read as a tar archive") as error:
         predict_many(model, [folder], tmp_path / "out.parquet", engine="ray")
-    assert error.value.mend == "fetch or copy it again"
+    assert error.value.hint == "fetch or copy it again"
 
 
 def part_of(tmp_path: Path, rows: list[dict[str, Any]]) -> tuple[parts.Parts, bytes]:
@@ -173,7 +173,7 @@ def test_a_picture_that_only_an_actor_cannot_see_stops_everything(tmp_path: Path
             continue
         with pytest.raises(DataError, match=r"here\.png is here, and node-7 does not see it") as error:
             spread._refuse_unseen(held, content, "node-7")
-        assert "address" in error.value.mend
+        assert "address" in error.value.hint
 
 
 def test_a_part_with_too_few_rows_is_not_taken(tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_ray_that_is_not_installed_is_named_with_its_extra(
     monkeypatch.setitem(sys.modules, "ray", None)  # type: ignore[arg-type]
     with pytest.raises(DataError, match=r"--engine ray needs the library ray\.data") as error:
         predict_many(model, [picture_folder({"a": 2})], tmp_path / "out.parquet", engine="ray")
-    assert error.value.mend == "pip install 'allmlp[ray]'"
+    assert error.value.hint == "pip install 'allmlp[ray]'"
     assert not (tmp_path / "out.parquet.parts").exists()
 
 
@@ -235,7 +235,7 @@ def test_a_cluster_that_is_lost_is_one_clear_error(error: Exception) -> None:
     with pytest.raises(EngineError, match=r"Ray cannot go on: .*(the node died|nobody answers)") as raised:
         lost()
     assert shown == [False]
-    assert "the same command goes on" in raised.value.mend
+    assert "the same command goes on" in raised.value.hint
     assert context.enable_progress_bars
 
 

@@ -141,7 +141,7 @@ def test_values_that_cannot_be_used_are_explained(values: dict[str, object], sai
     with pytest.raises(AllmlpError) as error:
         profile(**{"names": ["resmlp_xs"], **values})  # type: ignore[arg-type]
     assert said in error.value.what
-    assert error.value.mend
+    assert error.value.hint
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

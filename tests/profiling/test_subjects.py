@@ -64,7 +64,7 @@ def test_timms_names_are_timms_own_and_tags_of_weights_are_understood() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "against", "said", "mend"),
+    ("given", "against", "said", "hint"),
     [
         (["resmlp_s13"], [], "resmlp_s13", "did you mean resmlp_s"),
         (["zzz_*"], [], "no model matches 'zzz_*'", "allmlp models"),
@@ -79,11 +79,11 @@ def test_timms_names_are_timms_own_and_tags_of_weights_are_understood() -> None:
         ([], ["hf-hub:timm/resnet50"], "timm has no model named", ""),
     ],
 )
-def test_a_name_that_means_nothing_is_explained(given: list[str], against: list[str], said: str, mend: str) -> None:
+def test_a_name_that_means_nothing_is_explained(given: list[str], against: list[str], said: str, hint: str) -> None:
     with pytest.raises(ModelError) as error:
         subjects(given, against)
     assert said in error.value.what
-    assert mend in error.value.mend
+    assert hint in error.value.hint
 
 
 @pytest.mark.parametrize("word", ["no/such/run", "x.safetensors", "."])

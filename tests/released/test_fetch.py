@@ -121,7 +121,7 @@ def test_a_file_that_was_put_there_by_hand_is_verified_too(content: bytes, cache
     path.write_bytes(content[:-1])
     with pytest.raises(WeightsError, match=r"is not the released resmlp_xs\.tiny_in3: its SHA-256 begins with") as error:
         fetch(entry)
-    assert error.value.mend == "remove it, and fetch it again"
+    assert error.value.hint == "remove it, and fetch it again"
 
 
 def test_a_download_that_is_cut_short_is_not_kept(net: Net, content: bytes, cache: Path) -> None:
@@ -166,10 +166,10 @@ def test_without_network_the_error_says_where_to_put_the_file(url: str, content:
     entry = release(url=url)
     with pytest.raises(WeightsError, match=r"tiny_in3 is not on this machine and could not be fetched\n  .*w\.pth: ") as error:
         fetch(entry)
-    assert url in error.value.mend
+    assert url in error.value.hint
     place = cache / "resmlp_xs.tiny_in3.safetensors"
-    assert str(place) in error.value.mend
-    assert ".pth" in error.value.mend
+    assert str(place) in error.value.hint
+    assert ".pth" in error.value.hint
     cache.mkdir(exist_ok=True)
     place.with_suffix(".pth").write_bytes(content)
     assert fetch(entry) == place.with_suffix(".pth")
@@ -178,7 +178,7 @@ def test_without_network_the_error_says_where_to_put_the_file(url: str, content:
 def test_what_no_program_can_fetch_is_said_with_its_page(cache: Path) -> None:
     with pytest.raises(WeightsError, match="no program can fetch it") as error:
         fetch(release(page="https://example.org/models"))
-    assert error.value.mend.startswith(f"get the file from https://example.org/models and put it at {cache}")
+    assert error.value.hint.startswith(f"get the file from https://example.org/models and put it at {cache}")
 
 
 def test_the_folder_is_in_the_users_cache_unless_it_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,7 +205,7 @@ def test_a_released_checkpoint_is_loaded_by_its_name(content: bytes, tmp_path: P
     assert model.predict(picture(0))[0].classes[0] in {"0", "1", "2"}
     with pytest.raises(RunError, match="neither a run folder nor") as error:
         allmlp.load("resmlp_xs.tiny_in2")
-    assert error.value.mend == "did you mean resmlp_xs.tiny_in3?"
+    assert error.value.hint == "did you mean resmlp_xs.tiny_in3?"
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def test_classes_are_in_the_order_of_the_outputs() -> None:
     assert [name[-10:-1] for name in names] == sorted(name[-10:-1] for name in names)
     with pytest.raises(WeightsError, match="classes of 'imagenet' are not known") as error:
         class_names("imagenet")
-    assert error.value.mend == "did you mean imagenet-1k?"
+    assert error.value.hint == "did you mean imagenet-1k?"
 
 
 def test_a_file_is_known_by_its_published_name_or_ours() -> None:

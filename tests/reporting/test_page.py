@@ -257,7 +257,7 @@ def test_damaged_files_raise_run_error_and_leave_the_report_before(make_run: Mak
     (run.folder / file).write_text(content, encoding="utf-8", errors="surrogateescape")
     with pytest.raises(RunError, match=re.escape(file)) as error:
         write_report(run)
-    assert error.value.mend
+    assert error.value.hint
     assert run.report.read_bytes() == before
 
 

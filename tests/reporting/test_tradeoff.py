@@ -174,7 +174,7 @@ def _luminance(colour: str) -> float:
 def test_a_plot_that_cannot_be_written_is_refused(file: str, cost: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(AllmlpError, match=said) as error:
         write_tradeoff(Profile(TABLE1, ABOUT), tmp_path / file, cost=cost)
-    assert error.value.mend
+    assert error.value.hint
     assert list(tmp_path.iterdir()) == []
 
 

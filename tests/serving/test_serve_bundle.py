@@ -35,7 +35,7 @@ def test_a_graph_answers_as_its_model_and_says_what_it_cannot_show(
         assert found["predictions"][0]["probabilities"] == close
     refused = ask(graph, path="/v1/predict?evidence=best", files=form(png(picture(0))))
     assert refused.status_code == 422
-    assert "serve the run it was made from" in refused.json()["mend"]
+    assert "serve the run it was made from" in refused.json()["hint"]
     assert "cannot be looked into" in ask(graph, method="GET", path="/v1/mixing").json()["without"]
     said = ask(graph, method="GET", path="/v1/model").json()
     assert (said["family"], said["parameters"], said["engine"]) == (None, None, "onnx bundle fp32")

@@ -52,7 +52,7 @@ def test_evidence_has_a_grid_for_each_block_and_the_picture_it_lies_on(server_of
 def test_evidence_of_a_class_that_is_not_there_or_of_too_many_pictures_is_refused(server_of: Callable[..., Server]) -> None:
     server = server_of()
     answer = ask(server, path="/v1/predict?evidence=dgo", files=form(png(picture(1))))
-    assert (answer.status_code, answer.json()["mend"]) == (422, 'did you mean dog?; or "best"')
+    assert (answer.status_code, answer.json()["hint"]) == (422, 'did you mean dog?; or "best"')
     assert ask(server, path="/v1/predict?evidence=best", files=form(*[png(picture(1))] * 9)).status_code == 413
     assert server.load.evidence == server.load.images == 0
 

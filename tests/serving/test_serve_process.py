@@ -99,7 +99,7 @@ def refused(found: bytes, status: int) -> str:
     """What is wrong, as the first answer says."""
     assert found.startswith(b"HTTP/1.1 %d " % status), found
     said = json.loads(found.partition(b"\r\n\r\n")[2])
-    assert said["mend"]
+    assert said["hint"]
     return str(said["error"])
 
 

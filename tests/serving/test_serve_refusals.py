@@ -1,4 +1,4 @@
-"""What is wrong with a request is said in JSON, with how to mend it."""
+"""What is wrong with a request is said in JSON, with how to fix it."""
 
 import asyncio
 import io
@@ -36,8 +36,8 @@ PART = b'--x\r\nContent-Disposition: form-data; name="images"; filename="a.png"\
 
 def refused(answer: httpx2.Response, status: int, *words: str) -> bool:
     said = answer.json()
-    assert set(said) == {"error", "mend"}
-    assert said["mend"]
+    assert set(said) == {"error", "hint"}
+    assert said["hint"]
     assert answer.status_code == status, said
     assert all(word in said["error"] for word in words), said
     return True
@@ -86,7 +86,7 @@ def test_a_damaged_picture_is_named_and_the_server_goes_on(server: Server, path:
         (dict(files=form(png(picture(1, (101, 100))))), 413, "101 × 100 pixels are more than 10,000"),
     ],
 )
-def test_a_malformed_request_is_told_what_to_mend(server: Server, words: dict[str, Any], status: int, said: str) -> None:
+def test_a_malformed_request_is_told_what_to_fix(server: Server, words: dict[str, Any], status: int, said: str) -> None:
     answer = ask(server, **words)
     assert answer.status_code == 200 == status or refused(answer, status, said)
 

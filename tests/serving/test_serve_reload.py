@@ -73,7 +73,7 @@ def test_a_broken_model_is_refused_and_the_old_one_stays(
 def test_without_a_key_nobody_reloads_over_http(server_of: Callable[..., Server]) -> None:
     answer = ask(server_of(), path="/v1/reload")
     assert answer.status_code == 403
-    assert "SIGHUP" in answer.json()["mend"]
+    assert "SIGHUP" in answer.json()["hint"]
     assert ask(server_of(key="secret"), path="/v1/reload").status_code == 401
 
 

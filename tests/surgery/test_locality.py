@@ -181,7 +181,7 @@ def test_a_deployed_release_is_read() -> None:
 def test_a_model_without_convolutions_beside_its_matrices_is_refused() -> None:
     with pytest.raises(ModelError, match="Mixer has no convolutions to inject") as error:
         inject_locality(create_model("mixer_xs"))
-    assert "repmlpnet" in error.value.mend
+    assert "repmlpnet" in error.value.hint
 
 
 @pytest.mark.parametrize("grid", [(4, 4), (3, 7), (1, 5)])

@@ -218,7 +218,7 @@ def test_resized_models_fold_and_folded_ones_do_not_resize() -> None:
     torch.testing.assert_close(fold(resized)(x), resized(x))
     with pytest.raises(ModelError, match="folded") as caught:
         resize(fold(build("resmlp_xs")), 16)
-    assert "resize the model, then fold" in caught.value.mend
+    assert "resize the model, then fold" in caught.value.hint
 
 
 def test_dtype_frozen_parameters_and_mode_are_kept() -> None:
@@ -232,7 +232,7 @@ def test_dtype_frozen_parameters_and_mode_are_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "words", "mend"),
+    ("change", "words", "hint"),
     [
         ({"img_size": 10}, "multiple of the patch", "use 8 or 12"),
         ({"img_size": (8, 8, 8)}, "neither an int nor", "img_size"),
@@ -241,18 +241,18 @@ def test_dtype_frozen_parameters_and_mode_are_kept() -> None:
         ({"img_size": 12, "method": "block_diagonal"}, "whole tiles of 8 × 8", "(16, 16)"),
     ],
 )
-def test_impossible_sizes_say_what_fits(change: dict[str, Any], words: str, mend: str) -> None:
+def test_impossible_sizes_say_what_fits(change: dict[str, Any], words: str, hint: str) -> None:
     with pytest.raises(ModelError) as caught:
         resize(build("mixer_b16"), **change)
     assert words in caught.value.what
-    assert mend in caught.value.mend
+    assert hint in caught.value.hint
 
 
 def test_who_has_no_margin_says_so() -> None:
     for name, method in (("smlpnet_xs", "interpolate"), ("mixer_b16", "block_diagonal")):
         with pytest.raises(ModelError, match="is for Mixer, ResMLP, gMLP and FF-only, interpolated") as caught:
             resize(build(name), 16, method, patches="magnified")
-        assert caught.value.mend == 'use patches="same"'
+        assert caught.value.hint == 'use patches="same"'
     with pytest.raises(ModelError, match="patches='wide' is not known"):
         resize(build("mixer_b16"), 16, patches="wide")
     with pytest.raises(ModelError, match="patch_margin=-1 is less than 0"):

@@ -244,7 +244,7 @@ def test_a_disk_without_room_is_said_before_anything_is_written(
     monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda _: usage(10**9, 10**9, 1000))
     with pytest.raises(RunError, match=r"it needs \d+ MB and the disk has 0 MB left") as error:
         allmlp.train(stripes, recipe=small_recipe(), out=tmp_path / "run", quiet=True)
-    assert "the checkpoint before is intact" in error.value.mend
+    assert "the checkpoint before is intact" in error.value.hint
     assert not list(Run(tmp_path / "run").checkpoints.glob("*"))
 
 
@@ -294,7 +294,7 @@ def test_a_folder_that_turns_read_only_is_said_and_the_run_goes_on_later(
     (ended,) = in_processes(1, train_until_read_only, stripes, small_recipe(**RICH), tmp_path / "run")
     assert isinstance(ended.error, RunError), ended
     assert "can no longer be written: Read-only file system" in str(ended.error)
-    assert "--resume" in ended.error.mend
+    assert "--resume" in ended.error.hint
     assert_same(undisturbed, allmlp.resume(tmp_path / "run", quiet=True))
 
 

@@ -169,7 +169,7 @@ def test_weights_whose_classes_nothing_names_are_refused(tiny_weights: Path, tmp
     opened = open_teacher(Distill(teacher=TINY, teacher_weights=str(tmp_path / "w.safetensors")))
     with pytest.raises(DataError, match="nothing names the classes") as caught:
         Teacher(opened, GREY, ("across", "down"), CPU)
-    assert '{"classes": ["cat", "dog"]}' in caught.value.mend
+    assert '{"classes": ["cat", "dog"]}' in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_a_card_that_says_nothing_useful_is_refused(card: str, match: str, tiny_
     (tmp_path / "w.json").write_text(card)
     with pytest.raises(AllmlpError, match=match) as caught:
         open_teacher(Distill(teacher=TINY, teacher_weights=str(tmp_path / "w.safetensors")))
-    assert caught.value.mend
+    assert caught.value.hint
 
 
 def test_more_names_than_outputs_are_refused(tiny_weights: Path, tmp_path: Path) -> None:
@@ -214,8 +214,8 @@ def test_without_a_network_it_is_said_which_file_to_fetch(monkeypatch: pytest.Mo
     monkeypatch.setattr(_builder, "load_state_dict_from_hf", offline)
     with pytest.raises(WeightsError, match=r"resnet18.a1_in1k could not be fetched: We couldn't connect") as caught:
         open_teacher(Distill(teacher="resnet18.a1_in1k"))
-    assert "fetch timm/resnet18.a1_in1k" in caught.value.mend
-    assert "--distill.teacher-weights FILE" in caught.value.mend
+    assert "fetch timm/resnet18.a1_in1k" in caught.value.hint
+    assert "--distill.teacher-weights FILE" in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_without_a_network_it_is_said_which_file_to_fetch(monkeypatch: pytest.Mo
 def test_what_cannot_teach_is_refused_with_a_way_out(teacher: str, weights: str | None, match: str) -> None:
     with pytest.raises(AllmlpError, match=match) as caught:
         open_teacher(Distill(teacher=teacher, teacher_weights=weights))
-    assert caught.value.mend
+    assert caught.value.hint
 
 
 def test_weights_of_another_network_are_refused(tiny_weights: Path) -> None:

@@ -213,7 +213,7 @@ def test_the_team_shares_a_batch_equally_or_says_why_not(stripes: Path, tmp_path
     ended = in_processes(2, allmlp.train, stripes, recipe=small_recipe(train={"batch": 7}), out=tmp_path / "run", quiet=True)
     for one in ended:
         assert isinstance(one.error, RecipeError)
-        assert "--train.batch 8" in one.error.mend
+        assert "--train.batch 8" in one.error.hint
     assert not (tmp_path / "run").exists()
 
 

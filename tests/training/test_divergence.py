@@ -44,8 +44,8 @@ def test_loss_that_is_not_finite_stops_says_where_and_keeps_the_images(
     poison(monkeypatch, 6)
     with pytest.raises(TrainingError, match=r"the loss is nan at step 6 \(epoch 2\)") as caught:
         allmlp.train(stripes, recipe=small_recipe(augment={"flip": 0.5, "cutmix": 1.0}), out=tmp_path / "a", quiet=True)
-    assert "lower --optim.lr" in caught.value.mend
-    assert str(tmp_path / "a" / "diverged.safetensors") in caught.value.mend
+    assert "lower --optim.lr" in caught.value.hint
+    assert str(tmp_path / "a" / "diverged.safetensors") in caught.value.hint
     assert read_json(tmp_path / "a" / "run.json")["state"] == "stopped"
     assert all(bool(t.isfinite().all()) for t in load_file(tmp_path / "a" / "best.safetensors").values())
 

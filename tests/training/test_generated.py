@@ -83,7 +83,7 @@ def test_without_a_compiler_it_is_refused_before_the_first_step(
     monkeypatch.delenv("CXX", raising=False)
     with pytest.raises(RecipeError, match=r"train.compile needs a C\+\+ compiler") as error:
         allmlp.train(stripes, recipe=small_recipe(train={"compile": True}), out=tmp_path / "run", quiet=True)
-    assert "install g++" in error.value.mend
+    assert "install g++" in error.value.hint
 
 
 @pytest.mark.slow
@@ -95,7 +95,7 @@ def test_a_compiler_that_fails_is_an_error_that_says_how_to_do_without(
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
     with pytest.raises(TrainingError, match=r"torch\.compile makes no code here") as error:
         allmlp.train(stripes, recipe=small_recipe(train={"compile": True}), out=tmp_path / "run", quiet=True)
-    assert error.value.mend == "leave train.compile away"
+    assert error.value.hint == "leave train.compile away"
 
 
 def test_code_that_is_generated_does_not_compute_activations_twice(small_recipe: Make) -> None:

@@ -110,14 +110,14 @@ def test_where_it_is_wrong_auto_leaves_it_and_asking_for_it_is_an_error(monkeypa
     assert chosen_products(Train(), CPU, "fp32") == "torch"
     with pytest.raises(RecipeError, match=r"train.products is onednn, but its products are off by 3.0e-01 here") as error:
         chosen_products(Train(products="onednn"), CPU, "fp32")
-    assert "torch" in error.value.mend
+    assert "torch" in error.value.hint
 
 
 @pytest.mark.parametrize(("train", "precision"), [({"compile": True}, "fp32"), ({}, "bf16")])
 def test_asking_for_it_where_it_has_no_part_is_an_error(train: dict[str, Any], precision: str) -> None:
     with pytest.raises(RecipeError, match=r"train\.products is onednn, but") as error:
         chosen_products(Train(products="onednn", **train), CPU, precision)
-    assert ('precision "fp32"' in error.value.mend) == (precision != "fp32")
+    assert ('precision "fp32"' in error.value.hint) == (precision != "fp32")
 
 
 @here

@@ -293,7 +293,7 @@ def test_a_size_that_does_not_fit_the_patches_is_refused_before_anything_is_writ
 def test_stages_that_make_no_sense_are_refused(sizes: list[Any], said: str, small_recipe: Make) -> None:
     with pytest.raises(RecipeError, match=said) as error:
         small_recipe(train={"sizes": sizes})
-    assert error.value.mend
+    assert error.value.hint
 
 
 def test_shares_round_to_whole_epochs_and_costs_go_by_pixels() -> None:

@@ -119,7 +119,7 @@ def test_images_that_break_while_decoding_are_skipped_counted_and_listed(
     with pytest.raises(DataError if in_memory else TrainingError, match=r"cannot be read, more than 16\.0%") as error:
         allmlp.train(copy, recipe=small_recipe(train=plain, data={"max_bad_share": 0.16}), out=tmp_path / "b", quiet=True)
     assert "OSError" in error.value.what
-    assert "--data.max-bad-share 0.17" in error.value.mend
+    assert "--data.max-bad-share 0.17" in error.value.hint
     assert in_memory == (not (tmp_path / "b").exists())  # nothing is begun that cannot go on
     if not in_memory:
         assert len(read_lines(tmp_path / "b" / "unreadable.jsonl")) == 8
@@ -170,7 +170,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
 ) -> None:
     with pytest.raises(error) as caught:
         allmlp.train(stripes, recipe=small_recipe(), out=tmp_path / "a", quiet=True, **change)
-    assert caught.value.mend
+    assert caught.value.hint
     assert not (tmp_path / "a").exists()
 
 

@@ -27,8 +27,8 @@ def once(content: bytes) -> None:
     try:
         PARSERS[name][1](Path(folder), content)
     except AllmlpError as error:
-        if not error.mend:
-            raise RuntimeError(f"an error that says not how to mend it: {error}") from error
+        if not error.hint:
+            raise RuntimeError(f"an error that says not how to hint it: {error}") from error
 
 
 if __name__ == "__main__":

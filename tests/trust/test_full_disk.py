@@ -92,7 +92,7 @@ def refused(ended: Ended, said: Path) -> bool:
     assert "Traceback" not in text, text
     assert "Exception" not in text, text
     assert ended.value[0] in (0, 2), text
-    assert ended.value[0] == 0 or (text.count("allmlp: ") == 1 and "mend:" in text), text
+    assert ended.value[0] == 0 or (text.count("error: ") == 1 and "hint:" in text), text
     return bool(ended.value[0])
 
 

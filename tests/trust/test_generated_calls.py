@@ -24,7 +24,7 @@ from helpers import attempt, picture
 FAULT = Fault(
     80,
     "10,000 generated calls",
-    "an error of allmlp's own types that says how to mend it, or a right result; never a bare one of torch's",
+    "an error of allmlp's own types that says how to hint it, or a right result; never a bare one of torch's",
 )
 pytestmark = pytest.mark.slow
 
@@ -92,7 +92,7 @@ class Calls:
     def __call__(self, call: Callable[[], Any]) -> Any:
         """What the call gave, or None where it was refused."""
         given, error = attempt(AllmlpError, call)
-        assert error is None or error.mend, error
+        assert error is None or error.hint, error
         self.of["right" if error is None else "refused"] += 1
         return given
 

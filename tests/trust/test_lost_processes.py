@@ -44,7 +44,7 @@ def test_one_of_two_processes(how: str, stripes: Path, tmp_path: Path, small_rec
         said = other.error.what
         words = "is gone" if how == "killed" else f"has not answered for {PATIENCE:g} seconds"
         assert words in said
-        assert "--train.patience" in other.error.mend or how == "killed"
+        assert "--train.patience" in other.error.hint or how == "killed"
         assert goes_on_to(whole, 2, stripes, recipe, out), turn
         shutil.rmtree(out)
     assert longest < PATIENCE + 15

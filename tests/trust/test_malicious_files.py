@@ -50,8 +50,8 @@ class Guard:
         ended = self.call(*words)
         told = f"{words[:4]}: {ended.status}, {ended.err[-600:]}"
         assert ended.status == 2, told
-        assert "allmlp: " in ended.err, told
-        assert "mend: " in ended.err, told
+        assert "error: " in ended.err, told
+        assert "hint: " in ended.err, told
 
     def report(self, card: Card, how: str, files: int) -> None:
         seen = f"all refused or harmless, the canary silent, nothing outside; {self.calls} calls, at most {self.slowest:.1f} s"

@@ -76,7 +76,7 @@ def test_parsers(name: str, full: int, weights: Path, tmp_path: Path, card: Card
     for _ in range(count):
         content = mutated(chance.choice(given), given, chance)
         _, error = attempt(AllmlpError, read, tmp_path, content)
-        assert error is None or error.mend, error
+        assert error is None or error.hint, error
         refused += error is not None
     assert refused
     card.seen(f"mutated bytes to {name}", count, f"{count - refused:,} read, {refused:,} refused by a typed error")

@@ -83,7 +83,7 @@ def test_a_truncated_file_is_refused(suffix: str, length: float, tmp_path: Path)
     path.write_bytes(content[: int(length * len(content)) if isinstance(length, float) else length])
     with pytest.raises(WeightsError) as error:
         read_tensors(path)
-    assert error.value.mend
+    assert error.value.hint
     assert "\n" not in error.value.what
 
 
@@ -96,7 +96,7 @@ def test_a_damaged_file_is_read_or_refused(suffix: str, data: st.DataObject, tmp
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     path.write_bytes(content)
     tensors, error = attempt(WeightsError, read_tensors, path)
-    assert error.mend if error else all(isinstance(v, torch.Tensor) for v in tensors.values())
+    assert error.hint if error else all(isinstance(v, torch.Tensor) for v in tensors.values())
 
 
 @pytest.mark.parametrize("suffix", READERS)
@@ -150,7 +150,7 @@ def test_a_file_that_would_unpack_to_far_more_than_it_is_is_refused(name: str, t
         save_file({f"{i}": torch.zeros(0) for i in range(20_001)}, path)
     with pytest.raises(WeightsError, match=r"would unpack|20,001 tensors") as error:
         read_tensors(path)
-    assert error.value.mend
+    assert error.value.hint
 
 
 def test_zeros_in_a_small_file_are_read(tmp_path: Path) -> None:
@@ -253,7 +253,7 @@ def test_everything_that_does_not_fit_is_listed_and_the_model_is_left_alone(mode
         "  misshaped (1): blocks.0.token_mix.weight is 9×9, the model has 4×4",
         "  unexpected (1): pos_embed",
     ]
-    assert "img_size" in error.value.mend
+    assert "img_size" in error.value.hint
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
 
 
@@ -261,8 +261,8 @@ def test_another_number_of_classes_has_a_mend_of_its_own(model: Any) -> None:
     given = {**model.state_dict(), "head.weight": torch.zeros(5, 8), "head.bias": torch.zeros(5)}
     with pytest.raises(WeightsError, match=r"misshaped \(2\)") as error:
         load_weights(model, given)
-    assert "num_classes" in error.value.mend
-    assert "reset_classifier" in error.value.mend
+    assert "num_classes" in error.value.hint
+    assert "reset_classifier" in error.value.hint
 
 
 def test_long_lists_are_cut_with_their_count(model: Any) -> None:

@@ -93,7 +93,7 @@ def test_the_layout_of_a_kind_is_found_by_what_it_can_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "name", "hyper", "said", "mend"),
+    ("kind", "name", "hyper", "said", "hint"),
     [
         ("official", "gmlp_ti", {}, "gmlp has no layout 'official'", "choose one of allmlp, timm"),
         ("timm", "vip_s7", {}, "vip has no layout 'timm'", "choose one of allmlp, official"),
@@ -104,10 +104,10 @@ def test_the_layout_of_a_kind_is_found_by_what_it_can_name() -> None:
         ("timm", "resmlp_xs", {"norm": "layernorm"}, "the layout timm has no name for", "own layout"),
     ],
 )
-def test_what_a_layout_cannot_say_is_an_error(kind: str, name: str, hyper: dict[str, Any], said: str, mend: str) -> None:
+def test_what_a_layout_cannot_say_is_an_error(kind: str, name: str, hyper: dict[str, Any], said: str, hint: str) -> None:
     with pytest.raises(WeightsError, match=said) as error:
         layout_for(kind, family_of(name).name, meta_state(name, **hyper))
-    assert mend in error.value.mend
+    assert hint in error.value.hint
 
 
 def test_every_family_has_a_layout_of_its_own() -> None:

@@ -60,7 +60,7 @@ def _classes(given: str) -> tuple[str, ...]:
         return tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
     except (OSError, UnicodeDecodeError) as error:
         raise WeightsError(
-            f"--classes {given} cannot be read: {error}", mend=f"give a text file, or one of {', '.join(DATA_SETS)}"
+            f"--classes {given} cannot be read: {error}", hint=f"give a text file, or one of {', '.join(DATA_SETS)}"
         ) from None
 
 

@@ -45,9 +45,9 @@ class Words:
 def main(words: list[str]) -> int:
     given = parse(Words, words, command="explain")
     if given.most < 1 or given.prune_images < 1:
-        raise AllmlpError("--most and --prune-images start at 1", mend="give 1 or more")
+        raise AllmlpError("--most and --prune-images start at 1", hint="give 1 or more")
     if given.data_images < 2:
-        raise AllmlpError("--data-images starts at 2", mend="give 2 or more")
+        raise AllmlpError("--data-images starts at 2", hint="give 2 or more")
     from allmlp import explain
     from allmlp.data.pictures import list_pictures
     from allmlp.engine.load import load

@@ -80,10 +80,10 @@ def main(words: list[str]) -> int:
 def _batch(word: str | None, kind: str) -> int | None:
     if word == "dynamic" and kind in ("executorch", "litert", "coreml"):
         raise EngineError(
-            f"--batch dynamic: {kind} plans its memory ahead", mend="leave --batch out, or give a number of images"
+            f"--batch dynamic: {kind} plans its memory ahead", hint="leave --batch out, or give a number of images"
         )
     if word is None or word == "dynamic":
         return None
     if not word.isdecimal() or int(word) < 1:
-        raise EngineError(f"--batch {word}", mend="give dynamic, or a number of images from 1 on")
+        raise EngineError(f"--batch {word}", hint="give dynamic, or a number of images from 1 on")
     return int(word)

@@ -40,7 +40,7 @@ def _print_models(given: Words) -> int:
 
     names = list_models(given.pattern)
     if not names:
-        raise ModelError(f"no model matches {given.pattern!r}", mend="allmlp models lists them all")
+        raise ModelError(f"no model matches {given.pattern!r}", hint="allmlp models lists them all")
     rows: list[dict[str, Any]] = []
     for name in names:
         family = family_of(name)
@@ -102,7 +102,7 @@ def _print_released(given: Words) -> int:
         if fnmatch(entry.name, given.pattern) or fnmatch(entry.model, given.pattern)
     ]
     if not rows:
-        raise ModelError(f"no released checkpoint matches {given.pattern!r}", mend="allmlp models --released lists them all")
+        raise ModelError(f"no released checkpoint matches {given.pattern!r}", hint="allmlp models --released lists them all")
     if given.json:
         print_json(rows)
         return 0

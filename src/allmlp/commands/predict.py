@@ -49,13 +49,13 @@ class Words:
 def main(words: list[str]) -> int:
     given = parse(Words, words, command="predict")
     if given.json and given.csv:
-        raise AllmlpError("--json and --csv together", mend="choose one")
+        raise AllmlpError("--json and --csv together", hint="choose one")
     if given.top < 1 or given.batch < 1:
-        raise AllmlpError("--top and --batch start at 1", mend="give 1 or more")
+        raise AllmlpError("--top and --batch start at 1", hint="give 1 or more")
     if given.out is None and (given.embeddings or given.workers is not None):
-        raise AllmlpError("--embeddings and --workers are for a file of answers", mend="add --out results.parquet")
+        raise AllmlpError("--embeddings and --workers are for a file of answers", hint="add --out results.parquet")
     if given.out is None and given.engine == "ray":
-        raise AllmlpError("--engine ray is for many pictures and a file of answers", mend="add --out results.parquet")
+        raise AllmlpError("--engine ray is for many pictures and a file of answers", hint="add --out results.parquet")
     if given.out is not None:
         return _into_file(given, given.out)
     from allmlp.data.pictures import list_pictures
@@ -76,9 +76,9 @@ def main(words: list[str]) -> int:
 
 def _into_file(given: Words, out: Path) -> int:
     if given.json or given.csv:
-        raise AllmlpError("--json and --csv write to stdout, and --out is a parquet file", mend="choose one")
+        raise AllmlpError("--json and --csv write to stdout, and --out is a parquet file", hint="choose one")
     if given.workers is not None and given.workers < 1:
-        raise AllmlpError(f"--workers {given.workers}", mend="give 1 or more")
+        raise AllmlpError(f"--workers {given.workers}", hint="give 1 or more")
     from allmlp.engine.open import open_answering
     from allmlp.prediction.many import predict_many
 

@@ -64,7 +64,7 @@ def main(words: list[str]) -> int:
     from allmlp.reporting.tradeoff import check_plot, write_tradeoff
 
     if given.json + given.csv + given.markdown > 1:
-        raise AllmlpError("--json, --csv and --markdown exclude each other", mend="choose one")
+        raise AllmlpError("--json, --csv and --markdown exclude each other", hint="choose one")
     if given.plot is not None:
         check_plot(given.plot, given.cost)
 

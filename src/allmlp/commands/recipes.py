@@ -23,7 +23,7 @@ def main(words: list[str]) -> int:
     known = packaged_recipes()
     if given.name is not None:
         if given.name not in known:
-            raise RecipeError(f"no recipe is named {given.name!r}", mend=one_of(known, given.name))
+            raise RecipeError(f"no recipe is named {given.name!r}", hint=one_of(known, given.name))
         print(known[given.name].read_text(encoding="utf-8"), end="")
         return 0
     print_table(

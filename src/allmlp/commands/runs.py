@@ -47,7 +47,7 @@ def run_of(
         if others or given.data_folder:
             raise RecipeError(
                 f"--resume goes on with the run as it was; {others[0] if others else 'DATA'} would change it",
-                mend=f"allmlp {command} --resume {given.resume} alone",
+                hint=f"allmlp {command} --resume {given.resume} alone",
             )
         return (again or resume)(given.resume, quiet=given.quiet)
     auto = "auto" if given.resume == AUTO else "never"

@@ -55,7 +55,7 @@ class Words:
 def main(words: list[str]) -> int:
     if not hasattr(signal, "SIGHUP"):
         raise AllmlpError(
-            "allmlp serve needs signals that this system has not", mend="run it on Linux, in WSL too, or on macOS"
+            "allmlp serve needs signals that this system has not", hint="run it on Linux, in WSL too, or on macOS"
         )
     from allmlp.serving.ending import endable
 
@@ -65,9 +65,9 @@ def main(words: list[str]) -> int:
 
 def _serve(given: Words) -> int:
     if given.batch < 1:
-        raise AllmlpError("--batch starts at 1", mend="give 1 or more")
+        raise AllmlpError("--batch starts at 1", hint="give 1 or more")
     if not 0 <= given.port <= MOST_PORT:
-        raise AllmlpError(f"--port {given.port} is no port", mend=f"give one from 1 to {MOST_PORT}, or 0 for a free one")
+        raise AllmlpError(f"--port {given.port} is no port", hint=f"give one from 1 to {MOST_PORT}, or 0 for a free one")
     from allmlp.data.extras import needed
 
     for library in ("fastapi", "uvicorn", "httptools", "prometheus_client", "python_multipart"):

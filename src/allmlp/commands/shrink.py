@@ -51,7 +51,7 @@ class Words:
 def main(words: list[str]) -> int:
     given = parse(Words, words, command="shrink")
     if given.epochs < 1:
-        raise AllmlpError(f"--epochs {given.epochs}", mend="give 1 or more, or --no-finetune")
+        raise AllmlpError(f"--epochs {given.epochs}", hint="give 1 or more, or --no-finetune")
     from allmlp.reporting.ink import write_figure
     from allmlp.reporting.shrink_curve import shrink_curve
     from allmlp.shrinking.main import shrink

@@ -98,7 +98,7 @@ def main(words: list[str]) -> int:
         sys.exit(0 if words else 2)  # as tyro leaves after the help of a command without others inside
     known = {"train": _train, "evaluate": _evaluate, "predict": _predict}
     if words[0] not in known:
-        raise AllmlpError(f"there is no command translate {words[0]!r}", mend=one_of(known, words[0]))
+        raise AllmlpError(f"there is no command translate {words[0]!r}", hint=one_of(known, words[0]))
     return known[words[0]](words[1:])
 
 
@@ -165,4 +165,4 @@ def _lines() -> Iterator[str]:
         try:
             yield line.decode("utf-8").rstrip("\r\n")
         except UnicodeDecodeError:
-            raise AllmlpError(f"line {number} is no UTF-8", mend="convert it: iconv -f latin1 -t utf-8") from None
+            raise AllmlpError(f"line {number} is no UTF-8", hint="convert it: iconv -f latin1 -t utf-8") from None

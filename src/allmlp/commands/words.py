@@ -31,7 +31,7 @@ def pair(sides: tuple[int, ...] | None) -> tuple[int, int] | None:
     if sides is None:
         return None
     if len(sides) not in (1, 2):
-        raise RecipeError(f"an image has height and width, not {len(sides)} numbers", mend="give --img-size 64, or 64 48")
+        raise RecipeError(f"an image has height and width, not {len(sides)} numbers", hint="give --img-size 64, or 64 48")
     return sides[0], sides[-1]
 
 
@@ -48,7 +48,7 @@ def split_hyper(words: list[str]) -> tuple[list[str], dict[str, Any]]:
         name, equals, value = word.removeprefix("--hyper.").partition("=")
         if not equals:
             if position == len(words):
-                raise RecipeError(f"{word} has no value", mend=f"write {word} 0.1, say")
+                raise RecipeError(f"{word} has no value", hint=f"write {word} 0.1, say")
             value = words[position]
             position += 1
         hyper[name.replace("-", "_")] = _literal(value)

@@ -86,14 +86,14 @@ def convert(
 def _check_out(out: Path, to: str) -> None:
     """Before anything is read: nothing is there yet, and the folder is."""
     if to not in LAYOUTS:
-        raise WeightsError(f"there is no layout {to!r}", mend=one_of(LAYOUTS, to))
+        raise WeightsError(f"there is no layout {to!r}", hint=one_of(LAYOUTS, to))
     if to == "allmlp" and out.suffix != ".safetensors":
-        raise WeightsError(f"{out.name} is no .safetensors file, which allmlp's own weights are", mend="name it .safetensors")
+        raise WeightsError(f"{out.name} is no .safetensors file, which allmlp's own weights are", hint="name it .safetensors")
     if not out.parent.is_dir():
-        raise WeightsError(f"the folder {out.parent} is not there", mend="make it, or choose another --out")
+        raise WeightsError(f"the folder {out.parent} is not there", hint="make it, or choose another --out")
     for path in (out, out.with_suffix(".json")) if to == "allmlp" else (out,):
         if path.exists():
-            raise WeightsError(f"{path} is there already", mend="choose another --out, or remove it")
+            raise WeightsError(f"{path} is there already", hint="choose another --out, or remove it")
 
 
 def _opened(source: str | os.PathLike[str], which: str, given: Given) -> tuple[Path, dict[str, Any] | None, Released | None]:
@@ -104,7 +104,7 @@ def _opened(source: str | os.PathLike[str], which: str, given: Given) -> tuple[P
         return path, None, released().get(given.model or "")
     if given.model or given.hyper:
         raise WeightsError(
-            f"{source} says itself what model it is", mend="leave --model and --hyper out, which are for files that do not"
+            f"{source} says itself what model it is", hint="leave --model and --hyper out, which are for files that do not"
         )
     path, card = located(source, which)
     return path, card, released().get(card.get("released", ""))
@@ -147,7 +147,7 @@ def _name_classes(model: ImageModel, names: Sequence[str] | None, *, strict: boo
         return
     if len(names) != model.num_classes or len(set(names)) != len(names):
         raise WeightsError(
-            f"{len(set(names))} different names of classes do not fit {model.num_classes} outputs", mend="give one for each"
+            f"{len(set(names))} different names of classes do not fit {model.num_classes} outputs", hint="give one for each"
         )
     model.classes = tuple(names)
 
@@ -161,14 +161,14 @@ def _write(known: Recognised, to: str, out: Path, tensors: Mapping[str, Tensor])
     if after is not None and any(getattr(getattr(known.model, "patches", None), "margin", ())):
         raise WeightsError(
             f"{after.source}'s code has no patches that overlap, as this resized model has",
-            mend='resize the original with patches="same", or fine-tune from that, and convert the result',
+            hint='resize the original with patches="same", or fine-tune from that, and convert the result',
         )
     axes_before = {name: before.axes_of(names_before[name] or "") if before else SAME for name in ours}
     axes = {name: after.axes_of(names[name]) if after else SAME for name in ours}
     if after is None:
         write_model(out, known.tensors, {**known.model.card(), "converted": {"layout": known.layout, "assumed": known.assumed}})
     elif out.suffix not in after.suffixes:
-        raise WeightsError(f"the layout {after.source} is not written as {out.name}", mend=f"use {' or '.join(after.suffixes)}")
+        raise WeightsError(f"the layout {after.source} is not written as {out.name}", hint=f"use {' or '.join(after.suffixes)}")
     else:
         write_tensors(out, {names[name]: axes[name].to_theirs(tensor) for name, tensor in known.tensors.items()})
     return {

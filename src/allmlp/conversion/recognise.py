@@ -62,10 +62,10 @@ def _family(ours: Mapping[str, Tensor], of_layout: str | None, name: str | None)
     if found is None:
         raise WeightsError(
             f"the tensors are of no model that allmlp knows: {', '.join(sorted(ours)[:4])}, …",
-            mend="allmlp models lists those it knows",
+            hint="allmlp models lists those it knows",
         )
     if name is not None and family_of(name).name != found:
-        raise WeightsError(f"the tensors are of the family {found}, not of {name}", mend="leave --model out, or correct it")
+        raise WeightsError(f"the tensors are of the family {found}, not of {name}", hint="leave --model out, or correct it")
     return found
 
 
@@ -87,13 +87,13 @@ def _model(
     if len({str(assumed) for _, assumed in fits.values()}) > 1:
         raise WeightsError(
             f"the shapes are those of {' and of '.join(fits)}, which differ in what no shape shows",
-            mend=f"say which: --model {next(iter(fits))}",
+            hint=f"say which: --model {next(iter(fits))}",
         )
     for variant, (values, assumed) in fits.items():
         others = {k: v for k, v in values.items() if k not in family.variants[variant] or k in SIZES}
         return _built(variant, {**others, **given}), assumed
     if name is not None and name in family.variants:
-        raise WeightsError(f"the tensors are not those of {name}: {', '.join(unlike[name])}", mend="leave --model out")
+        raise WeightsError(f"the tensors are not those of {name}: {', '.join(unlike[name])}", hint="leave --model out")
     values, assumed = _read(family, sizes, implied, given)
     return _built(family.name, {**values, **given}), assumed
 
@@ -126,7 +126,7 @@ def _read(family: Family, sizes: shapes.Shapes, own: Mapping[str, Any], given: M
     parameters = inspect.signature(family.builder).parameters
     rest = shapes.Rest({**{k: p.default for k, p in parameters.items()}, **own}, given)
     if family.name not in shapes.READERS:
-        raise WeightsError(f"{family.name} cannot be read off shapes", mend="create the model, then load_weights into it")
+        raise WeightsError(f"{family.name} cannot be read off shapes", hint="create the model, then load_weights into it")
     try:
         return shapes.READERS[family.name].hyperparameters_of(sizes, rest), rest.assumed
     except WeightsError:
@@ -134,11 +134,11 @@ def _read(family: Family, sizes: shapes.Shapes, own: Mapping[str, Any], given: M
     except KeyError as error:
         raise WeightsError(
             f"the tensors are like those of {family.name}, but {error} is missing",
-            mend="convert the whole checkpoint of an unfolded model",
+            hint="convert the whole checkpoint of an unfolded model",
         ) from None
     except (ValueError, TypeError, IndexError, ZeroDivisionError):
         raise WeightsError(
-            f"the tensors have the names of {family.name}'s, but not their shapes", mend="fetch the file again"
+            f"the tensors have the names of {family.name}'s, but not their shapes", hint="fetch the file again"
         ) from None
 
 
@@ -147,4 +147,4 @@ def _built(name: str, values: Mapping[str, Any]) -> ImageModel:
         with torch.device("meta"):
             return create_model(name, **values)
     except AllmlpError as error:
-        raise WeightsError(f"{name} with the values read off the shapes: {error.what}", mend=error.mend) from None
+        raise WeightsError(f"{name} with the values read off the shapes: {error.what}", hint=error.hint) from None

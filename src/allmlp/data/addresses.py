@@ -36,7 +36,7 @@ def filesystem(url: str) -> tuple[Any, str]:
     except ImportError as error:
         extra = url.partition("://")[0] in EXTRA
         raise DataError(
-            f"{url} needs a library: {error}", mend="pip install 'allmlp[shards]'" if extra else "install what it names"
+            f"{url} needs a library: {error}", hint="pip install 'allmlp[shards]'" if extra else "install what it names"
         ) from None
 
 
@@ -51,7 +51,7 @@ def reaching(place: str) -> Iterator[None]:
         lines = str(error).splitlines() or [""]
         raise DataError(
             f"{place} cannot be fetched: {type(error).__name__}: {lines[0][:200]}",
-            mend="check the address, the network and your access rights",
+            hint="check the address, the network and your access rights",
         ) from None
 
 
@@ -61,7 +61,7 @@ def listed(url: str) -> Iterator[tuple[str, str]]:
     stamp: size and time or tag, as far as the place tells them. Raises DataError for what cannot be listed.
     """
     if "::" in url:
-        raise DataError(f"{url} is of several file systems, which name one file only", mend="name a file, or unpack it")
+        raise DataError(f"{url} is of several file systems, which name one file only", hint="name a file, or unpack it")
     with reaching(url):
         files, path = filesystem(url)
         below = path.partition("*")[0].rpartition("/")[0] if "*" in path else path.rstrip("/")
@@ -99,7 +99,7 @@ def copied(files: Any, path: str, known: Shard | None) -> Path:
         leave_room(target, int(info.get("size") or 0))
         files.get_file(path, str(target))
         if known is not None and checksum(target) != known.sha256:
-            raise DataError(f"{path} does not have its index's checksum", mend="pack or upload it again")
+            raise DataError(f"{path} does not have its index's checksum", hint="pack or upload it again")
 
     made_from = [known.sha256] if known is not None else [files.protocol, path, *version(info)]
     return kept("shards", file_name(path), made_from, make)

@@ -34,7 +34,7 @@ def columns_of(features: Mapping[str, Any], place: str) -> Columns:
     if image is None or label is None:
         raise DataError(
             f"{place} has no column of {'pictures' if image is None else 'labels'} among {', '.join(features)}",
-            mend="name them image and label",
+            hint="name them image and label",
         )
     names = features[label].get("names") if named else None
     return Columns(image, label, tuple(map(str, names)) if names else None)
@@ -47,7 +47,7 @@ def classes_and_labels(values: Sequence[Any], names: tuple[str, ...] | None, pla
     """
     given = [value for value in values if value is not None and value != -1]
     if names is not None and any(not isinstance(v, int) or not 0 <= v < len(names) for v in given):
-        raise DataError(f"{place} has labels outside its {len(names)} classes", mend="correct the labels or the names")
+        raise DataError(f"{place} has labels outside its {len(names)} classes", hint="correct the labels or the names")
     present = sorted(set(given), key=lambda v: (isinstance(v, str), v))
     number = {value: i for i, value in enumerate(present)}
     classes = tuple(names[value] if names is not None else str(value) for value in present)
@@ -58,7 +58,7 @@ def image_column(features: Mapping[str, Any], place: str) -> str:
     """The column of pictures, whether there are labels or not. Raises DataError where there is none."""
     image = _best([name for name, feature in features.items() if feature.get("_type") == "Image"], IMAGES)
     if image is None:
-        raise DataError(f"{place} has no column of pictures among {', '.join(features)}", mend="name it image")
+        raise DataError(f"{place} has no column of pictures among {', '.join(features)}", hint="name it image")
     return image
 
 

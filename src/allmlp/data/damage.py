@@ -48,7 +48,7 @@ def refuse_too_many(
     images = f"{len(failures)} image{'s' * (len(failures) != 1)}"
     raise kind(
         f"{images} ({share:.1%}) cannot be read, more than {most:.1%}: {in_words(failures)}",
-        mend=f"replace or remove {where}, or put up with them: {option} {_above(share)}",
+        hint=f"replace or remove {where}, or put up with them: {option} {_above(share)}",
     )
 
 

@@ -11,4 +11,4 @@ def needed(module: str, extra: str, what: str) -> Any:
     try:
         return import_module(module)
     except ImportError:
-        raise DataError(f"{what} needs the library {module}", mend=f"pip install 'allmlp[{extra}]'") from None
+        raise DataError(f"{what} needs the library {module}", hint=f"pip install 'allmlp[{extra}]'") from None

@@ -65,7 +65,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
             raise ValueError("not unsigned bytes")
         return np.frombuffer(content, np.uint8, offset=4 + 4 * rank).reshape(shape).copy()
     except (OSError, EOFError, ValueError, IndexError) as error:
-        raise DataError(f"{path} is not an idx file of bytes: {error}", mend="install or download the data set again") from None
+        raise DataError(f"{path} is not an idx file of bytes: {error}", hint="install or download the data set again") from None
 
 
 def _pair(folder: Path, images: str, labels: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -82,6 +82,6 @@ def _downloaded() -> Path:
     except (OSError, RuntimeError) as error:
         raise DataError(
             f"Fashion-MNIST could not be downloaded: {str(error).splitlines()[0].rstrip(': ')}",
-            mend="install Debian's package dataset-fashion-mnist, or leave DATA away for the embedded subset",
+            hint="install Debian's package dataset-fashion-mnist, or leave DATA away for the embedded subset",
         ) from None
     return root / "FashionMNIST" / "raw"

@@ -26,7 +26,7 @@ def kept(kind: str, name: str, made_from: Iterable[object], make: Callable[[Path
             with whole_file(path) as temporary:
                 make(temporary)
     except OSError as error:
-        raise DataError(f"{path} cannot be written: {error.strerror}", mend=ROOM) from None
+        raise DataError(f"{path} cannot be written: {error.strerror}", hint=ROOM) from None
     return path
 
 
@@ -46,4 +46,4 @@ def leave_room(path: Path, needed: int = 0) -> None:
     """Raises DataError when writing so many bytes beside this path would fill the disk."""
     free = shutil.disk_usage(path.parent).free
     if free - needed < SPARE:
-        raise DataError(f"{path.parent} has {free / 1e9:.1f} GB of disk left, too little", mend=ROOM)
+        raise DataError(f"{path.parent} has {free / 1e9:.1f} GB of disk left, too little", hint=ROOM)

@@ -73,7 +73,7 @@ class Folder(Tree):
 def open_folder(path: Path, *, quiet: bool = False) -> Parts:
     """The parts of a folder of class folders. Raises DataError that names what is missing."""
     if not path.is_dir():
-        raise DataError(f"{path} is not a folder", mend="give a folder that has one folder of images per class")
+        raise DataError(f"{path} is not a folder", hint="give a folder that has one folder of images per class")
     return open_tree(Folder(path), path.resolve().name, quiet=quiet)
 
 
@@ -84,7 +84,7 @@ def open_tree(tree: Tree, title: str, *, quiet: bool = False) -> Parts:
     def training() -> Part:
         if train is None and val is not None:
             raise DataError(
-                f"{tree.place} has a {val} folder and no train folder", mend="name the training images' folder train"
+                f"{tree.place} has a {val} folder and no train folder", hint="name the training images' folder train"
             )
         part = list_classes(tree if train is None else tree.inside(train), leave=test if train is None else None, quiet=quiet)
         return replace(part, ignored=part.ignored + tree.passed_over)
@@ -107,7 +107,7 @@ def list_classes(tree: Tree, leave: str | None = None, *, quiet: bool = False) -
     if not classes:
         raise DataError(
             f"{tree.place} has {'images but ' if tree.loose() else ''}no class folders",
-            mend=f"sort the images into one folder per class, as {tree.place}/cat/1.jpg and {tree.place}/dog/1.jpg",
+            hint=f"sort the images into one folder per class, as {tree.place}/cat/1.jpg and {tree.place}/dog/1.jpg",
         )
     files, labels, ignored = [], [], 0
     for number, name in enumerate(classes):
@@ -127,8 +127,8 @@ def _text(name: str, tree: Tree) -> str:
         name.encode()
     except UnicodeEncodeError:
         here = codecs.lookup(sys.getfilesystemencoding()).name
-        mend = "rename it in UTF-8" if here == "utf-8" else "set PYTHONUTF8=1, or LC_ALL=C.UTF-8"
-        raise DataError(f"the class folder {name!r} in {tree.place} has a name that is no text in {here}", mend=mend) from None
+        hint = "rename it in UTF-8" if here == "utf-8" else "set PYTHONUTF8=1, or LC_ALL=C.UTF-8"
+        raise DataError(f"the class folder {name!r} in {tree.place} has a name that is no text in {here}", hint=hint) from None
     return name
 
 
@@ -150,7 +150,7 @@ def walk_files(folder: Path) -> Iterator[str]:
 
 
 def _closed(error: OSError) -> NoReturn:
-    raise DataError(f"{error.filename} cannot be listed: {error.strerror}", mend="check its permissions") from None
+    raise DataError(f"{error.filename} cannot be listed: {error.strerror}", hint="check its permissions") from None
 
 
 def _part(tree: Tree, names: tuple[str, ...]) -> str | None:

@@ -122,5 +122,5 @@ def _refuse_empty(images: Images, before: Images, bad: list[Broken], classes: tu
             first = next(error for index, error in bad if before.labels[index] == number)
             raise DataError(
                 f"class {name!r} has no readable image ({had[number]} damaged, such as {first.path}: {first.reason})",
-                mend="replace the damaged files or remove the class",
+                hint="replace the damaged files or remove the class",
             )

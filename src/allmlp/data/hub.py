@@ -27,7 +27,7 @@ def open_hub(spec: str, *, quiet: bool = False) -> Parts:
         what = (str(error).splitlines() or [""])[0][:300]
         raise DataError(
             f"{spec} cannot be opened: {type(error).__name__}: {what}",
-            mend="check the name, NAME:CONFIGURATION where it has several, and the network",
+            hint="check the name, NAME:CONFIGURATION where it has several, and the network",
         ) from None
     of: dict[str, str] = {}
     for split in splits:

@@ -103,7 +103,7 @@ def read_index(content: bytes, place: str) -> Index:
         if not isinstance(table, Mapping) or not isinstance(table.get("format"), int):
             raise ValueError("it is no index")
         if table["format"] > FORMAT:
-            raise DataError(f"{place} is of format {table['format']}, this allmlp reads up to {FORMAT}", mend="upgrade allmlp")
+            raise DataError(f"{place} is of format {table['format']}, this allmlp reads up to {FORMAT}", hint="upgrade allmlp")
         classes, size = table["classes"], table.get("size")
         named = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
         if not named or len(set(classes)) < len(classes) or not isinstance(size, int | None):
@@ -116,7 +116,7 @@ def read_index(content: bytes, place: str) -> Index:
         left_out = [[str(path), str(reason)] for path, reason in table.get("left_out", ())]
         return Index(title=str(table["title"]), classes=classes, size=size, shards=shards, left_out=left_out)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DataError(f"{place} cannot be used: {error}", mend="pack the data again, or fetch the index again") from None
+        raise DataError(f"{place} cannot be used: {error}", hint="pack the data again, or fetch the index again") from None
 
 
 def _shard(table: Any) -> Shard:

@@ -72,7 +72,7 @@ class Order(EpochOrder):
         self, count: int, batch: int, *, seed: int | None, drop_last: bool, rank: int = 0, world: int = 1, repeats: int = 1
     ) -> None:
         if batch < 1:
-            raise DataError(f"batches of {batch} images", mend="give --batch 1 or more")
+            raise DataError(f"batches of {batch} images", hint="give --batch 1 or more")
         self.count, self.batch, self.seed, self.drop_last = count, batch, seed, drop_last
         self.rank, self.world, self.repeats = rank, world, repeats
 

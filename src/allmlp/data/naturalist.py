@@ -27,14 +27,14 @@ def list_of(root: Path, part: str, year: str) -> set[str]:
     if not path.is_file():
         raise DataError(
             f"{path} is not there, which says which of iNaturalist's images are for {'training' if part == 'train' else part}",
-            mend=f"fetch {path.name} of the {year} competition (github.com/visipedia/inat_comp) into that folder",
+            hint=f"fetch {path.name} of the {year} competition (github.com/visipedia/inat_comp) into that folder",
         )
     if path.stat().st_size > MOST_BYTES:
-        raise DataError(f"{path} has {path.stat().st_size:,} bytes", mend="it has a tenth of that: fetch it again")
+        raise DataError(f"{path} has {path.stat().st_size:,} bytes", hint="it has a tenth of that: fetch it again")
     try:
         return {_end(str(image["file_name"])) for image in json.loads(path.read_bytes())["images"]}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        raise DataError(f"{path} is no list of iNaturalist's images", mend="fetch it again") from None
+        raise DataError(f"{path} is no list of iNaturalist's images", hint="fetch it again") from None
 
 
 def chosen(images: FileImages, names: set[str], place: str) -> FileImages:
@@ -43,7 +43,7 @@ def chosen(images: FileImages, names: set[str], place: str) -> FileImages:
     gone = sorted(names - set(ends))
     if gone:
         raise DataError(
-            f"{len(gone)} images that the list of {place} names are not there, such as {gone[0]}", mend="unpack all of them"
+            f"{len(gone)} images that the list of {place} names are not there, such as {gone[0]}", hint="unpack all of them"
         )
     return images.subset(np.array([i for i, end in enumerate(ends) if end in names], dtype=np.int64))
 

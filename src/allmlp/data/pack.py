@@ -55,7 +55,7 @@ def pack(parts: Parts, out: Path, *, shards: int, size: int | None, max_bad_shar
     Raises DataError when the folder holds something else, cannot be written, or too many images cannot be read.
     """
     if shards < 1 or (size is not None and size < 1):
-        raise DataError(f"--shards {shards} --size {size} cannot be packed", mend="give whole numbers from 1 on")
+        raise DataError(f"--shards {shards} --size {size} cannot be packed", hint="give whole numbers from 1 on")
     tasks, left_out, classes = _planned(parts, shards, size)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ def pack(parts: Parts, out: Path, *, shards: int, size: int | None, max_bad_shar
             _record(out, task.file).unlink(missing_ok=True)
     except OSError as error:
         raise DataError(
-            f"{out} cannot be written: {error.strerror}", mend="make room or choose another --out; finished shards are kept"
+            f"{out} cannot be written: {error.strerror}", hint="make room or choose another --out; finished shards are kept"
         ) from None
     return made
 
@@ -121,7 +121,7 @@ def _finished(out: Path, tasks: list[Task]) -> dict[str, Shard]:
     others = {path.name for path in out.iterdir() if not path.name.startswith(".")} - {index.NAME} - of.keys()
     if others or any(shard.file not in of or shard.plan != of[shard.file].plan for shard in known):
         what = f"has other files ({sorted(others)[0]})" if others else "holds other images, or of another size"
-        raise DataError(f"{out} {what}", mend="choose another --out, or empty the folder")
+        raise DataError(f"{out} {what}", hint="choose another --out, or empty the folder")
     for stale in (*out.glob(".*.tar"), *out.glob("..*.json")):  # what a killed run was writing
         stale.unlink()
     return {s.file: s for s in known if (out / s.file).is_file() and checksum(out / s.file) == s.sha256}

@@ -85,7 +85,7 @@ def picture_rows(path: Path, start: int = 0) -> Iterator[tuple[int, bytes]]:
                     yield first, (value.get("bytes") if isinstance(value, Mapping) else value) or b""
                 first += 1
     except (arrow.ArrowException, OSError) as error:
-        raise DataError(f"{path} cannot be read: {str(error).splitlines()[0][:200]}", mend="fetch or copy it again") from None
+        raise DataError(f"{path} cannot be read: {str(error).splitlines()[0][:200]}", hint="fetch or copy it again") from None
 
 
 def _opened(path: Path) -> Any:
@@ -94,7 +94,7 @@ def _opened(path: Path) -> Any:
         return parquet.ParquetFile(path)
     except (arrow.ArrowException, OSError) as error:
         what = str(error).splitlines()[0][:200]
-        raise DataError(f"{path} cannot be read as parquet: {what}", mend="fetch or copy it again") from None
+        raise DataError(f"{path} cannot be read as parquet: {what}", hint="fetch or copy it again") from None
 
 
 def _places(number: int, lengths: Sequence[int]) -> Any:  # → rows × 3
@@ -122,9 +122,9 @@ def _extracted(path: Path, quiet: bool) -> Table:
         return Table(path.name, blob, columns.classes, json.loads(notes.read_bytes()), labels)
     except arrow.ArrowException as error:
         what = str(error).splitlines()[0][:200]
-        raise DataError(f"{path} cannot be read as parquet: {what}", mend="fetch or copy it again") from None
+        raise DataError(f"{path} cannot be read as parquet: {what}", hint="fetch or copy it again") from None
     except OSError as error:
-        raise DataError(f"{path} cannot be read, or copied into the cache folder: {error}", mend=ROOM) from None
+        raise DataError(f"{path} cannot be read, or copied into the cache folder: {error}", hint=ROOM) from None
 
 
 def _write(batches: Iterator[Any], target: Path) -> list[int]:

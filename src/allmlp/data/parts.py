@@ -63,7 +63,7 @@ def parts_of(openers: Mapping[str, Callable[[], Part]], *, title: str, place: st
     """Parts by "train", "val" and "test"; without the first, there is only something to judge a model on."""
 
     def none() -> Part:
-        raise DataError(f"{place} has no images for training", mend="name them train-000000 and so on, or train")
+        raise DataError(f"{place} has no images for training", hint="name them train-000000 and so on, or train")
 
     train, val, test = (openers.get(name) for name in ("train", "val", "test"))
     return Parts(title=title, train=train or none, val=val, test=test, split=split, **more)
@@ -91,7 +91,7 @@ def checked(part: Part, *, quiet: bool = False) -> Part:
                 error = next(error for index, error in left_out.items() if images.labels[index] == number)
                 why = f"no readable image ({had[number]} damaged, such as {error.path}: {error.reason})"
             raise DataError(
-                f"class {name!r} in {part.place} has {why}", mend=f"add images ({', '.join(SUFFIXES)}) or remove the class"
+                f"class {name!r} in {part.place} has {why}", hint=f"add images ({', '.join(SUFFIXES)}) or remove the class"
             )
     failures = [(error.path, error.reason) for error in left_out.values()]
     return replace(part, images=kept, left_out=[*part.left_out, *failures])
@@ -104,7 +104,7 @@ def assembled(parts: Parts, val_share: float, seed: int, least: int = 2) -> Sour
     if len(classes) < least:
         raise DataError(
             f"{train.place} has one class, {classes[0]!r}: there is nothing to tell apart",
-            mend="add images of another class",
+            hint="add images of another class",
         )
     left_out, ignored = list(train.left_out), train.ignored
     if parts.val is not None:
@@ -113,7 +113,7 @@ def assembled(parts: Parts, val_share: float, seed: int, least: int = 2) -> Sour
         if missing:
             raise DataError(
                 f"{held.place} has no images of {few(missing)}",
-                mend=f"add some, or remove {parts.split} and let allmlp hold images out",
+                hint=f"add some, or remove {parts.split} and let allmlp hold images out",
             )
         images, val, split = train.images, matched(held, classes), parts.split
         left_out, ignored = left_out + held.left_out, ignored + held.ignored
@@ -159,7 +159,7 @@ def matched(part: Part, classes: Sequence[str]) -> Images:
     if unknown:
         raise DataError(
             f"{part.place} has classes that training has not: {few(unknown)}",
-            mend=f"the classes are {few(classes)}; rename or remove the others",
+            hint=f"the classes are {few(classes)}; rename or remove the others",
         )
     numbers = np.array([number[name] for name in part.classes])
     return part.images.relabelled(numbers[part.images.labels])

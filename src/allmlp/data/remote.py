@@ -30,7 +30,7 @@ def fetch(urls: Sequence[str], *, quiet: bool = False) -> tuple[list[tuple[str, 
         else:
             paths = [filesystem(url)[1] for url in urls]
         if not paths:
-            raise DataError(f"{place} has no shards", mend="give the address of a folder of .tar files, or a pattern of them")
+            raise DataError(f"{place} has no shards", hint="give the address of a folder of .tar files, or a pattern of them")
         steps = watched(paths, total=len(paths), what="fetching shards", quiet=quiet)
         return [(path, copied(files, path, of.get(PurePosixPath(path).name))) for path in steps], known
 
@@ -39,5 +39,5 @@ def _index(files: Any, path: str) -> Index | None:
     if not files.exists(path):
         return None
     if files.size(path) > MOST_INDEX_BYTES:
-        raise DataError(f"{path} has {files.size(path):,} bytes", mend="an index is a tenth of that: check the address")
+        raise DataError(f"{path} has {files.size(path):,} bytes", hint="an index is a tenth of that: check the address")
     return index.read_index(files.cat_file(path), path)

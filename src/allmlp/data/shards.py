@@ -79,7 +79,7 @@ def open_shards(spec: str | Path, *, quiet: bool = False) -> Parts:
     if missing or not paths:
         raise DataError(
             f"{missing[0] if missing else spec} is missing ({len(missing)} of {len(paths)} shards of {spec} are)",
-            mend="check the pattern's numbers, or give a folder of .tar files",
+            hint="check the pattern's numbers, or give a folder of .tar files",
         )
     shards = [(str(path), path) for path in paths]
     place = paths[0].parent / index.NAME
@@ -97,7 +97,7 @@ def _refuse_gaps(known: Index, paths: list[Path], folder: Path) -> None:
     if gone:
         raise DataError(
             f"{folder} has no {gone[0]}, which its index names ({len(gone)} of {len(known.shards)} are missing)",
-            mend="fetch or pack them again, or give a pattern of those that are there",
+            hint="fetch or pack them again, or give a pattern of those that are there",
         )
 
 
@@ -113,7 +113,7 @@ def expanded(pattern: str) -> list[str]:
     else:
         inner = match[1].split(",")
     if len(inner) < (1 if span else 2) or len(inner) > MOST_SHARDS:
-        raise DataError(f"{match[0]} in {pattern} is no pattern", mend="write {000000..000015} or {train,val}")
+        raise DataError(f"{match[0]} in {pattern} is no pattern", hint="write {000000..000015} or {train,val}")
     return [name for text in inner for name in expanded(pattern[: match.start()] + text + pattern[match.end() :])]
 
 
@@ -152,7 +152,7 @@ def _unless_indexed(shards: Sequence[Named], known: Index | None, quiet: bool) -
 def _from_index(shard: Shard, path: Path, classes: list[str]) -> Samples:
     size = path.stat().st_size
     if size != shard.bytes:
-        raise DataError(f"{path} has {size:,} bytes and its index says {shard.bytes:,}", mend="fetch, copy or pack it again")
+        raise DataError(f"{path} has {size:,} bytes and its index says {shard.bytes:,}", hint="fetch, copy or pack it again")
     labels = [classes[label] for label in shard.labels]
     return Samples(shard.names, labels, shard.offsets, shard.lengths, numbers=shard.numbers)
 
@@ -229,7 +229,7 @@ def _listed(shards: list[Looked], classes: list[str], place: str, quiet: bool) -
     if not labels:
         raise DataError(
             f"{place} has no labelled pictures",
-            mend="give each picture a .cls or .json file of its name, or a folder named as its class",
+            hint="give each picture a .cls or .json file of its name, or a folder named as its class",
         )
     there = set(labels)
     present = [name for name in classes if name in there]

@@ -70,7 +70,7 @@ def open_parts(spec: str, *, quiet: bool = False) -> Parts:
             return opener(spec, quiet=quiet)
     if spec in NAMED:
         return fashion.whole()
-    raise DataError(f"{spec} is neither a folder nor a data set known by name", mend=_mend(spec))
+    raise DataError(f"{spec} is neither a folder nor a data set known by name", hint=_hint(spec))
 
 
 def _opener(path: Path) -> Callable[..., Parts]:
@@ -84,7 +84,7 @@ def _opener(path: Path) -> Callable[..., Parts]:
         return open_shards if path.suffix == ".tar" and is_shard(path) else open_tar
     raise DataError(
         f"{path} is not a folder, nor a file of images",
-        mend="give a folder that has one folder of images per class, a .tar of it, or a .parquet file",
+        hint="give a folder that has one folder of images per class, a .tar of it, or a .parquet file",
     )
 
 
@@ -105,7 +105,7 @@ def fetches(spec: str | None) -> bool:
     return not path.is_dir() or has_parquet(path)
 
 
-def _mend(spec: str) -> str:
+def _hint(spec: str) -> str:
     hint = one_of(NAMED, spec)
     others = f"{', '.join(NAMED)}, torchvision:NAME, hf:NAME, or nothing"
     return hint if hint.startswith("did") else f"give a folder of class folders, one of {others}"

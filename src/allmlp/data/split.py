@@ -18,7 +18,7 @@ def split_off(labels: Indices, classes: tuple[str, ...], share: float, seed: int
         if len(members) < 2:
             raise DataError(
                 f"class {name!r} has {len(members)} image{'s' * (len(members) != 1)}: none can be held out for validation",
-                mend="add images to it, remove the class, or give a val folder of your own beside train",
+                hint="add images to it, remove the class, or give a val folder of your own beside train",
             )
         order = generator(seed, "split", number).permutation(members)
         out = min(max(round(share * len(members)), 1), len(members) - 1)
@@ -33,7 +33,7 @@ def limited(labels: Indices, classes: int, most: int, seed: int) -> Indices:
     Raises DataError when `most` is below the number of classes.
     """
     if most < classes:
-        raise DataError(f"{most} images cannot cover {classes} classes", mend=f"use --train.limit {classes} or more")
+        raise DataError(f"{most} images cannot cover {classes} classes", hint=f"use --train.limit {classes} or more")
     if most >= len(labels):
         return np.arange(len(labels))
     turn = _turns(labels, classes, seed)

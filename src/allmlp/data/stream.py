@@ -69,7 +69,7 @@ def survey(sources: Iterable[str], *, quiet: bool = True) -> Survey:
             count += found
             more(found)
     if not count:
-        raise DataError(f"there is no picture in {', '.join(given) or 'nothing'}", mend=KINDS)
+        raise DataError(f"there is no picture in {', '.join(given) or 'nothing'}", hint=KINDS)
     return Survey(count, digest.hexdigest())
 
 
@@ -112,7 +112,7 @@ def stretches(sources: Iterable[str], spans: Iterable[range]) -> Iterator[tuple[
 
 def changed() -> DataError:
     """Fewer pictures than the survey counted."""
-    return DataError("the sources changed while they were read", mend="start afresh when they are at rest")
+    return DataError("the sources changed while they were read", hint="start afresh when they are at rest")
 
 
 Place = tuple[str, str | None]
@@ -176,14 +176,14 @@ def _listed(path: Path) -> Iterator[str]:
         with path.open(encoding="utf-8", errors="surrogateescape") as lines:
             yield from (name for line in lines if (name := line.rstrip("\r\n")))
     except OSError as error:
-        raise DataError(f"@{path} cannot be read: {error.strerror}", mend="give a text file with one path a line") from None
+        raise DataError(f"@{path} cannot be read: {error.strerror}", hint="give a text file with one path a line") from None
 
 
 def _matching(pattern: str) -> Iterator[str]:
     found = (name for one in expanded(pattern) for name in glob.iglob(one, recursive=True))  # noqa: PTH207 - absolute ones too
     names = sorted(name for name in found if Path(name).is_file())
     if not names:
-        raise DataError(f"{pattern} does not exist, and nothing is called like it", mend=KINDS)
+        raise DataError(f"{pattern} does not exist, and nothing is called like it", hint=KINDS)
     yield from names
 
 

@@ -63,7 +63,7 @@ def unpacked(path: Path, *, quiet: bool = False) -> Path:
     try:
         return kept("tar", f"{path.name.split('.')[0]}.tar", identity(path), make)
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
-        raise DataError(f"{path} is damaged: {error}", mend="fetch or copy it again") from None
+        raise DataError(f"{path} is damaged: {error}", hint="fetch or copy it again") from None
 
 
 def members(path: Path, *, most: int | None = None) -> tuple[list[Member], int]:
@@ -88,7 +88,7 @@ def members(path: Path, *, most: int | None = None) -> tuple[list[Member], int]:
                     return found, passed_over
             _check_end(path, archive.offset)
     except (tarfile.TarError, OSError, ValueError, OverflowError) as error:
-        raise DataError(f"{path} cannot be read as a tar archive: {error}", mend="fetch or copy it again") from None
+        raise DataError(f"{path} cannot be read as a tar archive: {error}", hint="fetch or copy it again") from None
     return found, passed_over
 
 

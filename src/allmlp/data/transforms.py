@@ -83,7 +83,7 @@ def _part_of_picture(augment: Augment, preprocessing: Preprocessing) -> transfor
         part = RandomPart(preprocessing.img_size, augment.min_area, preprocessing.interpolation)
         steps[:1] = [part, picture_of] if augment.auto else [part]
     for step in steps:
-        _mend(step)
+        _hint(step)
     return transforms.Compose(steps)
 
 
@@ -124,7 +124,7 @@ def image_policy(augment: Augment, preprocessing: Preprocessing) -> Any:
     make = next((make for start, make in makers.items() if augment.auto.startswith(start)), auto_augment_transform)
     with _known_to_timm(augment.auto):
         policy = make(augment.auto, hints)
-    _mend(policy)
+    _hint(policy)
     return transforms.Compose([policy, jitter]) if augment.auto == THREE and jitter is not None else policy
 
 
@@ -136,7 +136,7 @@ def _known_to_timm(name: str) -> Iterator[None]:
     except (AssertionError, KeyError, ValueError, IndexError):
         raise RecipeError(
             f"augment.auto is {name!r}, which timm does not know",
-            mend=f"use a name such as rand-m9-mstd0.5-inc1 or augmix-m3-w3 or {TRIVIAL}",
+            hint=f"use a name such as rand-m9-mstd0.5-inc1 or augmix-m3-w3 or {TRIVIAL}",
         ) from None
 
 
@@ -165,7 +165,7 @@ class _ResizeUnlessSame(transforms.Resize):
         return img if img.size == (self.size[1], self.size[0]) else super().forward(img)
 
 
-def _mend(policy: Any) -> None:
+def _hint(policy: Any) -> None:
     """Puts into timm's policy what is faster (`slide`), and one bit where its increasing Posterize asks for none.
 
     Pillow 13 refuses that with a ValueError (seen with timm 1.0.31, rand-m9-mstd0.5-inc1). To go when timm clamps it.

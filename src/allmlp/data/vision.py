@@ -64,7 +64,7 @@ def open_vision(spec: str, *, quiet: bool = False) -> Parts:
     """The parts of a data set, fetched on first use into its folder or the cache folder. Raises DataError."""
     name, _, folder = spec.removeprefix(PREFIX).partition("@")
     if name not in SETS:
-        raise DataError(f"torchvision has no pictures with classes called {name!r}", mend=one_of(SETS, name))
+        raise DataError(f"torchvision has no pictures with classes called {name!r}", hint=one_of(SETS, name))
     root = Path(folder).expanduser() if folder else cache_folder() / "torchvision"
     openers = {part: partial(_listed, name, part, root, arguments, spec, quiet) for part, arguments in SETS[name].items()}
     grey = 1 if name in ("MNIST", "FashionMNIST", "KMNIST", "USPS") else 3
@@ -104,7 +104,7 @@ def _opened(name: str, root: Path, arguments: Arguments, place: str) -> Any:
         what = (str(error).splitlines() or [""])[0][:300]
         raise DataError(
             f"{place} could not be fetched: {type(error).__name__}: {what}",
-            mend=f"connect to the network, or put its files into {root} as torchvision lays them",
+            hint=f"connect to the network, or put its files into {root} as torchvision lays them",
         ) from None
 
 

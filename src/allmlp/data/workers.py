@@ -80,11 +80,11 @@ class LastingLoader(DataLoader[Value]):
         if isinstance(error, _Hung):
             return DataError(
                 f"processes that prepare images hang again and again: no batch in {self.patience:g} seconds",
-                mend="look whether the disk answers; where a batch may rightly take longer, a larger --train.patience",
+                hint="look whether the disk answers; where a batch may rightly take longer, a larger --train.patience",
             )
         return DataError(
             f"processes that prepare images are lost again and again: {error}",
-            mend="where memory is short they are killed: use fewer --data.workers, or 0",
+            hint="where memory is short they are killed: use fewer --data.workers, or 0",
         )
 
     def _from(self, done: int, workers: set[BaseProcess]) -> Iterator[Value]:

@@ -166,7 +166,7 @@ def _made(backend: Backend, model: ImageModel, wanted: Wanted, folder: Path) -> 
         why = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
         raise EngineError(
             f"engine {backend.name} cannot build {model.name or model.family}: {why}",
-            mend='use engine "eager"' + (', or "torch"' if wanted.device.type == "cpu" else ""),
+            hint='use engine "eager"' + (', or "torch"' if wanted.device.type == "cpu" else ""),
         ) from error
 
 
@@ -179,7 +179,7 @@ def _compared(
         found = parity(due, got)
     except Exception as error:
         raise EngineError(
-            f"engine {name} {precision} fails as it runs: {str(error)[:300]}", mend='use engine "eager"'
+            f"engine {name} {precision} fails as it runs: {str(error)[:300]}", hint='use engine "eager"'
         ) from error
     if shown is not None:
         shown.refuse_loss(points := shown.points_lost(due, got))
@@ -187,7 +187,7 @@ def _compared(
     if found.deviation > ALLOWED[precision]:
         raise EngineError(
             f"engine {name} {precision} is off by {found.deviation:.1e}; rounding explains {ALLOWED[precision]:.0e}",
-            mend='use engine "eager"',
+            hint='use engine "eager"',
         )
     return found
 

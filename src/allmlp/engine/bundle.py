@@ -37,14 +37,14 @@ def read_bundle(folder: Path) -> dict[str, Any]:
         raise _damaged(folder, f"{BUNDLE} does not describe a bundle")
     if card["bundle"] > SCHEMA:
         raise RunError(
-            f"{folder} is a bundle of schema {card['bundle']}, this allmlp reads up to {SCHEMA}", mend="upgrade allmlp"
+            f"{folder} is a bundle of schema {card['bundle']}, this allmlp reads up to {SCHEMA}", hint="upgrade allmlp"
         )
     kind = card["format"]
     if kind not in WEIGHTS and kind not in GRAPHS:
         why = {"torch": ": reading a .pt2 runs code from the file", "coreml": ": it runs on macOS alone"}.get(kind, "")
         raise RunError(
             f"{folder} is a bundle of format {kind}, which allmlp does not read back{why}",
-            mend=f"give the run it was made from, or export --format {', '.join(WEIGHTS)}, {', '.join(GRAPHS)}",
+            hint=f"give the run it was made from, or export --format {', '.join(WEIGHTS)}, {', '.join(GRAPHS)}",
         )
     lacking = [key for key, wanted in CARD.items() if not isinstance(card.get(key), wanted)]
     if lacking:
@@ -68,4 +68,4 @@ def _verify(folder: Path, name: str, digest: Any) -> None:
 
 
 def _damaged(folder: Path, what: str) -> RunError:
-    return RunError(f"{folder} cannot be used: {what}", mend="copy the whole bundle again, or export it anew")
+    return RunError(f"{folder} cannot be used: {what}", hint="copy the whole bundle again, or export it anew")

@@ -59,7 +59,7 @@ class Engine:
         check_image(images, self.img_size, self.in_chans)
         if not images.is_floating_point():
             raise EngineError(
-                f"images are of type {images.dtype}", mend="give what the model's preprocessing makes of pictures"
+                f"images are of type {images.dtype}", hint="give what the model's preprocessing makes of pictures"
             )
         with torch.inference_mode(), threads_used(self.threads):
             # backends read their memory as it lies; at least one image goes through, so that none give an empty answer
@@ -103,14 +103,14 @@ def compile(  # noqa: A001 - the verb the rest of the world has for it
     weight = next(model.parameters())
     place = _place(weight.device if device is None else device)
     if precision == "int8" and place.type != "cpu":
-        raise EngineError(f"int8 is for CPUs, and answers come from {place} here", mend='use precision "bf16", or device="cpu"')
+        raise EngineError(f"int8 is for CPUs, and answers come from {place} here", hint='use precision "bf16", or device="cpu"')
     shown = _calibration(model, precision, calibration, labels)
     request = _checked(precision, backend, batch, threads, place)
     request = request if shown is None else replace(request, calibration=shown.digest())
     if weight.device.type not in {"cpu", place.type} or weight.dtype != torch.float32:
         raise EngineError(
             f"the model is on {weight.device} in {weight.dtype}; engines start from float32 on the CPU, or on their own GPU",
-            mend="give model.cpu().float(), or use the model as it is",
+            hint="give model.cpu().float(), or use the model as it is",
         )
     with threads_used(request.threads):
         engine = _engine(model, request, built(model, request, shown=shown, kept=keep, quiet=quiet))
@@ -126,16 +126,16 @@ def _place(device: str | torch.device) -> torch.device:
         place = None
     if place is None or place.type not in DEVICES:
         raise EngineError(
-            f"device is {str(device)!r}, and engines are for {' and '.join(DEVICES)}", mend='give "cpu" or "cuda"'
+            f"device is {str(device)!r}, and engines are for {' and '.join(DEVICES)}", hint='give "cpu" or "cuda"'
         )
     if place.type == "cpu":
         return CPU
     if not torch.cuda.is_available():
-        raise EngineError("there is no CUDA device, or this torch cannot use it", mend='give device="cpu"')
+        raise EngineError("there is no CUDA device, or this torch cannot use it", hint='give device="cpu"')
     count = torch.cuda.device_count()
     number = torch.cuda.current_device() if place.index is None else place.index
     if number >= count:
-        raise EngineError(f"device is {str(device)!r}, and CUDA devices here: {count}", mend=f"count from 0 to {count - 1}")
+        raise EngineError(f"device is {str(device)!r}, and CUDA devices here: {count}", hint=f"count from 0 to {count - 1}")
     return torch.device("cuda", number)
 
 
@@ -143,18 +143,18 @@ def _calibration(model: ImageModel, precision: str, images: Tensor | None, label
     if precision == "int8":
         return calibrated_by(model, images, labels)
     if images is not None or labels is not None:
-        raise EngineError(f"calibration is for int8, and precision is {precision}", mend='give precision="int8", or no images')
+        raise EngineError(f"calibration is for int8, and precision is {precision}", hint='give precision="int8", or no images')
     return None
 
 
 def _checked(precision: str, backend: str, batch: int, threads: int | None, device: torch.device) -> Request:
     for what, given, known in (("precision", precision, PRECISIONS), ("engine", backend, ("auto", *BACKENDS))):
         if given not in known:
-            raise EngineError(f"{what} is {given!r}", mend=one_of(known, given))
+            raise EngineError(f"{what} is {given!r}", hint=one_of(known, given))
     threads = torch.get_num_threads() if threads is None else threads
     for what, count in (("batch", batch), ("threads", threads)):
         if count < 1:
-            raise EngineError(f"{what} is {count}", mend="give 1 or more")
+            raise EngineError(f"{what} is {count}", hint="give 1 or more")
     return Request(precision=precision, backend=backend, batch=batch, threads=threads, device=device)
 
 

@@ -35,7 +35,7 @@ def choose_precision(wanted: str, device: torch.device, model: nn.Module) -> str
     Raises RecipeError for fp16 on a CPU.
     """
     if wanted == "fp16" and device.type == "cpu":
-        raise RecipeError("fp16 is for GPUs, and there is none here", mend='use precision "auto", "fp32" or "bf16"')
+        raise RecipeError("fp16 is for GPUs, and there is none here", hint='use precision "auto", "fp32" or "bf16"')
     if wanted != "auto":
         return wanted
     if device.type == "cuda":

@@ -78,7 +78,7 @@ def open_graph(folder: Path) -> Graph:
     if lacking:
         raise EngineError(
             f"{folder} is a bundle of format {kind} and needs {' and '.join(lacking)}, which is not installed",
-            mend=f'pip install "allmlp[{extra}]"',
+            hint=f'pip install "allmlp[{extra}]"',
         )
     path = folder / GRAPHS[kind][0]
     try:
@@ -90,10 +90,10 @@ def open_graph(folder: Path) -> Graph:
     except (RunError, OSError):
         raise
     except (ModelError, KeyError, TypeError, IndexError) as error:
-        raise RunError(f"{folder} cannot be used: its {error} is not understood", mend="export it anew") from None
+        raise RunError(f"{folder} cannot be used: its {error} is not understood", hint="export it anew") from None
     except Exception as error:  # libraries raise whatever they stumble over
         why = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-        raise EngineError(f"{path} cannot be run here: {why}", mend="upgrade the library, or export it anew") from error
+        raise EngineError(f"{path} cannot be run here: {why}", hint="upgrade the library, or export it anew") from error
     return _graph(folder, card, spec, in_batches(run, batch) if isinstance(batch, int) else run)
 
 
@@ -135,4 +135,4 @@ def _refuse_files_beside(path: Path) -> None:
     for tensor in _get_all_tensors(onnx.load(path, load_external_data=False)):
         if uses_external_data(tensor):
             place = {entry.key: entry.value for entry in tensor.external_data}.get("location", "")
-            raise RunError(f"{path} keeps weights in another file: {place}", mend="export it anew: allmlp writes one file")
+            raise RunError(f"{path} keeps weights in another file: {place}", hint="export it anew: allmlp writes one file")

@@ -45,12 +45,12 @@ def located(source: str | os.PathLike[str] | Run, which: str = "best") -> tuple[
         return _bundled(folder)
     if folder.is_dir():
         if which not in ("best", "last"):
-            raise RunError(f"which={which!r}", mend='use "best" or "last"')
+            raise RunError(f"which={which!r}", hint='use "best" or "last"')
         weights = Run.open(folder).weights(which)
         if not weights.is_file():
             raise RunError(
                 f"{folder} has no {which} weights yet",
-                mend=f"finish it: allmlp train --resume {folder}; or restore {weights.name}",
+                hint=f"finish it: allmlp train --resume {folder}; or restore {weights.name}",
             )
         return weights, read_card(weights.with_suffix(".json"))
     if not folder.is_file():
@@ -58,8 +58,8 @@ def located(source: str | os.PathLike[str] | Run, which: str = "best") -> tuple[
     card = folder.with_suffix(".json")
     if folder.suffix != ".safetensors" or (not card.is_file() and not (folder.parent / "run.json").is_file()):
         lacks = "no .safetensors file" if folder.suffix != ".safetensors" else f"its description {card.name} is not there"
-        mend = f"allmlp convert {folder} --to allmlp --out NEW.safetensors" if folder.suffix in KINDS else _MEND
-        raise RunError(f"{folder} is neither a run folder nor weights of allmlp's own: {lacks}", mend=mend)
+        hint = f"allmlp convert {folder} --to allmlp --out NEW.safetensors" if folder.suffix in KINDS else _HINT
+        raise RunError(f"{folder} is neither a run folder nor weights of allmlp's own: {lacks}", hint=hint)
     return folder, read_card(card)
 
 
@@ -69,12 +69,12 @@ def _bundled(folder: Path) -> tuple[Path, dict[str, Any]]:
     if card["format"] not in WEIGHTS:
         raise RunError(
             f"{folder} is a bundle of format {card['format']}: a graph, which predict, evaluate and serve take, and no model",
-            mend="give the run it was made from, or export --format safetensors",
+            hint="give the run it was made from, or export --format safetensors",
         )
     return folder / WEIGHTS[card["format"]][0], {**card, "format": FORMAT}
 
 
-_MEND = "give the folder that allmlp train wrote, or a name that allmlp models --released lists"
+_HINT = "give the folder that allmlp train wrote, or a name that allmlp models --released lists"
 
 
 def _released(name: str) -> tuple[Path, dict[str, Any]]:
@@ -83,7 +83,7 @@ def _released(name: str) -> tuple[Path, dict[str, Any]]:
         near = one_of(released(), name)
         raise RunError(
             f"{name} is neither a run folder nor a .safetensors file nor a released checkpoint",
-            mend=near if near.startswith("did") else _MEND,
+            hint=near if near.startswith("did") else _HINT,
         )
     entry = released()[name]
     return fetch(entry), {"format": FORMAT, **entry.card()}
@@ -94,9 +94,9 @@ def read_card(path: Path) -> dict[str, Any]:
     card = read_json(path)
     needed = {"family": str, "name": str, "hyperparameters": dict, "classes": list, "preprocessing": dict}
     if not isinstance(card, dict) or any(not isinstance(card.get(k), kind) for k, kind in needed.items()):
-        raise RunError(f"{path} does not describe a model", mend="restore the file as allmlp wrote it")
+        raise RunError(f"{path} does not describe a model", hint="restore the file as allmlp wrote it")
     if not isinstance(card.get("format"), int) or card["format"] > FORMAT:
-        raise RunError(f"{path} is of format {card.get('format')!r}, this allmlp reads up to {FORMAT}", mend="upgrade allmlp")
+        raise RunError(f"{path} is of format {card.get('format')!r}, this allmlp reads up to {FORMAT}", hint="upgrade allmlp")
     return card
 
 
@@ -109,18 +109,18 @@ def build(card: dict[str, Any], path: Path, tensors: Collection[str]) -> ImageMo
     if _blocks(values) > len(tensors):
         raise RunError(
             f"{path.with_suffix('.json')} describes {_blocks(values):,} blocks, {path.name} has {len(tensors):,} tensors",
-            mend="restore both files as allmlp wrote them",
+            hint="restore both files as allmlp wrote them",
         )
     try:
         with torch.device("meta"):
             model = create_model(card["name"], **values)
         preprocessing = Preprocessing.from_dict(card["preprocessing"])
     except AllmlpError as error:
-        raise RunError(f"{path.with_suffix('.json')}: {error.what}", mend=error.mend) from None
+        raise RunError(f"{path.with_suffix('.json')}: {error.what}", hint=error.hint) from None
     classes = tuple(map(str, card["classes"]))
     if len(classes) != model.num_classes or preprocessing.img_size != model.img_size:
         raise RunError(
-            f"{path.with_suffix('.json')} contradicts itself about classes or size", mend="restore the file as allmlp wrote it"
+            f"{path.with_suffix('.json')} contradicts itself about classes or size", hint="restore the file as allmlp wrote it"
         )
     model.classes, model.preprocessing = classes, preprocessing
     return model

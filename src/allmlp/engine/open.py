@@ -21,7 +21,7 @@ def open_answering(
     if not isinstance(kind, str) or kind not in GRAPHS:
         return load(source, which=which, img_size=img_size)
     if img_size is not None:
-        raise RunError(f"{folder} is a graph of one image size", mend="leave --img-size out, or export with it")
+        raise RunError(f"{folder} is a graph of one image size", hint="leave --img-size out, or export with it")
     return open_graph(folder)
 
 
@@ -30,5 +30,5 @@ def check_classes(model: ImageModel | Graph) -> None:
     if not model.num_classes:
         raise ModelError(
             "this model has features and no classes (num_classes=0)",
-            mend="learn classes from it: allmlp train DATA --init RUN; or measure its features: allmlp evaluate --knn --linear",
+            hint="learn classes from it: allmlp train DATA --init RUN; or measure its features: allmlp evaluate --knn --linear",
         )

@@ -67,9 +67,9 @@ class Calibration:
         if points <= MOST_LOST:
             return
         of, count = "decides otherwise on" if self.labels is None else "loses", int((~self.sets).sum())
-        mend = "give labels, by which the loss itself is known, or " if self.labels is None else ""
+        hint = "give labels, by which the loss itself is known, or " if self.labels is None else ""
         raise EngineError(
-            f"int8 {of} {points:.2f} % of {count} images; {MOST_LOST} % are allowed", mend=f'{mend}use precision "bf16"'
+            f"int8 {of} {points:.2f} % of {count} images; {MOST_LOST} % are allowed", hint=f'{hint}use precision "bf16"'
         )
 
 
@@ -77,15 +77,15 @@ def calibration(model: ImageModel, images: Tensor | None, labels: Tensor | None)
     """Checked. Raises EngineError and ShapeError for what cannot set an int8 engine."""
     if images is None:
         raise EngineError(
-            "int8 is set by images, and none were given", mend="give calibration=, 1,000 images as the model takes"
+            "int8 is set by images, and none were given", hint="give calibration=, 1,000 images as the model takes"
         )
     if not model.num_classes:
-        raise EngineError("int8 is judged by decisions, and the model has no classes", mend='use precision "bf16" for features')
+        raise EngineError("int8 is judged by decisions, and the model has no classes", hint='use precision "bf16" for features')
     check_image(images, model.img_size, model.in_chans)
     if len(images) < LEAST or not images.is_floating_point() or not images.isfinite().all():
         raise EngineError(
             f"calibration is {len(images)} images of {images.dtype}",
-            mend=f"give {LEAST} or more finite ones as the model's preprocessing makes them",
+            hint=f"give {LEAST} or more finite ones as the model's preprocessing makes them",
         )
     if labels is not None:
         _check(labels, len(images), model.num_classes)
@@ -96,11 +96,11 @@ def calibration(model: ImageModel, images: Tensor | None, labels: Tensor | None)
 def _check(labels: Tensor, images: int, classes: int) -> None:
     if labels.shape != (images,) or labels.is_floating_point():
         raise EngineError(
-            f"labels are {tuple(labels.shape)} of {labels.dtype} for {images} images", mend="give one whole number an image"
+            f"labels are {tuple(labels.shape)} of {labels.dtype} for {images} images", hint="give one whole number an image"
         )
     if labels.min() < 0 or labels.max() >= classes:
         raise EngineError(
-            f"labels go from {int(labels.min())} to {int(labels.max())}; the model has {classes} classes", mend="count from 0"
+            f"labels go from {int(labels.min())} to {int(labels.max())}; the model has {classes} classes", hint="count from 0"
         )
 
 

@@ -58,7 +58,7 @@ def ready(model: ImageModel | Graph, wanted: str, *, images: int, batch: int, qu
     if isinstance(model, Graph):
         if wanted != "auto":
             raise EngineError(
-                f"engine {wanted} is for models, and a bundle of format {model.format} is a graph", mend="leave it out"
+                f"engine {wanted} is for models, and a bundle of format {model.format} is a graph", hint="leave it out"
             )
         said = f"{model.format} bundle {model.precision}"
         return Ready(device=torch.device("cpu"), precision=model.precision, engine=None, described=said)

@@ -26,7 +26,7 @@ def images_for(
     """
     if run is None and data is None:
         raise DataError(
-            "weights without a run folder have no images of their own", mend="give a folder of class folders as DATA"
+            "weights without a run folder have no images of their own", hint="give a folder of class folders as DATA"
         )
     if data is None or (os.fspath(data) in NAMED and not Path(data).is_dir()):
         recipe = Recipe() if run is None else load_recipe(run.recipe)
@@ -34,7 +34,7 @@ def images_for(
         source = open_source(spec, val_share=recipe.data.val_share, seed=recipe.seed, quiet=quiet)
         if source.classes != classes:
             raise DataError(
-                f"{source.title} has other classes than the model", mend="give the folder the run was trained on, as DATA"
+                f"{source.title} has other classes than the model", hint="give the folder the run was trained on, as DATA"
             )
         if source.test is not None:
             return source.test, "test", f"{source.title}, test images", []
@@ -70,6 +70,6 @@ def answers(
     out = gather(model, shown, device=how.device, precision=how.precision, engine=how.engine)
     if not len(out.labels):
         raise DataError(
-            f"none of the {len(images)} images of {title} could be read", mend="check the files with another program"
+            f"none of the {len(images)} images of {title} could be read", hint="check the files with another program"
         )
     return out, how.described

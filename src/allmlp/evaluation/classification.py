@@ -44,7 +44,7 @@ def evaluate(
     """
     words: dict[str, Any] = dict(which=which, img_size=img_size, batch=batch, workers=workers, engine=engine, quiet=quiet)
     if real and (knn or linear):
-        raise DataError("ReaL judges answers, and features have none", mend="measure one after the other")
+        raise DataError("ReaL judges answers, and features have none", hint="measure one after the other")
     if real:
         return evaluate_real(run, data, **words)
     if knn or linear:

@@ -105,9 +105,9 @@ def compare(
     """
     paths = [os.fspath(run) for run in runs]
     if not 2 <= len(paths) <= MOST:
-        raise AllmlpError(f"comparing takes 2 to {MOST} runs, not {len(paths)}", mend="name the runs one after another")
+        raise AllmlpError(f"comparing takes 2 to {MOST} runs, not {len(paths)}", hint="name the runs one after another")
     if batch < 1 or (most is not None and most < 1):
-        raise DataError("a batch and the number of images start at 1", mend="give 1 or more")
+        raise DataError("a batch and the number of images start at 1", hint="give 1 or more")
     folders = [_finished(path, data) for path in paths]
     names, models = _names(paths), [load(path, which=which) for path in paths]
     _same_classes(names, models)
@@ -154,15 +154,15 @@ def _finished(path: str, data: str | os.PathLike[str] | None) -> Run | None:
     """The run folder; None for weights. Raises RunError for a run that is not at its end."""
     if not Path(path).is_dir():
         if data is None and Path(path).is_file():
-            raise RunError(f"{path} has no images of its own", mend="compare on some, with --data DATA")
+            raise RunError(f"{path} has no images of its own", hint="compare on some, with --data DATA")
         if data is None:
-            raise RunError(f"{path} is not a run folder", mend="check the path; a released name also needs --data DATA")
+            raise RunError(f"{path} is not a run folder", hint="check the path; a released name also needs --data DATA")
         return None
     run = Run.open(path)
     state = run.told()
     if state.get("state") != "finished":
         done = f"{state.get('epochs_done')} of {state.get('epochs')} epochs"
-        raise RunError(f"{path} is not finished: {done}", mend=f"finish it: allmlp train --resume {path}")
+        raise RunError(f"{path} is not finished: {done}", hint=f"finish it: allmlp train --resume {path}")
     return run
 
 
@@ -180,7 +180,7 @@ def _same_classes(names: Sequence[str], models: Sequence[ImageModel]) -> None:
             shown = ", ".join(apart[:4]) + (f" and {len(apart) - 4} more" if len(apart) > 4 else "")
             raise DataError(
                 f"{names[0]} and {name} have different classes; only one of them knows {shown}",
-                mend="compare models of the same classes",
+                hint="compare models of the same classes",
             )
 
 
@@ -214,7 +214,7 @@ def _same_images(first: str, second: str, ours: Images, theirs: Images) -> None:
     if a != b:
         raise DataError(
             f"{first} and {second} were not evaluated on the same images: {len(a & b)} of {len(a)} and {len(b)} are in both",
-            mend="compare on others, which neither was trained on, with --data DATA",
+            hint="compare on others, which neither was trained on, with --data DATA",
         )
 
 

@@ -57,7 +57,7 @@ def probe(
     taught, labels = _features(model, source.train, f"{source.title}, training images", **words)
     shown, due = _features(model, asked, f"{source.title}, {split} images", **words)
     if len(taught) < max(2, min(NEIGHBOURS)):
-        raise DataError(f"{len(taught)} training images are too few", mend=f"give {min(NEIGHBOURS)} or more")
+        raise DataError(f"{len(taught)} training images are too few", hint=f"give {min(NEIGHBOURS)} or more")
     result: dict[str, Any] = {"data": source.title, "split": split, "weights": which if folder else str(run), "seed": seed}
     result |= {
         "classes": len(source.classes),
@@ -85,7 +85,7 @@ def _source(run: Run | None, data: str | os.PathLike[str] | None, seed: int, qui
         return open_source(os.fspath(data), val_share=Recipe().data.val_share, seed=seed, quiet=quiet)
     if run is None:
         raise DataError(
-            "weights without a run folder have no images of their own", mend="give a folder of class folders as DATA"
+            "weights without a run folder have no images of their own", hint="give a folder of class folders as DATA"
         )
     recipe = load_recipe(run.recipe)
     return open_source(run.data_spec(), val_share=recipe.data.val_share, seed=recipe.seed, quiet=quiet)

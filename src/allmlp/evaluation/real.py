@@ -56,12 +56,12 @@ def evaluate_real(
     if folder is not None:
         folder.check_writable()
     if data is None:
-        raise DataError("ReaL is of ImageNet's validation images", mend="give their folder as DATA")
+        raise DataError("ReaL is of ImageNet's validation images", hint="give their folder as DATA")
     model = open_answering(run, which=which, img_size=img_size)
     places = imagenet_places(model.classes or ())
     if places is None:
         raise DataError(
-            f"{run} does not know ImageNet's 1000 classes by their WordNet ids", mend="give a model trained on ImageNet-1k"
+            f"{run} does not know ImageNet's 1000 classes by their WordNet ids", hint="give a model trained on ImageNet-1k"
         )
     images, labels, unlabelled = _labelled(_validation_images(Path(data).expanduser(), os.fspath(data), quiet), os.fspath(data))
     started = time.monotonic()
@@ -91,7 +91,7 @@ def real_labels() -> list[list[int]]:
     """ImageNet's class numbers of each validation image, in the order of their names; timm brings the authors' file."""
     content = pkgutil.get_data("timm.data", "_info/imagenet_real_labels.json")
     if content is None:
-        raise DataError("this timm has no labels of ReaL", mend="upgrade timm")
+        raise DataError("this timm has no labels of ReaL", hint="upgrade timm")
     found: list[list[int]] = json.loads(content)
     return found
 
@@ -116,7 +116,7 @@ def _labelled(images: Images, place: str) -> tuple[Images, list[list[int]], int]
     if not chosen:
         raise DataError(
             f"none of the {len(images)} images in {place} is called like one of ImageNet's validation images that has a label",
-            mend="give the folder with ILSVRC2012_val_00000001.JPEG and so on",
+            hint="give the folder with ILSVRC2012_val_00000001.JPEG and so on",
         )
     return images.subset(np.array(chosen)), [every[numbers[i]] for i in chosen], len(known) - len(chosen)
 

@@ -48,14 +48,14 @@ def measure_robustness(
     Raises DataError when no image can be read.
     """
     if images < 1 or batch < 1:
-        raise DataError("a batch and the number of images start at 1", mend="give 1 or more")
+        raise DataError("a batch and the number of images start at 1", hint="give 1 or more")
     run.check_writable()
     model = load(run)
     found, split, title, _ = images_for(run, model.classes or (), None, quiet)
     chosen = found.spread(images)
     hits, seen = _hits(model, chosen, batch=batch, seed=seed, quiet=quiet)
     if not seen:
-        raise DataError(f"none of the {len(chosen)} images of {title} could be read", mend="check the files")
+        raise DataError(f"none of the {len(chosen)} images of {title} could be read", hint="check the files")
     accuracy = {name: [hits[name, strength] / seen for strength in FIVE] for name in STRENGTHS}
     record = {
         "data": title,

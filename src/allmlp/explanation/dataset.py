@@ -131,16 +131,16 @@ def explain_data(
     distances. Raises ModelError for a model without class names, DataError for data that does not fit.
     """
     if limit < 2:
-        raise DataError("at least two images are needed", mend="give --data-images 2 or more")
+        raise DataError("at least two images are needed", hint="give --data-images 2 or more")
     if model.classes is None:
         raise ModelError(
-            "the model does not know the names of its classes", mend="set model.classes, in the order of its outputs"
+            "the model does not know the names of its classes", hint="set model.classes, in the order of its outputs"
         )
     images, _ = open_labelled(data, model.classes, quiet=quiet)
     images = images.spread(limit)
     found = features(model, images, batch=batch, quiet=quiet)
     if len(found.labels) < 2:
-        raise DataError(f"{len(found.labels)} of the {len(images)} images of {data} could be read", mend="check the files")
+        raise DataError(f"{len(found.labels)} of the {len(images)} images of {data} could be read", hint="check the files")
     coordinates, variance = principal(found.values)
     show = _Shower(model, images, found)
     confusing = least_certain(found.logits, found.labels)

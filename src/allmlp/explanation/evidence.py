@@ -29,7 +29,7 @@ def patch_evidence(model: ImageModel, image: Tensor) -> tuple[Tensor, Tensor]:  
     if not isinstance(model.head, nn.Linear) or not torch.equal(model.pool(tokens), tokens.mean(1)):
         raise ModelError(
             f"the logits of {model.name or model.family} are no sum over patches",
-            mend="use integrated_gradients or occlusion, which ask for nothing",
+            hint="use integrated_gradients or occlusion, which ask for nothing",
         )
     shares = tokens[0] @ model.head.weight.T / tokens.shape[1]  # n k
     bias = model.head.bias if model.head.bias is not None else shares.new_zeros(model.num_classes)

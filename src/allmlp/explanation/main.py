@@ -90,13 +90,13 @@ def explained(
     """
     mixings, without = _mixings(model)
     if prune is not None and without is not None:
-        raise ModelError(f"nothing can be pruned: {without}", mend="leave --prune out")
+        raise ModelError(f"nothing can be pruned: {without}", hint="leave --prune out")
     paths, steps = list(pictures), shown_steps(model)
     answers = list(watched(explain_pictures(model, paths, steps), total=len(paths), what="explaining", quiet=quiet))
     found = [answer for answer in answers if isinstance(answer, Picture)]
     unreadable = [(answer.path, answer.reason) for answer in answers if isinstance(answer, UnreadableImage)]
     if paths and not found:
-        raise DataError(f"none of the {len(paths)} pictures could be read: {unreadable[0][1]}", mend="check the files")
+        raise DataError(f"none of the {len(paths)} pictures could be read: {unreadable[0][1]}", hint="check the files")
     fields, reaches = _fields(model, [picture.path for picture in found], steps)
     path = _path(model)
     return Explanation(

@@ -76,7 +76,7 @@ def _weighed(matrix: Tensor, values: Tensor) -> Tensor:  # n n, n n → n
     if matrix.shape != values.shape:
         raise ShapeError(
             f"a matrix of {' × '.join(map(str, matrix.shape))} does not fit a grid of {len(values)} places",
-            mend="give the grid (rows, columns) whose places are the matrix's rows",
+            hint="give the grid (rows, columns) whose places are the matrix's rows",
         )
     size = matrix.abs().double()
     return (size * values).sum(1) / size.sum(1).clamp(min=torch.finfo(torch.float64).tiny)

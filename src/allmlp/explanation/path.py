@@ -26,7 +26,7 @@ def linear_path(model: ImageModel, *, channels: int | None = CHANNELS) -> Tensor
     if not blocks or not all(isinstance(b.token_mix, AlongTokens) and isinstance(b.token_norm, Affine) for b in blocks):
         raise ModelError(
             f"{model.name or model.family} has no linear path across its layers",
-            mend="use a ResMLP with affine norms and linear token mixing, not folded; receptive fields are for all",
+            hint="use a ResMLP with affine norms and linear token mixing, not folded; receptive fields are for all",
         )
     width = model.num_features
     chosen = torch.linspace(0, width - 1, min(channels or width, width)).round().long()

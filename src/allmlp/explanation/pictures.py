@@ -70,7 +70,7 @@ def explain_pictures(model: ImageModel, paths: Iterable[str], steps: list[int]) 
         if not model.num_classes:
             raise ModelError(
                 "this model has no classes that a picture could speak for (num_classes=0)",
-                mend="explain it without pictures, or learn classes first: allmlp train DATA --init RUN",
+                hint="explain it without pictures, or learn classes first: allmlp train DATA --init RUN",
             )
         try:
             image = model.preprocessing(read_image(path, model.in_chans)).to(weight)

@@ -55,10 +55,10 @@ def prune_curve(
     Raises ModelError for a model without token-mixing matrices or class names, DataError for data that does not fit.
     """
     if not all(0 <= share <= 1 for share in kept) or limit < 1:
-        raise DataError("shares are in [0, 1], and at least one image is needed", mend="give --prune-images 1 or more")
+        raise DataError("shares are in [0, 1], and at least one image is needed", hint="give --prune-images 1 or more")
     if model.classes is None:
         raise ModelError(
-            "the model does not know the names of its classes", mend="set model.classes, in the order of its outputs"
+            "the model does not know the names of its classes", hint="set model.classes, in the order of its outputs"
         )
     names = [name for mixing in token_mixing(model) for name in mixing.weights]
     images, _ = open_labelled(data, model.classes, quiet=quiet)
@@ -100,7 +100,7 @@ def _result(answers: list[Outputs], what: str) -> dict[str, Any]:
     """Over all batches. Raises DataError where no image could be read."""
     logits, labels = torch.cat([a.logits for a in answers]), torch.cat([a.labels for a in answers])
     if not len(labels):
-        raise DataError(f"none of the {what} could be read", mend="check the files")
+        raise DataError(f"none of the {what} could be read", hint="check the files")
     return {"top1": metrics.top_k(logits, labels, 1), "loss": metrics.cross_entropy(logits, labels), "images": len(labels)}
 
 

@@ -80,11 +80,11 @@ def _format(name: str, precision: str, batch: int | None, min_agreement: float) 
     """Raises EngineError for words that nothing is called."""
     for what, given, known in (("format", name, FORMATS), ("precision", precision, PRECISIONS)):
         if given not in known:
-            raise EngineError(f"{what} is {given!r}", mend=one_of(known, given))
+            raise EngineError(f"{what} is {given!r}", hint=one_of(known, given))
     if batch is not None and batch < 1:
-        raise EngineError(f"batch is {batch}", mend="give 1 or more, or dynamic")
+        raise EngineError(f"batch is {batch}", hint="give 1 or more, or dynamic")
     if not 0 <= min_agreement <= 1:
-        raise EngineError(f"min_agreement is {min_agreement:g}", mend="give a share from 0 to 1")
+        raise EngineError(f"min_agreement is {min_agreement:g}", hint="give a share from 0 to 1")
     return FORMATS[name]
 
 
@@ -93,7 +93,7 @@ def _new(source: str | os.PathLike[str], out: str | os.PathLike[str] | None, kin
     inside = Path(source) / "exports" / kind if Path(source).is_dir() else Path(f"{name}-{kind}")
     folder = inside if out is None else Path(out)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise RunError(f"{folder} is there already", mend="choose another --out, or remove it")
+        raise RunError(f"{folder} is there already", hint="choose another --out, or remove it")
     return folder
 
 
@@ -108,7 +108,7 @@ def _made(made: Format, order: Order, folder: Path, pictures: Pictures, min_agre
         why = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
         raise EngineError(
             f"{order.model.name} cannot be written as {made.name} in {order.precision}: {why}",
-            mend="use another --format or --precision",
+            hint="use another --format or --precision",
         ) from error
     found = compare(order, run, pictures.compared, quiet=quiet)
     refuse(order, found, min_agreement)

@@ -72,13 +72,13 @@ def refuse(order: Order, found: Compared, least: float) -> None:
     if order.precision == "fp32" and not found.file.deviation <= limit:
         raise EngineError(
             f"the exported file is off by {found.file.deviation:.1e}, and rounding explains {limit:.0e}; nothing was written",
-            mend="use another --format, and report this model",
+            hint="use another --format, and report this model",
         )
     if not found.whole.agreement >= least:
         raise EngineError(
             f"the exported file decides as the model does for {found.whole.agreement:.1%} of {found.images} images, "
             f"fewer than {least:.0%}; nothing was written",
-            mend="use another --precision, other --data, or put up with it: --min-agreement 0",
+            hint="use another --precision, other --data, or put up with it: --min-agreement 0",
         )
 
 
@@ -87,4 +87,4 @@ def _ran(run: Runner, images: Tensor) -> Tensor:  # → b k
         return run(images).float()
     except Exception as error:  # libraries raise whatever they stumble over
         why = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-        raise EngineError(f"the exported file fails as it runs: {why}", mend="use another --format or --precision") from error
+        raise EngineError(f"the exported file fails as it runs: {why}", hint="use another --format or --precision") from error

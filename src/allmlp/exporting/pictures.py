@@ -107,4 +107,4 @@ def readable(images: Images, model: ImageModel) -> Iterator[Image.Image]:
         found = True
         yield picture
     if not found:
-        raise DataError(f"none of {len(images)} pictures can be read", mend="give others with --data")
+        raise DataError(f"none of {len(images)} pictures can be read", hint="give others with --data")

@@ -116,7 +116,7 @@ class ASMLP(Pyramid):
     ) -> None:
         depths, dim = wholes("depths", depths), whole("dim", dim)
         if not whole("shift", shift) % 2:
-            raise ModelError(f"shift={shift} is even, so it has no middle group", mend=f"use shift={shift - 1} or {shift + 1}")
+            raise ModelError(f"shift={shift} is even, so it has no middle group", hint=f"use shift={shift - 1} or {shift + 1}")
         cell = whole("patch_size", patch_size) * 2 ** (len(depths) - 1)
         size = image_size(img_size, cell, patch="the last stage's patch")
         width = dim * 2 ** (len(depths) - 1)

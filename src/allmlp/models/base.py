@@ -202,7 +202,7 @@ class ImageModel(nn.Module, ABC):
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         """A fresh head for other classes; 0 leaves features only. Forgets the class names."""
         if global_pool not in (None, "avg"):
-            raise ModelError(f"global_pool={global_pool!r} is not offered", mend="use forward_features for unpooled tokens")
+            raise ModelError(f"global_pool={global_pool!r} is not offered", hint="use forward_features for unpooled tokens")
         old = next(self.parameters())
         self.num_classes = whole("num_classes", num_classes, least=0)
         self.head = self.new_head(num_classes).to(device=old.device, dtype=old.dtype)
@@ -218,7 +218,7 @@ class ImageModel(nn.Module, ABC):
         Raises ModelError when the model has no classes.
         """
         if not self.num_classes:
-            raise ModelError("this model has no classes (num_classes=0)", mend="give it a head with reset_classifier")
+            raise ModelError("this model has no classes (num_classes=0)", hint="give it a head with reset_classifier")
         pictures = [images] if isinstance(images, Image.Image) else list(images)
         names = self.classes or tuple(str(i) for i in range(self.num_classes))
         weight = next(self.parameters())
@@ -247,6 +247,6 @@ def _taken(steps: int, indices: int | Sequence[int] | None) -> list[int]:
         wanted = [steps + i if i < 0 else i for i in indices]
     if not wanted or not all(0 <= i < steps for i in wanted):
         raise ModelError(
-            f"indices={indices!r} do not fit {steps} steps", mend=f"use 0 to {steps - 1}, or the last 1 to {steps}"
+            f"indices={indices!r} do not fit {steps} steps", hint=f"use 0 to {steps - 1}, or the last 1 to {steps}"
         )
     return wanted

@@ -108,7 +108,7 @@ class ConvMLP(Pyramid):
         dims = wholes("dims", dims, count=len(depths))
         expansions = numbers("expansions", expansions, count=len(depths))
         if whole("channels", channels) % 2:
-            raise ModelError(f"channels={channels} is odd", mend=f"use channels={channels + 1}")
+            raise ModelError(f"channels={channels} is odd", hint=f"use channels={channels + 1}")
         size = image_size(img_size, 1)
         super().__init__(img_size=size, in_chans=in_chans, num_classes=num_classes, num_features=dims[-1])
         blocks = whole("conv_blocks", conv_blocks, least=0)

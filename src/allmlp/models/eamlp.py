@@ -121,7 +121,7 @@ class EAMLP(ClassTokenModel):
         if whole("patch_size", patch_size) % 4:
             raise ModelError(
                 f"patch_size={patch_size!r} is not a multiple of 4, as three soft splits need",
-                mend=f"use {patch_size - patch_size % 4 or 4} or {patch_size - patch_size % 4 + 4}",
+                hint=f"use {patch_size - patch_size % 4 or 4} or {patch_size - patch_size % 4 + 4}",
             )
         super().__init__(img_size=img_size, in_chans=in_chans, num_classes=num_classes, patch_size=patch_size, dim=dim)
         check_divides("heads", whole("heads", heads), dim, f"dim={dim}")

@@ -69,7 +69,7 @@ class GMLP(TokenModel):
         if hidden % 2:
             raise ModelError(
                 f"expansion={expansion!r} makes {hidden} hidden channels of {dim}, which have no halves",
-                mend=f"give expansion={(hidden + 1) / dim:.6g}, or another that makes an even number",
+                hint=f"give expansion={(hidden + 1) / dim:.6g}, or another that makes an even number",
             )
         rate = number("drop_path", drop_path, below=1)
         self.blocks = nn.ModuleList(

@@ -181,7 +181,7 @@ class RaftMLP(Pyramid):
         for s, (dim, depth, grid) in enumerate(zip(dims, depths, sizes, strict=True)):
             if dim % rafts[s]:
                 raise ModelError(
-                    f"dims[{s}]={dim} channels do not fit rafts[{s}]={rafts[s]} rafts", mend=f"use a multiple of {rafts[s]}"
+                    f"dims[{s}]={dim} channels do not fit rafts[{s}]={rafts[s]} rafts", hint=f"use a multiple of {rafts[s]}"
                 )
             blocks = [
                 RaftBlock(dim=dim, rafts=rafts[s], grid=grid, token_hidden=hidden[s], expansion=expansion, drop_path=rate)
@@ -213,14 +213,14 @@ def _kernels(kernels: object, patch_sizes: tuple[int, ...]) -> list[tuple[int, .
     given: Any = [(patch,) for patch in patch_sizes] if kernels is None else kernels
     if not isinstance(given, Sequence) or isinstance(given, str | bytes) or len(given) != len(patch_sizes):
         raise ModelError(
-            f"kernels={kernels!r} does not fit {len(patch_sizes)} stages", mend="give kernels as, say, ((4, 8), (2, 4))"
+            f"kernels={kernels!r} does not fit {len(patch_sizes)} stages", hint="give kernels as, say, ((4, 8), (2, 4))"
         )
     found = [wholes(f"kernels[{s}]", value) for s, value in enumerate(given)]
     for s, (sides, patch) in enumerate(zip(found, patch_sizes, strict=True)):
         if min(sides) != patch or any(k % patch or (k - patch) % 2 for k in sides):
             raise ModelError(
                 f"kernels[{s}]={sides} do not lie evenly around patches of {patch}",
-                mend=f"use {patch} and, say, {3 * patch}" + (f" or {2 * patch}" if patch % 2 == 0 else ""),
+                hint=f"use {patch} and, say, {3 * patch}" + (f" or {2 * patch}" if patch % 2 == 0 else ""),
             )
     return found
 
@@ -237,6 +237,6 @@ def _token_widths(
     pairs = [wholes(f"token_hidden[{s}]", pair) for s, pair in enumerate(given)] if isinstance(given, Sequence) else []
     if len(pairs) != len(sizes) or any(len(pair) != 2 for pair in pairs):
         raise ModelError(
-            f"token_hidden={given!r} does not fit {len(sizes)} stages", mend="give two widths a stage, as ((56, 56), (28, 28))"
+            f"token_hidden={given!r} does not fit {len(sizes)} stages", hint="give two widths a stage, as ((56, 56), (28, 28))"
         )
     return pairs

@@ -197,5 +197,5 @@ class RepMLPNet(Pyramid):
 def _kernels(kernels: object) -> tuple[int, ...]:
     found = wholes("kernels", kernels)
     if len(set(found)) < len(found) or not all(k % 2 for k in found):
-        raise ModelError(f"kernels={kernels!r} are not different odd numbers", mend="use kernels=(1, 3), say")
+        raise ModelError(f"kernels={kernels!r} are not different odd numbers", hint="use kernels=(1, 3), say")
     return found

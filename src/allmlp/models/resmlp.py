@@ -179,7 +179,7 @@ class ResMLP(TokenModel):
         each = ranks("token_rank", token_rank, count=depth)
         if any(each) and token_mixing != "linear":
             raise ModelError(
-                f"token_rank is for a matrix, not {token_mixing!r}", mend='leave it away, or token_mixing="linear"'
+                f"token_rank is for a matrix, not {token_mixing!r}", hint='leave it away, or token_mixing="linear"'
             )
         self.blocks = nn.ModuleList(ResMLPBlock(**mixing, **block, rank=rank) for rank in each)
         if head == "class_mlp":

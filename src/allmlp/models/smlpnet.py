@@ -133,7 +133,7 @@ class SMLPNet(Pyramid):
             least = patch_size * 2 ** (len(depths) - 1)
             raise ModelError(
                 f"img_size={img_size!r} leaves nothing for stage {len(depths)}",
-                mend=f"use at least {least} pixels a side, a smaller patch_size, or fewer depths",
+                hint=f"use at least {least} pixels a side, a smaller patch_size, or fewer depths",
             )
         block: dict[str, Any] = dict(fusion=choice("fusion", fusion, list(FUSIONS)))
         rates = iter(linear_rates(number("drop_path", drop_path, below=1), sum(depths)))

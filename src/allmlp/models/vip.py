@@ -128,5 +128,5 @@ def _check_stage(s: int, dim: int, segments: int, grid: tuple[int, int], img_siz
     if min(grid) < 1:
         raise ModelError(
             f"img_size={img_size!r} leaves nothing for stage {s + 1}",
-            mend="use a larger img_size, a smaller patch_size, or fewer transitions",
+            hint="use a larger img_size, a smaller patch_size, or fewer transitions",
         )

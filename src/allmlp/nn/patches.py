@@ -52,7 +52,7 @@ def check_image(image: Tensor, img_size: tuple[int, int], in_chans: int) -> None
     if image.ndim != 4 or tuple(image.shape[1:]) != (in_chans, *img_size):
         raise ShapeError(
             f"images of shape {tuple(image.shape)} do not fit a model for batch × {in_chans} × {img_size[0]} × {img_size[1]}",
-            mend="resize the images, or create the model with the img_size and in_chans that you have",
+            hint="resize the images, or create the model with the img_size and in_chans that you have",
         )
 
 

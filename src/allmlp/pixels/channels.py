@@ -19,7 +19,7 @@ def as_channels(image: Image.Image, in_chans: int) -> Image.Image:
     """
     if in_chans not in (1, 3):
         raise DataError(
-            f"pictures become 1 or 3 channels, not {in_chans}", mend="feed such a model tensors, or use in_chans 1 or 3"
+            f"pictures become 1 or 3 channels, not {in_chans}", hint="feed such a model tensors, or use in_chans 1 or 3"
         )
     if image.getexif().get(ExifTags.Base.Orientation, UPRIGHT) != UPRIGHT:  # exif_transpose copies all others
         image = ImageOps.exif_transpose(image)

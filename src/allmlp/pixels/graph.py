@@ -58,7 +58,7 @@ class PicturesIn(nn.Module):
     def __init__(self, spec: Preprocessing) -> None:
         super().__init__()
         if spec.crop_mode not in ("center", "squash"):
-            raise ModelError(f"crop mode {spec.crop_mode!r} is not offered inside a graph", mend="export without preprocessing")
+            raise ModelError(f"crop mode {spec.crop_mode!r} is not offered inside a graph", hint="export without preprocessing")
         self.wanted = spec.img_size
         self.scaled = tuple(math.floor(side / spec.crop_ratio) for side in spec.img_size)
         self.squash = spec.crop_mode == "squash"

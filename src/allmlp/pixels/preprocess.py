@@ -61,7 +61,7 @@ class Preprocessing:
         if wrong:
             raise ModelError(
                 f"preprocessing is not understood: {', '.join(wrong)}",
-                mend="use the values that allmlp wrote beside the weights",
+                hint="use the values that allmlp wrote beside the weights",
             )
 
     def __call__(self, image: Image.Image) -> Tensor:  # any mode → c h w, float32, normalised
@@ -85,7 +85,7 @@ class Preprocessing:
             plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
             return cls(**plain)
         except TypeError as error:
-            raise ModelError(f"preprocessing is not understood: {error}", mend="use the file as allmlp wrote it") from None
+            raise ModelError(f"preprocessing is not understood: {error}", hint="use the file as allmlp wrote it") from None
 
 
 def _numbers(values: object, count: object, *kinds: type) -> bool:

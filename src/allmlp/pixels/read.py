@@ -30,7 +30,7 @@ class UnreadableImage(DataError):
     """One picture that cannot be decoded; `reason` is short and has no path in it."""
 
     def __init__(self, path: str, reason: str) -> None:
-        super().__init__(f"{path} cannot be read: {reason}", mend="replace or remove the file")
+        super().__init__(f"{path} cannot be read: {reason}", hint="replace or remove the file")
         self.path, self.reason = path, reason
 
     def __reduce__(self) -> tuple[type, tuple[str, str]]:  # crosses from worker processes

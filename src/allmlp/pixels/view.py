@@ -27,7 +27,7 @@ class View(nn.Module):
         self.size, self.mode = wanted.img_size, "bilinear" if wanted.interpolation == "bilinear" else "bicubic"
         self.normalised = (given.mean, given.std) == (wanted.mean, wanted.std) and given.in_chans == wanted.in_chans
         if given.in_chans != wanted.in_chans and {given.in_chans, wanted.in_chans} != {1, 3}:
-            raise ModelError(f"{given.in_chans} channels cannot be shown as {wanted.in_chans}", mend="use grey (1) or RGB (3)")
+            raise ModelError(f"{given.in_chans} channels cannot be shown as {wanted.in_chans}", hint="use grey (1) or RGB (3)")
         self.channels = wanted.in_chans
         for name, values in (("before", given), ("after", wanted)):
             self.register_buffer(f"mean_{name}", _by_channel(values.mean), persistent=False)

@@ -41,7 +41,7 @@ class Asked:
         self.head: nn.Module | None = None
         if embeddings:
             if isinstance(model, Graph):
-                raise EngineError("an exported graph gives no embeddings", mend="give the run it was made from")
+                raise EngineError("an exported graph gives no embeddings", hint="give the run it was made from")
             self.head = copy.deepcopy(model.head).cpu().float()
             model = copy.deepcopy(model)
             model.reset_classifier(0)

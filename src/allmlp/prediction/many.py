@@ -49,7 +49,7 @@ def predict_many(
     """
     given, out = [os.fspath(source) for source in sources], Path(out)
     if out.suffix != ".parquet" or not out.parent.is_dir():
-        raise DataError(f"{out} cannot be written", mend="name a .parquet file in a folder that is there")
+        raise DataError(f"{out} cannot be written", hint="name a .parquet file in a folder that is there")
     on_ray, engine = engine == RAY, "auto" if engine == RAY else engine
     if on_ray:
         spread.library()

@@ -58,13 +58,13 @@ class Parts:
         """
         with writing(self.folder):
             if self.out.exists() and not self.folder.exists():
-                raise RunError(f"{self.out} is there already", mend="choose another --out, or remove it")
+                raise RunError(f"{self.out} is there already", hint="choose another --out, or remove it")
             self.folder.mkdir(parents=True, exist_ok=True)
             with (self.folder / "lock").open("w") as lock:
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
-                    raise RunError(f"{self.out} is being written by another process", mend="wait for it, or end it") from None
+                    raise RunError(f"{self.out} is being written by another process", hint="wait for it, or end it") from None
                 self._sweep()
                 self._claim(belongs)
                 yield
@@ -89,7 +89,7 @@ class Parts:
         if changed:
             raise RunError(
                 f"{self.folder} holds rows of {' and '.join(changed)}",
-                mend=f"give what was given before to go on, or start afresh: rm -r {self.folder}",
+                hint=f"give what was given before to go on, or start afresh: rm -r {self.folder}",
             )
 
     def missing(self) -> list[range]:

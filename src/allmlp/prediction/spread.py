@@ -66,7 +66,7 @@ class Actor:
         try:
             return {**told, "part": self.part([Stretch(*values) for values in places])}
         except AllmlpError as error:
-            return {**told, "error": json.dumps([type(error).__name__, error.what, error.mend])}
+            return {**told, "error": json.dumps([type(error).__name__, error.what, error.hint])}
 
     def part(self, places: list[Stretch]) -> bytes:
         if Path(self.folder).is_dir():
@@ -101,8 +101,8 @@ def answered(
             due = {span.start: span for span, _ in wave}
             for done in _answers(ray, wave, made_with, actors):
                 if done["error"] is not None:
-                    kind, what, mend = json.loads(done["error"])
-                    raise getattr(errors, kind)(what, mend=mend)
+                    kind, what, hint = json.loads(done["error"])
+                    raise getattr(errors, kind)(what, hint=hint)
                 span = due.pop(done["first"])
                 _refuse_unseen(parts, done["part"], done["host"])
                 parts.take(span, done["part"])
@@ -146,7 +146,7 @@ def _cluster(ray: Any) -> Iterator[None]:
         lines = [line for line in str(error).splitlines() if line.strip()] or [""]
         raise EngineError(
             f"Ray cannot go on: {type(error).__name__}: {lines[-1].strip()[:300]}",
-            mend="look at the cluster (ray status); the same command goes on with what is missing",
+            hint="look at the cluster (ray status); the same command goes on with what is missing",
         ) from None
     finally:
         if ours and ray.is_initialized():
@@ -177,5 +177,5 @@ def _refuse_unseen(parts: Parts, part: bytes, host: str) -> None:
         if row["error"] == "not a file" and not is_address(row["path"]) and Path(row["path"]).is_file():
             raise DataError(
                 f"{row['path']} is here, and {host} does not see it",
-                mend="put the pictures on a disk that the whole cluster has, or give their address",
+                hint="put the pictures on a disk that the whole cluster has, or give their address",
             )

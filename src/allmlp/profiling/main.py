@@ -52,13 +52,13 @@ def profile(
     """
     _check(batch=batch, rounds=rounds, threads=1 if threads is None else threads, size=1 if size is None else size)
     if not seconds >= 0:
-        raise AllmlpError(f"seconds is {seconds}", mend="give 0 or more")
+        raise AllmlpError(f"seconds is {seconds}", hint="give 0 or more")
     place = _device(device)
     if precision not in PRECISIONS:
-        raise AllmlpError(f"precision is {precision!r}", mend=one_of(PRECISIONS, precision))
+        raise AllmlpError(f"precision is {precision!r}", hint=one_of(PRECISIONS, precision))
     found = subjects(names, against, size=size, folded=folded)
     if not found:
-        raise AllmlpError("there is nothing to measure", mend="name a model, as in: allmlp profile resmlp_s12")
+        raise AllmlpError("there is nothing to measure", hint="name a model, as in: allmlp profile resmlp_s12")
     rows = [Row(name=s.name, kind=s.kind, folded=s.folded, batch=batch, img_size=s.asked_size) for s in found]
     interrupted = False
     with threads_used(threads):
@@ -181,13 +181,13 @@ def _reasons(row: Row) -> Iterator[None]:
 
 def _device(name: str) -> torch.device:
     if name not in DEVICES:
-        raise AllmlpError(f"device is {name!r}", mend=one_of(DEVICES, name))
+        raise AllmlpError(f"device is {name!r}", hint=one_of(DEVICES, name))
     if name == "cuda" and not torch.cuda.is_available():
-        raise AllmlpError("there is no CUDA device, or this torch cannot use it", mend="--device cpu")
+        raise AllmlpError("there is no CUDA device, or this torch cannot use it", hint="--device cpu")
     return best_device() if name == "auto" else torch.device(name)
 
 
 def _check(**counts: int) -> None:
     for name, value in counts.items():
         if value < 1:
-            raise AllmlpError(f"{name} is {value}", mend="give 1 or more")
+            raise AllmlpError(f"{name} is {value}", hint="give 1 or more")

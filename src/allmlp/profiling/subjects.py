@@ -79,11 +79,11 @@ def _ours(word: str, size: int | None) -> list[Subject]:
     matching = list_models(name)
     if not matching:
         if _is_pattern(name):
-            raise ModelError(f"no model matches {name!r}", mend="allmlp models lists them all")
+            raise ModelError(f"no model matches {name!r}", hint="allmlp models lists them all")
         if name in names_of_timm():
-            raise ModelError(f"{name} is timm's", mend=f"--against {word}")
+            raise ModelError(f"{name} is timm's", hint=f"--against {word}")
         variants = family_of(name).variants  # raises for a name nobody knows
-        raise ModelError(f"{name} is a family", mend=f"choose one of {', '.join(sorted(variants))}")
+        raise ModelError(f"{name} is a family", hint=f"choose one of {', '.join(sorted(variants))}")
     return [Subject(name=n, kind="allmlp", side=side) for n in matching]
 
 
@@ -93,16 +93,16 @@ def _timms(word: str, size: int | None) -> list[Subject]:
     matching = fnmatch.filter(known, name)
     if not matching:
         if _is_pattern(name):
-            raise ModelError(f"no model of timm's matches {name!r}", mend="timm.list_models() lists them all")
+            raise ModelError(f"no model of timm's matches {name!r}", hint="timm.list_models() lists them all")
         if name in list_models():
-            raise ModelError(f"{name} is allmlp's", mend="name it before --against")
+            raise ModelError(f"{name} is allmlp's", hint="name it before --against")
         if name.partition(".")[0] not in known:
-            raise ModelError(f"timm has no model named {name!r}", mend=one_of(known, name))
+            raise ModelError(f"timm has no model named {name!r}", hint=one_of(known, name))
         matching = [name]  # it ends in the tag of some weights, which may have an image size of their own
         try:
             get_pretrained_cfg(name, allow_unregistered=True)
         except RuntimeError as error:
-            raise ModelError(str(error), mend=f"--against {name.partition('.')[0]}") from None
+            raise ModelError(str(error), hint=f"--against {name.partition('.')[0]}") from None
     return [Subject(name=n, kind="timm", side=side) for n in matching]
 
 
@@ -118,7 +118,7 @@ def _sized(word: str, size: int | None) -> tuple[str, int | None]:
     """ "resnet50@160" → resnet50, 160."""
     name, at, digits = word.partition("@")
     if at and not re.fullmatch("[1-9][0-9]{0,4}", digits):
-        raise ModelError(f"{word}: {digits!r} is not an image size", mend=f"write {name}@224, say")
+        raise ModelError(f"{word}: {digits!r} is not an image size", hint=f"write {name}@224, say")
     return name, int(digits) if at else size
 
 

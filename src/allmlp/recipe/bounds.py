@@ -22,4 +22,4 @@ def within(
     high = f"≤ {most:g}" if most < float("inf") else f"< {below:g}" if below < float("inf") else ""
     kind = type(group).__name__.lower()
     where = name if kind == "recipe" else f"{kind}.{name}"
-    raise RecipeError(f"{where} is {value}", mend=f"use a value {' and '.join(x for x in (low, high) if x)}")
+    raise RecipeError(f"{where} is {value}", hint=f"use a value {' and '.join(x for x in (low, high) if x)}")

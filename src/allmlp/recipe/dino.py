@@ -79,7 +79,7 @@ class Dino:
             "jitter": all(0 <= value <= 1 for value in self.jitter) and self.jitter[3] <= 0.5,
             "local_size": self.local_size is None or min(self.local_size) > 0,
         }
-        mends = {
+        hints = {
             "global_area": "give two shares in (0, 1], the least first",
             "local_area": "give two shares in (0, 1], the least first",
             "teacher_temperature": "give two values above 0",
@@ -89,4 +89,4 @@ class Dino:
         for name, right in rules.items():
             if not right:
                 values = list(getattr(self, name))
-                raise RecipeError(f"dino.{name} is {values}", mend=mends.get(name, "give values in [0, 1]"))
+                raise RecipeError(f"dino.{name} is {values}", hint=hints.get(name, "give values in [0, 1]"))

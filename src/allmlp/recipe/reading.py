@@ -32,20 +32,20 @@ def load_recipe(source: str | os.PathLike[str]) -> Recipe:
     if not path.is_file():
         path = known.get(str(source).removesuffix(".toml"), path)
     if not path.is_file():
-        mend = one_of(known, str(source)) if path.name == str(source) else "check the path"
-        raise RecipeError(f"{source} is neither a file nor a recipe of allmlp's", mend=mend)
+        hint = one_of(known, str(source)) if path.name == str(source) else "check the path"
+        raise RecipeError(f"{source} is neither a file nor a recipe of allmlp's", hint=hint)
     if path.stat().st_size > MOST_BYTES:
-        raise RecipeError(f"{path} is larger than {MOST_BYTES:,} bytes", mend="give a recipe in TOML, a page of text")
+        raise RecipeError(f"{path} is larger than {MOST_BYTES:,} bytes", hint="give a recipe in TOML, a page of text")
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise RecipeError(f"{path} cannot be read: {error.strerror}", mend="make it readable") from None
+        raise RecipeError(f"{path} cannot be read: {error.strerror}", hint="make it readable") from None
     except (ValueError, RecursionError) as error:
-        raise RecipeError(f"{path} is not TOML: {error}", mend="see the recipes that come with allmlp for the form") from None
+        raise RecipeError(f"{path} is not TOML: {error}", hint="see the recipes that come with allmlp for the form") from None
     try:
         return recipe_from(table)
     except RecipeError as error:
-        raise RecipeError(f"{path.name}: {error.what}", mend=error.mend) from None
+        raise RecipeError(f"{path.name}: {error.what}", hint=error.hint) from None
 
 
 def recipe_from(table: Mapping[str, Any]) -> Recipe:
@@ -62,7 +62,7 @@ def _build(kind: type, table: Mapping[str, Any], where: str) -> Any:
         if key not in known:
             elsewhere = [name for name in _dotted(Recipe) if name.endswith(f".{key.casefold()}")]
             near = f"did you mean {' or '.join(elsewhere)}?" if elsewhere else one_of([where + k for k in known], where + key)
-            raise RecipeError(f"{where}{key} is not a field", mend=near)
+            raise RecipeError(f"{where}{key} is not a field", hint=near)
         values[key] = _typed(hints[key], value, where + key)
     return kind(**values)
 
@@ -78,10 +78,10 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
     """`value` as the annotation asks: ints become floats, lists become tuples, nothing else is converted."""
     if is_dataclass(hint):
         if not isinstance(value, Mapping):
-            raise RecipeError(f"{where} is not a table", mend=f"write [{where}] above its fields")
+            raise RecipeError(f"{where} is not a table", hint=f"write [{where}] above its fields")
         return _build(typing.cast(type, hint), value, f"{where}.")
     if isinstance(value, int) and abs(value) > MOST:
-        raise RecipeError(f"{where} is beyond {MOST:,}", mend="use a smaller number")
+        raise RecipeError(f"{where} is beyond {MOST:,}", hint="use a smaller number")
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):  # a Literal or None is the older kind
         if value is None:
@@ -90,7 +90,7 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
     if origin is Literal:
         if value in arguments:
             return value
-        raise RecipeError(f"{where} is {value!r}", mend=one_of(arguments, str(value)))
+        raise RecipeError(f"{where} is {value!r}", hint=one_of(arguments, str(value)))
     if origin is tuple and isinstance(value, list | tuple):
         inner = arguments[:1] * len(value) if arguments[-1] is ... else arguments
         if len(inner) == len(value):
@@ -101,7 +101,7 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
         return float(value)
     if hint in (bool, int, str) and type(value) is hint:
         return value
-    raise RecipeError(f"{where} is {value!r}", mend=f"give {_name(hint)}")
+    raise RecipeError(f"{where} is {value!r}", hint=f"give {_name(hint)}")
 
 
 def _name(hint: Any) -> str:

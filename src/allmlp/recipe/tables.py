@@ -45,13 +45,13 @@ class Data:
         within(self, "workers", least=0)
         within(self, "crop_ratio", above=0, most=1)
         if self.in_chans not in (None, 1, 3):
-            raise RecipeError(f"data.in_chans is {self.in_chans}", mend="use 1 (grey) or 3 (RGB)")
+            raise RecipeError(f"data.in_chans is {self.in_chans}", hint="use 1 (grey) or 3 (RGB)")
         for name in ("mean", "std"):
             values = getattr(self, name)
             if values is not None and len(values) not in (1, 3):
-                raise RecipeError(f"data.{name} has {len(values)} values", mend="give one value a channel")
+                raise RecipeError(f"data.{name} has {len(values)} values", hint="give one value a channel")
         if self.std is not None and not all(value > 0 for value in self.std):
-            raise RecipeError("data.std has a value that is not positive", mend="give standard deviations of pixels in [0, 1]")
+            raise RecipeError("data.std has a value that is not positive", hint="give standard deviations of pixels in [0, 1]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,9 +142,9 @@ class Optim:
             within(self, name, least=0)
         within(self, "layer_decay", above=0, most=1)
         if self.weight_decay_end is not None and not self.weight_decay:
-            raise RecipeError("optim.weight_decay_end begins at 0", mend="give an optim.weight_decay above 0 to begin with")
+            raise RecipeError("optim.weight_decay_end begins at 0", hint="give an optim.weight_decay above 0 to begin with")
         if not all(0 <= beta < 1 for beta in self.betas):
-            raise RecipeError(f"optim.betas are {self.betas}", mend="give two values in [0, 1)")
+            raise RecipeError(f"optim.betas are {self.betas}", hint="give two values in [0, 1)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,17 +212,17 @@ class Train:
         for name in ("smoothing", "threshold", "ema"):
             within(self, name, least=0, below=1)
         if self.compile and self.recompute:
-            raise RecipeError("train.compile and train.recompute do not go together", mend="give one of them")
+            raise RecipeError("train.compile and train.recompute do not go together", hint="give one of them")
         if self.limit is not None and self.shots is not None:
-            raise RecipeError("train.limit and train.shots both say how many images", mend="give one of them")
+            raise RecipeError("train.limit and train.shots both say how many images", hint="give one of them")
         if any(min(stage) <= 0 for stage in self.sizes) or sum(share for *_, share in self.sizes) > 1 - 1e-9:
             raise RecipeError(
                 f"train.sizes are {list(map(list, self.sizes))}",
-                mend="give height, width and share of each stage before the last; shares are > 0 and sum to less than 1",
+                hint="give height, width and share of each stage before the last; shares are > 0 and sum to less than 1",
             )
         if not all(begin < end for begin, end in pairwise((*self.stage_begins, self.epochs))):
             raise RecipeError(
-                f"{self.epochs} epochs leave a stage of train.sizes without any", mend="train longer, or name fewer stages"
+                f"{self.epochs} epochs leave a stage of train.sizes without any", hint="train longer, or name fewer stages"
             )
 
     @property
@@ -260,7 +260,7 @@ class Distill:
         within(self, "share", above=0, most=1)
         within(self, "temperature", above=0)
         if self.teacher_weights is not None and self.teacher is None:
-            raise RecipeError("distill.teacher_weights has no teacher", mend="name its architecture as distill.teacher")
+            raise RecipeError("distill.teacher_weights has no teacher", hint="name its architecture as distill.teacher")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -291,11 +291,11 @@ class Recipe:
     def __post_init__(self) -> None:
         within(self, "seed", least=0, most=2**63 - 1)
         if self.freeze != "none" and self.init is None:
-            raise RecipeError(f"freeze is {self.freeze!r}, and nothing was learnt yet", mend="give a trained model as init")
+            raise RecipeError(f"freeze is {self.freeze!r}, and nothing was learnt yet", hint="give a trained model as init")
         if self.distill.cache and not self.augment.changes_nothing:
             raise RecipeError(
                 "distill.cache needs images that never change",
-                mend='leave it away, or use augment.crop = "none" and flip = 0 and no other change',
+                hint='leave it away, or use augment.crop = "none" and flip = 0 and no other change',
             )
 
         if self.dino is not None:
@@ -316,7 +316,7 @@ class Recipe:
         wrong = [name for name, is_usual in alone.items() if not is_usual]
         if wrong:
             raise RecipeError(
-                f"{wrong[0]} means nothing without labels", mend=f"leave {wrong[0]} away; [dino] has the changes of its views"
+                f"{wrong[0]} means nothing without labels", hint=f"leave {wrong[0]} away; [dino] has the changes of its views"
             )
 
     def without_labels(self) -> Dino:
@@ -324,7 +324,7 @@ class Recipe:
         if self.dino is None:
             raise RecipeError(
                 "this recipe has no [dino] table, which says how to learn without labels",
-                mend="use one of allmlp's own that begin with dino-, or add the table",
+                hint="use one of allmlp's own that begin with dino-, or add the table",
             )
         return self.dino
 
@@ -333,7 +333,7 @@ class Recipe:
         if self.translation is None:
             raise RecipeError(
                 "this recipe has no [translation] table, which names the languages",
-                mend="use one of allmlp's own with -mt- in its name, or add the table",
+                hint="use one of allmlp's own with -mt- in its name, or add the table",
             )
         return self.translation
 

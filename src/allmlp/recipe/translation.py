@@ -30,5 +30,5 @@ class Translation:
             within(self, name, least=2)
         if self.source == self.target or not all(name.strip(".") and "/" not in name for name in (self.source, self.target)):
             raise RecipeError(
-                f"translation from {self.source!r} into {self.target!r}", mend="name two languages as their files end: en, de"
+                f"translation from {self.source!r} into {self.target!r}", hint="name two languages as their files end: en, de"
             )

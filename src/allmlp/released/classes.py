@@ -17,7 +17,7 @@ def class_names(data_set: str) -> tuple[str, ...]:
     data_set: one of DATA_SETS. Raises WeightsError for another.
     """
     if data_set not in DATA_SETS:
-        raise WeightsError(f"the classes of {data_set!r} are not known", mend=one_of(DATA_SETS, data_set))
+        raise WeightsError(f"the classes of {data_set!r} are not known", hint=one_of(DATA_SETS, data_set))
     if data_set == "cifar10":
         return CIFAR10
     if data_set == "fashion-mnist":

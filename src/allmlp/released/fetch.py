@@ -44,7 +44,7 @@ def fetch(entry: Released) -> Path:
             failures.append(f"{address}: {(str(error).splitlines() or [''])[0] or type(error).__name__}")
         else:
             return verified(entry, path)
-    raise WeightsError(_unfetched(entry, failures), mend=_by_hand(entry))
+    raise WeightsError(_unfetched(entry, failures), hint=_by_hand(entry))
 
 
 def kept(entry: Released) -> Path | None:
@@ -73,7 +73,7 @@ def verified(entry: Released, path: Path) -> Path:
         if not digest.startswith(entry.sha256):
             raise WeightsError(
                 f"{path} is not the released {entry.name}: its SHA-256 begins with {digest[:8]}, not {entry.sha256[:8]}",
-                mend="remove it, and fetch it again",
+                hint="remove it, and fetch it again",
             )
     return path
 

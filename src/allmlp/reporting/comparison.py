@@ -48,11 +48,11 @@ def comparison_record(found: Comparison) -> dict[str, Any]:
 def check_page(path: Path) -> None:
     """Raises RunError, before anything is measured, where no page can be written."""
     if path.is_dir():
-        raise RunError(f"{path} is a folder", mend=f"name a file, such as {path / 'compare.html'}")
+        raise RunError(f"{path} is a folder", hint=f"name a file, such as {path / 'compare.html'}")
     if not path.parent.is_dir():
-        raise RunError(f"there is no folder {path.parent}", mend="make it, or choose another --out")
+        raise RunError(f"there is no folder {path.parent}", hint="make it, or choose another --out")
     if not os.access(path.parent, os.W_OK):
-        raise RunError(f"{path} cannot be written", mend="choose another --out")
+        raise RunError(f"{path} cannot be written", hint="choose another --out")
 
 
 def write_comparison(found: Comparison, path: str | os.PathLike[str]) -> Path:

@@ -82,7 +82,7 @@ def ready(out: str | os.PathLike[str]) -> Path:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise RunError(f"{folder} cannot be written: {error.strerror}", mend="choose another --out") from None
+        raise RunError(f"{folder} cannot be written: {error.strerror}", hint="choose another --out") from None
     return folder
 
 

@@ -78,9 +78,9 @@ def inline_svg(figure: Figure, name: str, description: str) -> Markup:
 def check_figure_file(path: Path) -> None:
     """Raises AllmlpError, before anything is measured, for a file that no figure can be written to."""
     if path.suffix.lower() not in (".png", ".svg"):
-        raise AllmlpError(f"{path} is neither a .png nor an .svg file", mend=f"use {path.with_suffix('.png')}, say")
+        raise AllmlpError(f"{path} is neither a .png nor an .svg file", hint=f"use {path.with_suffix('.png')}, say")
     if not path.parent.is_dir():
-        raise AllmlpError(f"there is no folder {path.parent}", mend="make it, or choose another")
+        raise AllmlpError(f"there is no folder {path.parent}", hint="make it, or choose another")
 
 
 def write_figure(figure: Figure, path: Path) -> None:

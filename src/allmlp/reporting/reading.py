@@ -48,7 +48,7 @@ def _understanding(path: Path) -> Iterator[None]:
     except RunError:
         raise
     except (TypeError, ValueError, OverflowError) as error:
-        raise RunError(f"{path} is not as allmlp wrote it: {error}", mend="restore the file, or train again") from None
+        raise RunError(f"{path} is not as allmlp wrote it: {error}", hint="restore the file, or train again") from None
 
 
 def typed(hint: Any, value: Any, where: str = "the content") -> Any:

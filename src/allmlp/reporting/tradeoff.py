@@ -70,7 +70,7 @@ class Point:
 def check_plot(path: Path, cost: str) -> None:
     """Raises AllmlpError, before anything is measured, for a file or a cost that cannot be drawn."""
     if cost not in COSTS:
-        raise AllmlpError(f"there is no cost {cost!r}", mend=one_of(COSTS, cost))
+        raise AllmlpError(f"there is no cost {cost!r}", hint=one_of(COSTS, cost))
     check_figure_file(path)
 
 
@@ -83,7 +83,7 @@ def write_tradeoff(profile: Profile, path: Path, *, cost: str = "images") -> int
     check_plot(path, cost)
     found = points(profile.rows, cost)
     if not found:
-        raise AllmlpError("there is nothing to plot", mend="name models whose published top-1 allmlp knows (--published)")
+        raise AllmlpError("there is nothing to plot", hint="name models whose published top-1 allmlp knows (--published)")
     about = profile.environment
     measured = cost in ("images", "latency", "memory")
     where = f"on a CPU (threads: {about['threads']})" if about["device"] == "cpu" else f"on {about['device']}"
@@ -97,7 +97,7 @@ def write_tradeoff(profile: Profile, path: Path, *, cost: str = "images") -> int
     try:
         write_figure(figure, path)
     except OSError as error:
-        raise AllmlpError(f"{path} cannot be written: {error.strerror}", mend="choose another file") from None
+        raise AllmlpError(f"{path} cannot be written: {error.strerror}", hint="choose another file") from None
     return len(found)
 
 

@@ -119,16 +119,16 @@ class Server:
 
     async def reload(self) -> Response:
         if not self.locked:
-            raise Refused(403, "this server has no key", mend="send its process SIGHUP, or start it with ALLMLP_API_KEY set")
+            raise Refused(403, "this server has no key", hint="send its process SIGHUP, or start it with ALLMLP_API_KEY set")
         try:
             return JSONResponse((await self.reloaded()).record())
         except AllmlpError as error:
-            raise Refused(409, f"the model that was there stays: {error.what}", mend=error.mend) from None
+            raise Refused(409, f"the model that was there stays: {error.what}", hint=error.hint) from None
 
     async def reloaded(self) -> Served:
         """The source as it is now, in the place of the model that was there, which answers until then and whenever it fails."""
         if self.reloading:
-            raise Refused(409, "a model is being loaded", mend="wait for it")
+            raise Refused(409, "a model is being loaded", hint="wait for it")
         self.reloading = True
         try:
             new = await asyncio.to_thread(self.loaded)
@@ -185,8 +185,8 @@ async def _refused(_: Request, error: Exception) -> Response:
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     known = {404: f"there is nothing at {request.url.path[:200]}", 405: f"{request.method} is not for {request.url.path}"}
-    what, mend = known.get(error.status_code, str(error.detail)), "see /docs for what there is"
-    answer = refusal(Refused(error.status_code, what, mend=mend))
+    what, hint = known.get(error.status_code, str(error.detail)), "see /docs for what there is"
+    answer = refusal(Refused(error.status_code, what, hint=hint))
     answer.headers.update(error.headers or {})
     return answer
 
@@ -194,7 +194,7 @@ async def _http(request: Request, error: Exception) -> Response:
 async def _invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    return refusal(Refused(422, f"{first['loc'][-1]}: {first['msg']}", mend=HOW if first["loc"][0] == "body" else "see /docs"))
+    return refusal(Refused(422, f"{first['loc'][-1]}: {first['msg']}", hint=HOW if first["loc"][0] == "body" else "see /docs"))
 
 
 async def _gone(_: Request, __: Exception) -> Response:
@@ -204,4 +204,4 @@ async def _gone(_: Request, __: Exception) -> Response:
 
 async def _broken(_: Request, __: Exception) -> Response:
     what = "this is a fault of the server's, and is in its log"
-    return refusal(Refused(500, what, mend="tell whoever runs it"))
+    return refusal(Refused(500, what, hint="tell whoever runs it"))

@@ -23,10 +23,10 @@ BEST = "best"
 def check_class(served: Served, wanted: str | None) -> None:
     """Raises Refused for a class that the model does not have, and for a graph, which cannot be looked into."""
     if wanted is not None and served.network is None:
-        raise Refused(422, "an exported graph shows no evidence", mend="leave evidence out, or serve the run it was made from")
+        raise Refused(422, "an exported graph shows no evidence", hint="leave evidence out, or serve the run it was made from")
     if wanted is not None and wanted != BEST and wanted not in served.classes:
-        mend = f'{one_of(served.classes, wanted[:100])}; or "{BEST}"'
-        raise Refused(422, f"there is no class {wanted[:100]!r}", mend=mend)
+        hint = f'{one_of(served.classes, wanted[:100])}; or "{BEST}"'
+        raise Refused(422, f"there is no class {wanted[:100]!r}", hint=hint)
 
 
 def evidence_of(served: Served, image: Tensor, name: str) -> dict[str, Any]:  # c h w

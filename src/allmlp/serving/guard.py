@@ -63,7 +63,7 @@ class Guard:
         kind, _, given = headers.get(b"authorization", b"").partition(b" ")
         given = given.strip() if kind.lower() == b"bearer" else headers.get(b"x-api-key", b"")
         if not hmac.compare_digest(given, self.key):
-            raise Refused(401, "the key is missing or wrong", mend='send the header "Authorization: Bearer KEY"')
+            raise Refused(401, "the key is missing or wrong", hint='send the header "Authorization: Bearer KEY"')
 
     def _record(self, scope: Scope, exchange: "Exchange") -> None:
         seconds = time.monotonic() - exchange.began
@@ -100,7 +100,7 @@ class Exchange:
                 message = await self._receive()
         except TimeoutError:
             self.patient = False
-            raise Refused(408, "the body did not come in time", mend="send it faster, or in smaller requests") from None
+            raise Refused(408, "the body did not come in time", hint="send it faster, or in smaller requests") from None
         self._came(message)
         if self.received is not None:
             self.received.more(len(message.get("body", b"")))

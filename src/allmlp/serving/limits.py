@@ -43,11 +43,11 @@ class Limits:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if not value > 0:
-                raise AllmlpError(f"the limit {name} is {value}", mend="give more than 0")
+                raise AllmlpError(f"the limit {name} is {value}", hint="give more than 0")
         if self.pixels > MOST_PIXELS:
-            raise AllmlpError(f"the limit pixels is {self.pixels:,}", mend=f"give at most {MOST_PIXELS:,}")
+            raise AllmlpError(f"the limit pixels is {self.pixels:,}", hint=f"give at most {MOST_PIXELS:,}")
         if self.images > self.waiting or self.megabytes > self.held:
-            raise AllmlpError("one request may bring more than all together", mend="lower images and megabytes")
+            raise AllmlpError("one request may bring more than all together", hint="lower images and megabytes")
 
     @property
     def bytes(self) -> int:
@@ -79,8 +79,8 @@ class Load:
     def room(self, images: int, evidence: int = 0) -> Iterator[None]:
         """Places for so many images, and for the evidence in so many. Raises Refused when there are not so many left."""
         if evidence > self.limits.evidence:
-            mend = f"ask for it for at most {self.limits.evidence} pictures"
-            raise Refused(413, "that is more evidence than is computed at a time", mend=mend)
+            hint = f"ask for it for at most {self.limits.evidence} pictures"
+            raise Refused(413, "that is more evidence than is computed at a time", hint=hint)
         if self.images + images > self.limits.waiting or self.evidence + evidence > self.limits.evidence:
             raise busy(f"{self.images} images wait")
         self.images, self.evidence = self.images + images, self.evidence + evidence
@@ -100,7 +100,7 @@ class Received:
         """What the headers say. Raises Refused for a body that is too large."""
         if length > self.load.limits.bytes:
             limit = f"{self.load.limits.megabytes:g} MB"
-            raise Refused(413, f"the body is larger than {limit}", mend="send fewer or smaller pictures in a request")
+            raise Refused(413, f"the body is larger than {limit}", hint="send fewer or smaller pictures in a request")
 
     def more(self, count: int) -> None:
         """So many bytes came. Raises Refused when they are too many, for one request or for all together."""

@@ -15,8 +15,8 @@ async function told(path, words) {
   } catch {
     throw new Error("The server does not answer. Is it still running?");
   }
-  const said = await answer.json().catch(() => ({ error: "HTTP " + answer.status, mend: "look at the server's log" }));
-  if (!answer.ok) throw new Error(said.error + ". To mend it: " + said.mend + ".");
+  const said = await answer.json().catch(() => ({ error: "HTTP " + answer.status, hint: "look at the server's log" }));
+  if (!answer.ok) throw new Error(said.error + ". Hint: " + said.hint + ".");
   return said;
 }
 

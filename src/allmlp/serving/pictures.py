@@ -35,14 +35,14 @@ def pictures_of(content_type: str, body: bytes, *, most: int) -> list[Upload]:
         found = _json(body, most)
     else:
         what = f"the content type is {content_type[:100]!r}" if content_type else "there is no content type"
-        raise Refused(415, what, mend=HOW)
+        raise Refused(415, what, hint=HOW)
     if not found:
-        raise Refused(400, "there is no picture in the request", mend=HOW)
+        raise Refused(400, "there is no picture in the request", hint=HOW)
     return [Upload(f"images[{number}]", content) for number, content in enumerate(found)]
 
 
 def _too_many(most: int) -> Refused:
-    return Refused(413, f"there are more than {most} pictures in the request", mend="send them in several requests")
+    return Refused(413, f"there are more than {most} pictures in the request", hint="send them in several requests")
 
 
 def _json(body: bytes, most: int) -> list[bytes]:
@@ -51,22 +51,22 @@ def _json(body: bytes, most: int) -> list[bytes]:
     try:
         said: Any = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise Refused(400, f"the body is no JSON: {str(error)[:100]}", mend=HOW) from None
+        raise Refused(400, f"the body is no JSON: {str(error)[:100]}", hint=HOW) from None
     if not isinstance(said, dict) or set(said) != {FIELD} or not isinstance(said[FIELD], list):
-        raise Refused(422, 'the JSON is not of the form {"images": [...]}', mend=HOW)
+        raise Refused(422, 'the JSON is not of the form {"images": [...]}', hint=HOW)
     return [_plain(text, number) for number, text in enumerate(said[FIELD])]
 
 
 def _plain(text: Any, number: int) -> bytes:
     name = f"images[{number}]"
     if not isinstance(text, str):
-        raise Refused(422, f"{name} is no text", mend=HOW)
+        raise Refused(422, f"{name} is no text", hint=HOW)
     if text[:8].lower().startswith(("http:", "https:", "file:", "data:")):
-        raise Refused(422, f"{name} is an address, and none is followed", mend="send the file itself in base64")
+        raise Refused(422, f"{name} is an address, and none is followed", hint="send the file itself in base64")
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise Refused(422, f"{name} is no base64", mend=HOW) from None
+        raise Refused(422, f"{name} is no base64", hint=HOW) from None
 
 
 def _multipart(body: bytes, boundary: bytes, most: int) -> list[bytes]:
@@ -76,9 +76,9 @@ def _multipart(body: bytes, boundary: bytes, most: int) -> list[bytes]:
         parser.write(body)
         parser.finalize()
     except (FormParserError, ValueError) as error:
-        raise Refused(400, f"the multipart body is not understood: {str(error)[:100]}", mend=HOW) from None
+        raise Refused(400, f"the multipart body is not understood: {str(error)[:100]}", hint=HOW) from None
     if not form.whole:
-        raise Refused(400, "the multipart body ends before its last boundary", mend="send it whole")
+        raise Refused(400, "the multipart body ends before its last boundary", hint="send it whole")
     return [bytes(content) for content in form.files]
 
 
@@ -112,7 +112,7 @@ class _Form:
 
     def on_headers_finished(self) -> None:
         if self.field != FIELD:
-            raise Refused(422, f"a part of the form is named {self.field[:50]!r}", mend=HOW)
+            raise Refused(422, f"a part of the form is named {self.field[:50]!r}", hint=HOW)
         if len(self.files) == self.most:
             raise _too_many(self.most)
         self.files.append(bytearray())

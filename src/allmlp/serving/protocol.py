@@ -48,7 +48,7 @@ def protocol(limits: Limits) -> type[HttpToolsProtocol]:
             self.came += len(data)
             super().data_received(data)
             if self.came > MOST_HEADERS:
-                self._refuse(Refused(431, f"the headers are longer than {MOST_HEADERS} bytes", mend="send fewer"))
+                self._refuse(Refused(431, f"the headers are longer than {MOST_HEADERS} bytes", hint="send fewer"))
             elif not self._waits():
                 self._rest()
             elif not self.transport.is_closing():
@@ -90,9 +90,9 @@ def protocol(limits: Limits) -> type[HttpToolsProtocol]:
         def send_400_response(self, msg: str) -> None:
             if self.hasty:
                 what = f"more than {MOST_PIPELINED} requests of one connection wait for their turn"
-                self._refuse(Refused(429, what, mend="wait for answers"))
+                self._refuse(Refused(429, what, hint="wait for answers"))
                 return
-            self._refuse(Refused(400, "this is no HTTP/1.1 request", mend="send one"))
+            self._refuse(Refused(400, "this is no HTTP/1.1 request", hint="send one"))
 
         def _waits(self) -> bool:
             """For the headers of a request."""
@@ -109,7 +109,7 @@ def protocol(limits: Limits) -> type[HttpToolsProtocol]:
 
         def _late(self) -> None:
             if not self.transport.is_closing():
-                self._refuse(Refused(408, "the headers did not come in time", mend="send a request"))
+                self._refuse(Refused(408, "the headers did not come in time", hint="send a request"))
 
         def _refuse(self, refused: Refused) -> None:
             """Answer without an application, and close."""

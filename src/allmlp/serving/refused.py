@@ -6,13 +6,13 @@ from allmlp.errors import AllmlpError
 class Refused(AllmlpError):
     """A request that is not answered. `status` is HTTP's; `retry` says after how many seconds it may come again."""
 
-    def __init__(self, status: int, what: str, *, mend: str, retry: int | None = None) -> None:
-        super().__init__(what, mend=mend)
+    def __init__(self, status: int, what: str, *, hint: str, retry: int | None = None) -> None:
+        super().__init__(what, hint=hint)
         self.status, self.retry = status, retry
 
     def body(self) -> dict[str, str]:
         """For JSON."""
-        return {"error": self.what, "mend": self.mend}
+        return {"error": self.what, "hint": self.hint}
 
     def headers(self) -> dict[str, str]:
         """Besides those that every answer has."""
@@ -22,4 +22,4 @@ class Refused(AllmlpError):
 
 def busy(what: str) -> Refused:
     """The server has all it can hold: the client is to come again."""
-    return Refused(503, f"the server is busy: {what}", mend="send it again after Retry-After seconds", retry=1)
+    return Refused(503, f"the server is busy: {what}", hint="send it again after Retry-After seconds", retry=1)

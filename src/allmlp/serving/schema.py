@@ -60,7 +60,7 @@ class Status(BaseModel):
 
 class Problem(BaseModel):
     error: str = Field(description="What is wrong.")
-    mend: str = Field(description="How to put it right.")
+    hint: str = Field(description="How to put it right.")
 
 
 _WHAT = {

@@ -47,7 +47,7 @@ class Served:
         """Raises RunError, WeightsError or EngineError for what cannot be loaded or run, ModelError without classes."""
         model = open_answering(source.run, which=source.weights, img_size=source.img_size)
         if not model.num_classes:
-            raise ModelError("this model has no classes (num_classes=0)", mend="give it a head with reset_classifier")
+            raise ModelError("this model has no classes (num_classes=0)", hint="give it a head with reset_classifier")
         self.model = model
         self.network = None if isinstance(model, Graph) else model  # which can be looked into
         self.version = (model.digest if isinstance(model, Graph) else model_hash(model))[:12]
@@ -78,11 +78,11 @@ class Served:
             width, height = probe_content(picture.content, picture.name).size
             if width * height > pixels:
                 what = f"{picture.name} cannot be read: {width} × {height} pixels are more than {pixels:,}"
-                raise Refused(413, what, mend="send it smaller")
+                raise Refused(413, what, hint="send it smaller")
             return self.model.preprocessing(decode_image(picture.content, picture.name, self.model.in_chans))
         except UnreadableImage as error:
-            mend = "send a whole JPEG, PNG, WebP, BMP, TIFF or GIF file"
-            raise Refused(422, f"{picture.name} cannot be read: {error.reason}", mend=mend) from None
+            hint = "send a whole JPEG, PNG, WebP, BMP, TIFF or GIF file"
+            raise Refused(422, f"{picture.name} cannot be read: {error.reason}", hint=hint) from None
 
     def best(self, answer: Answer, top: int) -> dict[str, Any]:  # k
         """The most probable classes, best first."""

@@ -85,7 +85,7 @@ def _listening(host: str, port: int, limits: Limits) -> socket.socket:
         return listener
     except (OSError, OverflowError) as error:
         why = getattr(error, "strerror", None) or str(error)
-        raise AllmlpError(f"{host} port {port} cannot be served: {why}", mend="choose another --port or --host") from None
+        raise AllmlpError(f"{host} port {port} cannot be served: {why}", hint="choose another --port or --host") from None
 
 
 @contextlib.contextmanager

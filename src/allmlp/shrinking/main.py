@@ -64,13 +64,13 @@ def shrink(
     model, own = load(source, which=which), _own(Path(source))
     base = recipe if isinstance(recipe, Recipe) else load_recipe(recipe) if recipe else own.recipe
     if data is None and not own.there:
-        raise DataError("weights without a run folder have no images of their own", mend="give what to fine-tune on as DATA")
+        raise DataError("weights without a run folder have no images of their own", hint="give what to fine-tune on as DATA")
     spec = own.spec if data is None else data_spec(data)
     folder = Path(out) if out is not None else _beside(source, asked)
     _check(folder, asked)
     images = images_of(spec, base, Team(), quiet)
     if images.classes != model.classes:
-        raise DataError(f"{images.title} has other classes than the model", mend="give the data it was trained on, as DATA")
+        raise DataError(f"{images.title} has other classes than the model", hint="give the data it was trained on, as DATA")
     left = shrunk(model, asked)
     shown, split = (images.val, "validation") if images.test is None else (images.test, "test")
     subject = Subject(model, located(source, which)[0], os.fspath(source), shown, f"{images.title}, {split} images")
@@ -114,7 +114,7 @@ def _own(folder: Path) -> Own:
         return Own(Recipe(), None, there=False)
     run = Run.open(folder)
     if run.masks.is_file():
-        raise RunError(f"{folder} is sparse already, and would not stay so", mend="make it sparse last: shrink the run before")
+        raise RunError(f"{folder} is sparse already, and would not stay so", hint="make it sparse last: shrink the run before")
     return Own(load_recipe(run.recipe), run.data_spec(), there=True)
 
 
@@ -126,13 +126,13 @@ def _beside(source: str | os.PathLike[str], asked: Asked) -> Path:
 def _check(folder: Path, asked: Asked) -> None:
     """Raises RunError where the folder has something else than what an earlier call of the same kind began."""
     if (folder / REPORT).is_file():
-        raise RunError(f"{folder} is shrunk and measured already", mend=f"see {folder / REPORT}, or choose another --out")
+        raise RunError(f"{folder} is shrunk and measured already", hint=f"see {folder / REPORT}, or choose another --out")
     begun = Run(folder).shrunk / "asked.json"
     if begun.is_file():
         if read_json(begun) != asdict(asked):
-            raise RunError(f"{folder} was begun with other words", mend="give the same words again, or choose another --out")
+            raise RunError(f"{folder} was begun with other words", hint="give the same words again, or choose another --out")
     elif folder.is_dir() and any(folder.iterdir()):
-        raise RunError(f"{folder} is not empty", mend="choose another --out")
+        raise RunError(f"{folder} is not empty", hint="choose another --out")
 
 
 def _written(left: Shrunk, asked: Asked, folder: Path) -> Path:

@@ -45,15 +45,15 @@ class Asked:
         if len(given) != 1:
             words = ", ".join(f"--{name.replace('_', '-')}" for name in WAYS)
             raise ModelError(
-                f"{len(given)} ways to shrink are given", mend=f"give one of {words}, and shrink the result by the next"
+                f"{len(given)} ways to shrink are given", hint=f"give one of {words}, and shrink the result by the next"
             )
         value = getattr(self, given[0])
         if given[0] == "token_rank" and value < 1:
-            raise ModelError(f"token_rank is {value}", mend="give 1 or more")
+            raise ModelError(f"token_rank is {value}", hint="give 1 or more")
         if given[0] != "token_rank" and not 0 < value < 1:
-            raise ModelError(f"{given[0]} is {value:g}", mend="give a share between 0 and 1")
+            raise ModelError(f"{given[0]} is {value:g}", hint="give a share between 0 and 1")
         if self.scope not in ("layer", "global"):
-            raise ModelError(f"scope is {self.scope!r}", mend="use layer or global")
+            raise ModelError(f"scope is {self.scope!r}", hint="use layer or global")
 
     @property
     def words(self) -> str:
@@ -112,7 +112,7 @@ def levels(model: ImageModel, asked: Asked) -> dict[float, dict[str, Tensor]]:
 def mixing_weights(model: ImageModel) -> dict[str, Tensor]:
     """Every parameter that mixes tokens, by name. Raises ModelError where there is none, or it is trained in another form."""
     if readable(model) is not model:
-        raise ModelError(f"{model.family} is trained in another form than it is deployed in", mend="shrink another family")
+        raise ModelError(f"{model.family} is trained in another form than it is deployed in", hint="shrink another family")
     return {name: model.get_parameter(name).detach() for mixing in token_mixing(model) for name in mixing.weights}
 
 

@@ -28,12 +28,12 @@ def token_maps(model: ImageModel) -> dict[str, nn.Linear]:
     """
     places = next((places for kind, places in MAPS.items() if isinstance(model, kind)), None)
     if places is None:
-        raise ModelError(f"low rank is not offered for {model.family}", mend="it is for resmlp, mixer and smlpnet")
+        raise ModelError(f"low rank is not offered for {model.family}", hint="it is for resmlp, mixer and smlpnet")
     blocks = {name: block for name, block in model.named_modules() if any(block is b for b in model.blocks_of())}
     found = {f"{name}.{place}": block.get_submodule(place) for name, block in blocks.items() for place in places}
     whole = {name: module for name, module in found.items() if isinstance(module, nn.Linear)}
     if len(whole) < len(found):
-        raise ModelError(f"this {model.family} mixes tokens otherwise than by whole matrices", mend="shrink the original")
+        raise ModelError(f"this {model.family} mixes tokens otherwise than by whole matrices", hint="shrink the original")
     return whole
 
 
@@ -51,7 +51,7 @@ def ranks_for(model: ImageModel, *, rank: int | None = None, energy: float | Non
     if not any(found):
         sizes = sorted({tuple(linear.weight.shape) for linear in token_maps(model).values()})
         shown = ", ".join(f"{m}×{n} below rank {-(-m * n // (m + n))}" for m, n in sizes)
-        raise ModelError("two factors would be no smaller than any of the matrices", mend=f"ask for less: {shown}")
+        raise ModelError("two factors would be no smaller than any of the matrices", hint=f"ask for less: {shown}")
     return tuple(found)
 
 
@@ -62,7 +62,7 @@ def factored(model: ImageModel, ranks: Sequence[int]) -> ImageModel:
     """
     maps = token_maps(model)
     if len(ranks) != len(maps) or any(rank < 0 for rank in ranks):
-        raise ModelError(f"{len(ranks)} ranks for {len(maps)} matrices", mend="give one for each, from 0 on")
+        raise ModelError(f"{len(ranks)} ranks for {len(maps)} matrices", hint="give one for each, from 0 on")
     tensors = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
     for (name, linear), rank in zip(maps.items(), ranks, strict=True):
         if rank:

@@ -20,7 +20,7 @@ def inject_locality(model: nn.Module) -> RepMLPNet:
     deployed already is copied. Raises ModelError for another architecture.
     """
     if not isinstance(model, RepMLPNet):
-        raise ModelError(f"{type(model).__name__} has no convolutions to inject", mend="use a model of the family repmlpnet")
+        raise ModelError(f"{type(model).__name__} has no convolutions to inject", hint="use a model of the family repmlpnet")
     deployed = copy.deepcopy(model).eval()
     for block in list(deployed.modules()):
         if isinstance(block, RepMLPBlock) and isinstance(block.mix, LocalisedPerceptron):

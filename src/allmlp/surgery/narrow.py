@@ -18,7 +18,7 @@ def channel_mlps(model: ImageModel) -> dict[str, Mlp]:
     """Name → channel MLP, of ResMLP, Mixer and sMLPNet. Raises ModelError for other families."""
     if not isinstance(model, ResMLP | Mixer | SMLPNet):
         raise ModelError(
-            f"narrower channel MLPs are not offered for {model.family}", mend="they are for resmlp, mixer and smlpnet"
+            f"narrower channel MLPs are not offered for {model.family}", hint="they are for resmlp, mixer and smlpnet"
         )
     return {name: module for name, module in model.named_modules() if name.endswith("channel_mlp") and isinstance(module, Mlp)}
 

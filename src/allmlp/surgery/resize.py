@@ -126,7 +126,7 @@ def plan(
     with torch.device("meta"):
         resized = type(model)(**{**model.hyperparameters, **widths, "img_size": img_size})
         if model.state_dict().keys() != resized.state_dict().keys():
-            raise ModelError("this model is folded, which fixes its size", mend="resize the model, then fold the result")
+            raise ModelError("this model is folded, which fixes its size", hint="resize the model, then fold the result")
     change = Change(getattr(model, "grid", (0, 0)), getattr(resized, "grid", (0, 0)), kernel, scales)
     return Resizing(resized, rules, change)
 
@@ -138,7 +138,7 @@ def _magnifies(model: ImageModel, method: str, patches: str | None) -> bool:
     if choice("patches", patches, PATCHES) == "magnified" and not able:
         raise ModelError(
             f'patches="magnified" is for Mixer, ResMLP, gMLP and FF-only, interpolated; this is {model.family}, {method}',
-            mend='use patches="same"',
+            hint='use patches="same"',
         )
     return patches == "magnified"
 
@@ -287,18 +287,18 @@ INTERPOLATE: dict[type[nn.Module], Rule] = {
 def _tiled_widths(model: ImageModel, img_size: object) -> dict[str, Any]:
     """A Mixer's hidden width for one MLP on each tile."""
     if not isinstance(model, mixer.Mixer):
-        raise ModelError(f"block_diagonal is MLP-Mixer's; this model is a {model.family}", mend='use method="interpolate"')
+        raise ModelError(f"block_diagonal is MLP-Mixer's; this model is a {model.family}", hint='use method="interpolate"')
     height, width = model.img_size
     wanted = img_size if isinstance(img_size, tuple | list) else (img_size, img_size)
     fits = len(wanted) == 2 and all(isinstance(v, int) and v >= s for v, s in zip(wanted, (height, width), strict=True))
     if not fits or wanted[0] % height or wanted[1] % width:
         raise ModelError(
             f"img_size={img_size!r} is not made of whole tiles of {height} × {width} pixels",
-            mend=f'use ({2 * height}, {2 * width}), say, or method="interpolate"',
+            hint=f'use ({2 * height}, {2 * width}), say, or method="interpolate"',
         )
     block: Any = model.blocks[0]
     if model.hyperparameters.get("token_rank"):
-        raise ModelError("block_diagonal is for whole matrices; this model's are of low rank", mend='use method="interpolate"')
+        raise ModelError("block_diagonal is for whole matrices; this model's are of low rank", hint='use method="interpolate"')
     return {"token_hidden": block.token_mlp.fc1.out_features * (wanted[0] // height) * (wanted[1] // width)}
 
 

@@ -58,5 +58,5 @@ def _cut(run: Run, file: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
 def _another(run: Run, difference: str) -> RunError:
     return RunError(
         f"{run.folder} was begun by another command: {difference}",
-        mend=f"give the same words again, go on as it was with allmlp train --resume {run.folder}, or choose another --out",
+        hint=f"give the same words again, go on as it was with allmlp train --resume {run.folder}, or choose another --out",
     )

@@ -142,7 +142,7 @@ def load(run: Run, holder: Callable[[Position], Holder], team: Team, say: Callab
     found = team.by_first(lambda: newest_first(run))
     if not found:
         raise RunError(
-            f"{run.folder} has no checkpoint", mend="it stopped before its first; give its command again with --resume auto"
+            f"{run.folder} has no checkpoint", hint="it stopped before its first; give its command again with --resume auto"
         )
     damages = []
     for folder in found:
@@ -156,7 +156,7 @@ def load(run: Run, holder: Callable[[Position], Holder], team: Team, say: Callab
         if folder != found[-1]:
             say(f"{damages[-1]}\n  going on from the one before")
     raise RunError(
-        damages[0], mend="the weights in best.safetensors and last.safetensors still load; train again from the recipe to go on"
+        damages[0], hint="the weights in best.safetensors and last.safetensors still load; train again from the recipe to go on"
     )
 
 
@@ -243,7 +243,7 @@ def _explained(run: Run) -> Iterator[None]:
 def _unwritten(run: Run, why: str) -> RunError:
     return RunError(
         f"the checkpoint could not be written to {run.folder}: {why}",
-        mend=f"make room on the disk, then allmlp train --resume {run.folder}; the checkpoint before is intact",
+        hint=f"make room on the disk, then allmlp train --resume {run.folder}; the checkpoint before is intact",
     )
 
 

@@ -106,7 +106,7 @@ def joined(patience: float = PATIENCE) -> Iterator[Team]:
         return
     missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
     if missing:
-        raise RunError(f"WORLD_SIZE is {size} but {missing[0]} is not set", mend="start it with torchrun, or set them all")
+        raise RunError(f"WORLD_SIZE is {size} but {missing[0]} is not set", hint="start it with torchrun, or set them all")
     rank = int(os.environ["RANK"])
     if torch.cuda.is_available():
         torch.cuda.set_device(local_rank() % torch.cuda.device_count())
@@ -129,12 +129,12 @@ def _lost(error: RuntimeError, patience: float) -> TrainingError:
     if any(word in str(error).lower() for word in ("timed out", "timeout")):
         return TrainingError(
             f"another process of this run has not answered for {patience:g} seconds: it hangs, or was never started ({first})",
-            mend="look at what it waits for, end it, and give the command again with --resume auto; where one may rightly take "
+            hint="look at what it waits for, end it, and give the command again with --resume auto; where one may rightly take "
             "longer, for a slow disk, a larger --train.patience",
         )
     return TrainingError(
         f"another process of this run is gone: {first}",
-        mend="its own message says why; torchrun --max-restarts 3 starts all of them again from the last checkpoint",
+        hint="its own message says why; torchrun --max-restarts 3 starts all of them again from the last checkpoint",
     )
 
 

@@ -17,8 +17,8 @@ from allmlp.weights.files import write_tensors
 class Diverged(TrainingError):
     """The loss, a gradient or a weight is not finite, or the loss far above what knowing nothing costs."""
 
-    def __init__(self, what: str, *, mend: str, loss: float, epoch: int, step: int) -> None:
-        super().__init__(what, mend=mend)
+    def __init__(self, what: str, *, hint: str, loss: float, epoch: int, step: int) -> None:
+        super().__init__(what, hint=hint)
         self.loss, self.epoch, self.step = loss, epoch, step
 
 
@@ -32,7 +32,7 @@ def diverged(plan: Plan, run: Run, epoch: int, bad: Bad) -> Diverged:
         write_tensors(path, batch.tensors, {"epoch": str(epoch), "step": str(step), "loss": str(loss)})
     return Diverged(
         f"{_seen(bad)} at step {epoch * plan.steps + step + 1} (epoch {epoch + 1}){_cause_in_any(plan, batch, bad)}",
-        mend="use a lower --optim.lr or a longer --optim.warmup, or --train.retry 1; "
+        hint="use a lower --optim.lr or a longer --optim.warmup, or --train.retry 1; "
         f"the step's images are in {run.diverged}, the best epoch's weights beside it, and "
         f"allmlp {plan.task.command} --resume {run.folder} goes on from the last checkpoint",
         loss=loss,

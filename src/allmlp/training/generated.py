@@ -21,7 +21,7 @@ class Generated:
 
     def __init__(self, plain: Forward, rows: int) -> None:
         if not has_compiler():
-            raise RecipeError("train.compile needs a C++ compiler", mend="install g++, or leave train.compile away")
+            raise RecipeError("train.compile needs a C++ compiler", hint="install g++, or leave train.compile away")
         torch.compiler.reset()  # code of an earlier plan counts against the pieces that torch keeps
         torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, PIECES)
         self.plain, self.rows = plain, rows
@@ -36,7 +36,7 @@ class Generated:
             if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
                 raise
             first = (str(error).splitlines() or [type(error).__name__])[0][:200]
-            raise TrainingError(f"torch.compile makes no code here: {first}", mend="leave train.compile away") from error
+            raise TrainingError(f"torch.compile makes no code here: {first}", hint="leave train.compile away") from error
 
 
 def uncompiled(forward: Forward) -> Forward:

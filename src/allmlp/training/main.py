@@ -66,9 +66,9 @@ def train(
     """
     chosen = merged(recipe, fields)
     if chosen.dino is not None:
-        raise RecipeError("this recipe learns without labels: it has [dino]", mend="use allmlp pretrain, or allmlp.pretrain")
+        raise RecipeError("this recipe learns without labels: it has [dino]", hint="use allmlp pretrain, or allmlp.pretrain")
     if chosen.translation is not None:
-        raise RecipeError("this recipe learns from sentences: it has [translation]", mend="use allmlp translate train")
+        raise RecipeError("this recipe learns from sentences: it has [translation]", hint="use allmlp translate train")
     return _begun_or_again(chosen, data, out, resume, log, quiet)
 
 
@@ -104,7 +104,7 @@ def _begun_or_again(
     spec, services = data_spec(data), checked(log)
     chosen = replace(chosen, distill=located(chosen.distill))
     if out is None and (resume == "auto" or may_restart()):
-        raise RunError("a run that may be started again needs a folder of its own", mend="give --out RUN")
+        raise RunError("a run that may be started again needs a folder of its own", hint="give --out RUN")
     with joined(chosen.train.patience) as team:
         again = out is not None and (resume == "auto" or restarts() > 0)
         if out is not None and again:
@@ -122,10 +122,10 @@ def resume(folder: str | os.PathLike[str], *, quiet: bool = False) -> Run:
     run = Run.open(folder)
     recipe = load_recipe(run.recipe)
     if recipe.translation is not None:
-        raise RunError(f"{run.folder} learns from sentences", mend=f"allmlp translate train --resume {run.folder}")
+        raise RunError(f"{run.folder} learns from sentences", hint=f"allmlp translate train --resume {run.folder}")
     if run.told().get("state") == "finished":
         raise RunError(
-            f"{folder} is finished", mend=f"train again into another folder, with --recipe {run.recipe} and more --train.epochs"
+            f"{folder} is finished", hint=f"train again into another folder, with --recipe {run.recipe} and more --train.epochs"
         )
     with joined(recipe.train.patience) as team:
         return _go_on(run, team, quiet=quiet)
@@ -188,7 +188,7 @@ def _go_on(run: Run, team: Team, *, quiet: bool) -> Run:
     before, now = read_record(run.data, "classes", "train", "val"), describe(source)
     if any(before[key] != now[key] for key in ("classes", "train", "val")):
         raise RunError(
-            f"the images of {record.get('data')} are not those this run began with", mend="restore them, or train again"
+            f"the images of {record.get('data')} are not those this run began with", hint="restore them, or train again"
         )
     begun_with = make_plan(recipe, source, team=team)
     position, plan = checkpoint.load(
@@ -290,7 +290,7 @@ def finish(plan: Plan, run: Run, position: Position, display: Display, record: d
         if isinstance(error, OSError):
             raise RunError(
                 f"{run.folder} can no longer be written: {error.strerror or error}",
-                mend=f"make room on the disk or make it writable, then allmlp {plan.task.command} --resume {run.folder}",
+                hint=f"make room on the disk or make it writable, then allmlp {plan.task.command} --resume {run.folder}",
             ) from None
         if isinstance(error, RuntimeError) and not isinstance(error, AllmlpError) and loop.interrupt.signal is not None:
             leave_if_asked(loop.interrupt.signal.name)  # the others had left before all could agree on a step

@@ -43,12 +43,12 @@ def with_masks(plan: Plan, path: Path | None) -> Plan:
     if path is None or not path.is_file():
         return plan
     if plan.recipe.train.sizes or plan.parallel == "fsdp":
-        raise RecipeError("sparse models keep their image size and are not sharded", mend="leave train.sizes and fsdp away")
+        raise RecipeError("sparse models keep their image size and are not sharded", hint="leave train.sizes and fsdp away")
     masks = {name: mask.to(plan.device) for name, mask in read_tensors(path).items()}
     shapes = {name: parameter.shape for name, parameter in plan.model.named_parameters()}
     wrong = [name for name, mask in masks.items() if shapes.get(name) != mask.shape or mask.dtype != torch.bool]
     if wrong:
-        raise RunError(f"{path} is of another model: {wrong[0]} does not fit", mend="restore the file, or shrink the run anew")
+        raise RunError(f"{path} is of another model: {wrong[0]} does not fit", hint="restore the file, or shrink the run anew")
     return replace(plan, masks=masks)
 
 

@@ -47,7 +47,7 @@ def chosen_products(train: Train, device: torch.device, precision: str) -> str:
     wanted, why = train.products, impossible(train, device, precision)
     if wanted == "onednn" and why:
         other = 'train.precision "fp32", or ' if device.type == "cpu" and precision != "fp32" else ""
-        raise RecipeError(f"train.products is onednn, but {why}", mend=f'use {other}train.products "auto" or "torch"')
+        raise RecipeError(f"train.products is onednn, but {why}", hint=f'use {other}train.products "auto" or "torch"')
     return "onednn" if not why and (wanted == "onednn" or (wanted == "auto" and gain() >= GAIN)) else "torch"
 
 

@@ -57,9 +57,9 @@ def make_plan(recipe: Recipe, source: Source, start: ImageModel | None = None, t
     sizes = sizes_of(recipe.train, model)
     sharded = chosen(recipe.train.parallel, model, team) == "fsdp"
     if sharded and recipe.train.sizes:
-        raise RecipeError("sharded models keep their image size", mend="leave train.sizes away, or use --train.parallel ddp")
+        raise RecipeError("sharded models keep their image size", hint="leave train.sizes away, or use --train.parallel ddp")
     if sharded and recipe.optim.name == "muon":
-        raise RecipeError("Muon needs whole matrices, not shards", mend="use another optimiser, or --train.parallel ddp")
+        raise RecipeError("Muon needs whole matrices, not shards", hint="use another optimiser, or --train.parallel ddp")
     if sizes.at(0) != sizes.last:
         model = smaller(model, sizes.at(0), fresh=start is None)
     opened = None if recipe.distill.teacher is None else team.one_by_one(lambda: open_teacher(recipe.distill))
@@ -88,7 +88,7 @@ def plan_for(model: ImageModel, recipe: Recipe, source: Source, opened: Opened |
     precision = team.by_first(lambda: chosen_precision(recipe.train, device, model))
     products = team.by_first(lambda: chosen_products(recipe.train, device, precision))
     if (parallel, precision) == ("fsdp", "fp16"):
-        raise RecipeError("sharded models are not trained in fp16", mend='use precision "bf16", or parallel "ddp"')
+        raise RecipeError("sharded models are not trained in fp16", hint='use precision "bf16", or parallel "ddp"')
     forward = spread([model] if ema is None else [model, ema.module], parallel, device, team)
     if recipe.train.compile:
         forward = Generated(forward, _rows(recipe, batch // team.size))
@@ -131,7 +131,7 @@ def _supervised(recipe: Recipe, source: Source, distiller: Distiller | None) -> 
 
 def _dino(dino: Dino, source: Source, model: ImageModel, parallel: str, plain: Callable[[Images], DataLoader[Batch]]) -> Task:
     if dino.local_size is not None and parallel == "fsdp":
-        raise RecipeError("token mixing that lies in shards is not resized", mend="leave dino.local_size away, or use ddp")
+        raise RecipeError("token mixing that lies in shards is not resized", hint="leave dino.local_size away, or use ddp")
     small = None if dino.local_size is None else Smaller(model, dino.local_size)
     voters = plain(source.train.spread(dino.knn_images)) if len(source.classes) > 1 else None
     return SelfDistilled(dino, voters, small, best_device())
@@ -150,11 +150,11 @@ def _shared_batch(recipe: Recipe, source: Source, team: Team) -> int:
     if recipe.train.batch % team.size:
         raise RecipeError(
             f"train.batch is {recipe.train.batch}, which {team.size} processes cannot share equally",
-            mend=f"use --train.batch {-(-recipe.train.batch // team.size) * team.size}: it counts the images of all of them",
+            hint=f"use --train.batch {-(-recipe.train.batch // team.size) * team.size}: it counts the images of all of them",
         )
     batch = min(recipe.train.batch, len(source.train) // team.size * team.size)
     if not batch:
-        raise DataError(f"{len(source.train)} images are fewer than {team.size} processes", mend="use fewer processes")
+        raise DataError(f"{len(source.train)} images are fewer than {team.size} processes", hint="use fewer processes")
     return batch
 
 
@@ -204,14 +204,14 @@ def build_model(recipe: Recipe, source: Source, start: ImageModel | None = None)
     for key in ("num_classes", "in_chans"):
         if key in hyper:
             raise RecipeError(
-                f"hyper.{key} is decided by the data", mend="leave it away" if key == "num_classes" else "use data.in_chans"
+                f"hyper.{key} is decided by the data", hint="leave it away" if key == "num_classes" else "use data.in_chans"
             )
     hyper |= {"num_classes": len(source.classes), "in_chans": recipe.data.in_chans or source.in_chans}
     if recipe.data.img_size is not None:
         hyper.setdefault("img_size", recipe.data.img_size)
     model = start or _sized(recipe.model, hyper, source)
     if len(source.classes) < 2 and recipe.dino is None:
-        raise DataError("there is one class: nothing to tell apart", mend="add images of another class")
+        raise DataError("there is one class: nothing to tell apart", hint="add images of another class")
     if start is None and recipe.train.head_bias:
         _begin_biases(model, recipe.train.head_bias)
     model.classes = source.classes
@@ -222,7 +222,7 @@ def build_model(recipe: Recipe, source: Source, start: ImageModel | None = None)
 def _begin_biases(model: ImageModel, value: float) -> None:
     head = model.get_classifier()
     if not isinstance(getattr(head, "bias", None), Tensor):
-        raise RecipeError(f"the head of {model.name} has no biases", mend="leave train.head_bias away")
+        raise RecipeError(f"the head of {model.name} has no biases", hint="leave train.head_bias away")
     nn.init.constant_(head.bias, value)  # type: ignore[arg-type]
 
 
@@ -255,7 +255,7 @@ def preprocessing(data: Data, model: ImageModel, source: Source) -> Preprocessin
         if values is not None:
             if len(values) not in (1, model.in_chans):
                 raise RecipeError(
-                    f"data.{name} has {len(values)} values for {model.in_chans} channels", mend="give one value a channel"
+                    f"data.{name} has {len(values)} values for {model.in_chans} channels", hint="give one value a channel"
                 )
             channels: dict[str, Any] = {name: tuple(values) * (model.in_chans // len(values))}
             spec = replace(spec, **channels)

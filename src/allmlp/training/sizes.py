@@ -53,7 +53,7 @@ def sizes_of(train: Train, model: ImageModel) -> Sizes:
             resized(model, size)
         except ModelError as error:
             raise RecipeError(
-                "train.sizes has {} × {} pixels: {}".format(*size, error.what), mend=f"choose another size; {error.mend}"
+                "train.sizes has {} × {} pixels: {}".format(*size, error.what), hint=f"choose another size; {error.hint}"
             ) from None
     return Sizes(train.stage_begins, (*sizes, model.img_size))
 

@@ -25,12 +25,12 @@ def start_from(recipe: Recipe, source: Source) -> tuple[Recipe, ImageModel]:
     if recipe.model not in (Recipe.model, given.name):
         raise RecipeError(
             f"{recipe.init} is a {given.name}, the recipe says {recipe.model}",
-            mend="leave the model away, or start from another",
+            hint="leave the model away, or start from another",
         )
     if recipe.data.in_chans not in (None, given.in_chans):
         raise RecipeError(
             f"{recipe.init} takes {given.in_chans} channels, the recipe says {recipe.data.in_chans}",
-            mend="leave data.in_chans away: pictures are converted",
+            hint="leave data.in_chans away: pictures are converted",
         )
     model = _with(given, recipe.hyper, str(recipe.init))
     if recipe.data.img_size is not None and recipe.data.img_size != model.img_size:
@@ -51,7 +51,7 @@ def _with(model: ImageModel, hyper: dict[str, Any], init: str) -> ImageModel:
         changed.load_state_dict(model.state_dict())
     except RuntimeError:
         raise ModelError(
-            f"{', '.join(hyper)} would change the shape of {init}", mend="give only values such as drop_path with --init"
+            f"{', '.join(hyper)} would change the shape of {init}", hint="give only values such as drop_path with --init"
         ) from None
     changed.classes, changed.preprocessing = model.classes, model.preprocessing
     return changed

@@ -123,14 +123,14 @@ def trackers(run: Run, names: Sequence[str], *, step: int, config: Record) -> di
         try:
             made[name] = SERVICES[name](run, step, _package(name), config)
         except Exception as error:  # services raise what they like
-            raise RecipeError(f"--log {name} did not start: {error}", mend="see its documentation, or leave it away") from None
+            raise RecipeError(f"--log {name} did not start: {error}", hint="see its documentation, or leave it away") from None
     return made
 
 
 def _package(name: str) -> ModuleType:
     if name not in SERVICES:
-        raise RecipeError(f"--log {name} is no tracker", mend=f"{one_of(SERVICES, name)}; event files are always written")
+        raise RecipeError(f"--log {name} is no tracker", hint=f"{one_of(SERVICES, name)}; event files are always written")
     try:
         return import_module(name)
     except ImportError:
-        raise RecipeError(f"--log {name} needs {name}, which is not installed", mend=f"pip install 'allmlp[{name}]'") from None
+        raise RecipeError(f"--log {name} needs {name}, which is not installed", hint=f"pip install 'allmlp[{name}]'") from None

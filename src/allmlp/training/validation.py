@@ -56,7 +56,7 @@ def validate(plan: Plan, model: nn.Module, look: Look) -> Verdict:
         raise Stopped
     if not images:
         raise TrainingError(
-            "no validation image could be read", mend="see unreadable.jsonl in the run's folder and replace the files"
+            "no validation image could be read", hint="see unreadable.jsonl in the run's folder and replace the files"
         )
     teacher = {"val_agreement": alike / images, "val_teacher_top1": right / images} if plan.distiller is not None else {}
     return Verdict(int(images), loss / images, first / images, five / images, int(bad), teacher)

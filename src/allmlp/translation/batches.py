@@ -77,7 +77,7 @@ def sentences(pairs: Pairs, vocabulary: Vocabulary, longest: int) -> Sentences:
     ]
     kept = [(source, target) for source, target in encoded if max(len(source), len(target) + 1) <= longest]
     if not kept:
-        raise DataError(f"no sentence of {pairs.name} has at most {longest} pieces", mend="use a larger translation.longest")
+        raise DataError(f"no sentence of {pairs.name} has at most {longest} pieces", hint="use a larger translation.longest")
     return Sentences(kept, len(encoded) - len(kept))
 
 
@@ -93,7 +93,7 @@ class TokenOrder(EpochOrder):
         if tokens < max(lengths) * world:
             raise DataError(
                 f"a batch of {tokens} pieces has no room for {world} sentence{'s' * (world > 1)} of {max(lengths)}",
-                mend=f"use --translation.tokens {max(lengths) * world} or more",
+                hint=f"use --translation.tokens {max(lengths) * world} or more",
             )
         self.lengths, self.seed, self.rank, self.world = np.asarray(lengths), seed, rank, world
         self.cuts = _cuts(np.sort(self.lengths), tokens)

@@ -19,7 +19,7 @@ def refuse_longer(n: int, longest: int) -> None:
     if n > longest:
         raise ShapeError(
             f"a sentence of {n} pieces, and the model was made for {longest}",
-            mend="split the sentence, or train with a larger translation.longest",
+            hint="split the sentence, or train with a larger translation.longest",
         )
 
 

@@ -54,9 +54,9 @@ def train(
     chosen = merged(USUAL if recipe is None else recipe, fields)
     spec = translation_of(chosen)
     if folder is None:
-        raise DataError("no sentences to learn from", mend=f"give a folder with train.{spec.source} and train.{spec.target}")
+        raise DataError("no sentences to learn from", hint=f"give a folder with train.{spec.source} and train.{spec.target}")
     if out is None and (resume == "auto" or may_restart()):
-        raise RunError("a run that may be started again needs a folder of its own", mend="give --out RUN")
+        raise RunError("a run that may be started again needs a folder of its own", hint="give --out RUN")
     where = str(Path(folder).expanduser().resolve())
     with joined(chosen.train.patience) as team:
         again = out is not None and (resume == "auto" or restarts() > 0)
@@ -70,7 +70,7 @@ def resume(folder: str | os.PathLike[str], *, quiet: bool = False) -> Run:
     """Go on with a run that was interrupted, to the same end. Raises RunError when there is nothing to go on from."""
     run = Run.open(folder)
     if run.told().get("state") == "finished":
-        raise RunError(f"{folder} is finished", mend=f"train again into another folder, with --recipe {run.recipe}")
+        raise RunError(f"{folder} is finished", hint=f"train again into another folder, with --recipe {run.recipe}")
     with joined(load_recipe(run.recipe).train.patience) as team:
         return _go_on(run, team, quiet=quiet)
 
@@ -120,7 +120,7 @@ def _go_on(run: Run, team: Team, *, quiet: bool) -> Run:
     text = text_of(Path(run.data_spec() or ""), recipe, Vocabulary.read(run.folder / VOCABULARY))
     if read_json(run.data) != _described(text):
         raise RunError(
-            f"the sentences of {run.data_spec()} are not those this run began with", mend="restore them, or train again"
+            f"the sentences of {run.data_spec()} are not those this run began with", hint="restore them, or train again"
         )
     fresh = make_plan(recipe, text, team)
     position, plan = checkpoint.load(run, lambda _: fresh, team, lambda line: display.say(line, "yellow"))
@@ -145,10 +145,10 @@ def load(folder: str | os.PathLike[str], *, which: str = "best") -> tuple[Transl
     run = Run.open(folder)
     weights = run.weights(which)
     if not weights.is_file():
-        raise RunError(f"{folder} has no {which} weights yet", mend=f"finish it: allmlp translate train --resume {folder}")
+        raise RunError(f"{folder} has no {which} weights yet", hint=f"finish it: allmlp translate train --resume {folder}")
     card = read_json(weights.with_suffix(".json"))
     if card.get("task") != "translation" or not isinstance(card.get("hyperparameters"), dict):
-        raise RunError(f"{folder} is no translation run", mend="give a folder that allmlp translate train wrote")
+        raise RunError(f"{folder} is no translation run", hint="give a folder that allmlp translate train wrote")
     vocabulary = Vocabulary.read(run.folder / VOCABULARY)
     model = create_translator(str(card.get("name")), **{**card["hyperparameters"], "vocabulary": len(vocabulary)})
     load_weights(model, weights)
@@ -214,7 +214,7 @@ def translations(
     Raises ShapeError that names the line for one that is too long for the model.
     """
     if batch < 1 or beams < 1:
-        raise DataError(f"batches of {batch} sentences and {beams} beams", mend="give --batch and --beams 1 or more")
+        raise DataError(f"batches of {batch} sentences and {beams} beams", hint="give --batch and --beams 1 or more")
     shown = lines if total is None else watched(lines, total=total, what="translating", quiet=quiet)
     first, waiting = 1, []
     for line in shown:
@@ -234,7 +234,7 @@ def _together(
         if len(found) >= model.longest:
             raise DataError(
                 f"line {number} has {len(found) + 1} pieces, and the model was made for {model.longest}",
-                mend="split it into sentences, or train with a larger --translation.longest",
+                hint="split it into sentences, or train with a larger --translation.longest",
             )
     said = [""] * len(lines)
     by_length = sorted((i for i in range(len(lines)) if pieces[i]), key=lambda i: len(pieces[i]))

@@ -41,7 +41,7 @@ class Translator(nn.Module, ABC):
         super().__init__()
         for name, value in (("vocabulary", vocabulary), ("dim", dim), ("longest", longest)):
             if value < 1:
-                raise ModelError(f"{name} is {value}", mend="use a number from 1 on")
+                raise ModelError(f"{name} is {value}", hint="use a number from 1 on")
         self.dim, self.longest = dim, longest
         self.name = ""
         self.hyperparameters: dict[str, Any] = {}
@@ -217,13 +217,13 @@ class TransformerTranslator(Translator):
 def create_translator(name: str, *, vocabulary: int, **hyper: Any) -> Translator:
     """A variant of VARIANTS, with other hyper-parameters where they are given. Raises ModelError."""
     if name not in VARIANTS:
-        raise ModelError(f"there is no translator {name!r}", mend=one_of(VARIANTS, name))
+        raise ModelError(f"there is no translator {name!r}", hint=one_of(VARIANTS, name))
     made: Callable[..., Translator] = ResMLPTranslator if name.startswith("resmlp") else TransformerTranslator
     words = {**VARIANTS[name], **hyper, "vocabulary": vocabulary}
     try:
         model = made(**words)
     except TypeError as error:
-        raise ModelError(f"{name}: {error}", mend="see the names in allmlp.translation.model") from None
+        raise ModelError(f"{name}: {error}", hint="see the names in allmlp.translation.model") from None
     model.name, model.hyperparameters = name, words
     return model
 
@@ -235,10 +235,10 @@ def _sines(longest: int, dim: int) -> Tensor:  # → n c
 
 def _divides(dim: int, heads: int) -> None:
     if heads < 1 or dim % heads:
-        raise ModelError(f"{heads} heads do not share {dim} channels equally", mend="choose dim a multiple of heads")
+        raise ModelError(f"{heads} heads do not share {dim} channels equally", hint="choose dim a multiple of heads")
 
 
 def _own(state: State, kind: type[S]) -> S:
     if not isinstance(state, kind):
-        raise ShapeError("this state is another model's", mend="take it from begin or step of the same model")
+        raise ShapeError("this state is another model's", hint="take it from begin or step of the same model")
     return state

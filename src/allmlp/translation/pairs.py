@@ -33,24 +33,24 @@ def open_pairs(folder: str | Path, split: str, languages: tuple[str, str]) -> Pa
     if len(source) != len(target):
         raise DataError(
             f"{files[0]} has {len(source):,} lines and {files[1]} {len(target):,}",
-            mend="line n of one must be the translation of line n of the other",
+            hint="line n of one must be the translation of line n of the other",
         )
     kept = [(one, two) for one, two in zip(source, target, strict=True) if one and two]
     if not kept:
-        raise DataError(f"{files[0]} has no sentences", mend="give one a line")
+        raise DataError(f"{files[0]} has no sentences", hint="give one a line")
     ones, twos = zip(*kept, strict=True)
     return Pairs(split, ones, twos)
 
 
 def _file(folder: Path, split: str, language: str) -> Path:
     if not folder.is_dir():
-        raise DataError(f"{folder} is not a folder", mend=f"give a folder with {split}.{language} (or {split}.{language}.gz)")
+        raise DataError(f"{folder} is not a folder", hint=f"give a folder with {split}.{language} (or {split}.{language}.gz)")
     for name in (f"{split}.{language}", f"{split}.{language}.gz"):
         if (folder / name).is_file():
             return folder / name
     known = {file.name.removesuffix(".gz") for file in folder.iterdir() if file.is_file()}
     raise DataError(
-        f"{folder} has no {split}.{language}", mend=one_of(known, f"{split}.{language}") if known else "put it there"
+        f"{folder} has no {split}.{language}", hint=one_of(known, f"{split}.{language}") if known else "put it there"
     )
 
 
@@ -63,10 +63,10 @@ def _lines(file: Path) -> Iterator[str]:
                 number += 1
                 if len(line) > TOO_LONG:
                     raise DataError(
-                        f"{file}, line {number} has more than {TOO_LONG:,} characters", mend="give a sentence a line"
+                        f"{file}, line {number} has more than {TOO_LONG:,} characters", hint="give a sentence a line"
                     )
                 yield line.strip()
     except UnicodeDecodeError:
-        raise DataError(f"{file} is no UTF-8", mend="convert it: iconv -f latin1 -t utf-8") from None
+        raise DataError(f"{file} is no UTF-8", hint="convert it: iconv -f latin1 -t utf-8") from None
     except (OSError, EOFError) as error:
-        raise DataError(f"{file} cannot be read: {error}", mend="check that the file is whole") from None
+        raise DataError(f"{file} cannot be read: {error}", hint="check that the file is whole") from None

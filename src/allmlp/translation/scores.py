@@ -28,7 +28,7 @@ def scores(translations: Sequence[str], references: Sequence[str]) -> Scores:
     """Detokenised, cased, one reference a sentence. Raises DataError unless there are as many of both."""
     if len(translations) != len(references) or not references:
         raise DataError(
-            f"{len(translations)} translations and {len(references)} references", mend="give one reference for each"
+            f"{len(translations)} translations and {len(references)} references", hint="give one reference for each"
         )
     library = needed("sacrebleu", "translate", "BLEU")
     bleu, chrf = library.BLEU(), library.CHRF()

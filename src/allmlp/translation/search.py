@@ -45,9 +45,9 @@ def translate(
     that are too long. The model must be in evaluation mode.
     """
     if beams < 1:
-        raise ModelError(f"{beams} beams", mend="use 1 or more")
+        raise ModelError(f"{beams} beams", hint="use 1 or more")
     if model.training:
-        raise ModelError("the model is in training mode", mend="call model.eval() first")
+        raise ModelError("the model is in training mode", hint="call model.eval() first")
     sentences = len(source)
     most = min(model.longest - 1, source.shape[1] + EXTRA)
     memory = model.encode(source)

@@ -55,7 +55,7 @@ def translation_of(recipe: Recipe) -> Translation:
     }
     for name, is_wrong in wrong.items():
         if is_wrong:
-            raise RecipeError(f"{name} means nothing for sentences", mend=f"leave {name} away")
+            raise RecipeError(f"{name} means nothing for sentences", hint=f"leave {name} away")
     return spec
 
 

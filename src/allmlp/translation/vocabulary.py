@@ -22,11 +22,11 @@ class Vocabulary:
         try:
             self._pieces: Any = _library().SentencePieceProcessor(model_proto=model)
         except (RuntimeError, ValueError) as error:
-            raise DataError("the vocabulary is damaged", mend="take the file from the run again") from error
+            raise DataError("the vocabulary is damaged", hint="take the file from the run again") from error
         own = (self._pieces.pad_id(), self._pieces.bos_id(), self._pieces.eos_id(), self._pieces.unk_id())
         if own != (PAD, BEGIN, END, UNKNOWN):
             raise DataError(
-                "the vocabulary was not made by allmlp: its special pieces have other numbers", mend="make a new one"
+                "the vocabulary was not made by allmlp: its special pieces have other numbers", hint="make a new one"
             )
 
     @classmethod
@@ -49,7 +49,7 @@ class Vocabulary:
         except RuntimeError as error:
             raise DataError(
                 f"these lines do not make a vocabulary of {pieces} pieces",
-                mend="use a smaller translation.vocabulary, or more text",
+                hint="use a smaller translation.vocabulary, or more text",
             ) from error
         return cls(made.getvalue())
 
@@ -58,10 +58,10 @@ class Vocabulary:
         """Raises DataError for a file that is missing or none of ours."""
         try:
             if path.stat().st_size > MOST_BYTES:
-                raise DataError(f"{path} is too large for a vocabulary", mend="take the file from the run again")
+                raise DataError(f"{path} is too large for a vocabulary", hint="take the file from the run again")
             return cls(path.read_bytes())
         except OSError as error:
-            raise DataError(f"{path}: {error.strerror}", mend="give a translation run, with its vocabulary.model") from None
+            raise DataError(f"{path}: {error.strerror}", hint="give a translation run, with its vocabulary.model") from None
 
     def write(self, path: Path) -> None:
         with whole_file(path) as temporary:

@@ -35,9 +35,9 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """
     path = Path(path)
     if not path.is_file():
-        raise WeightsError(f"{path} is not a file", mend="give the path of a .safetensors, .pth or .npz file")
+        raise WeightsError(f"{path} is not a file", hint="give the path of a .safetensors, .pth or .npz file")
     if path.suffix not in KINDS:
-        raise WeightsError(f"{path.name} is of no known kind", mend=f"use {', '.join(KINDS)}")
+        raise WeightsError(f"{path.name} is of no known kind", hint=f"use {', '.join(KINDS)}")
     try:
         check_file(path)
         tensors = _read(path)
@@ -46,12 +46,12 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     except pickle.UnpicklingError:
         raise WeightsError(
             f"{path} holds more than tensors, and loading it would run code from the file",
-            mend="ask its author for tensors alone (safetensors), or convert it where you trust it",
+            hint="ask its author for tensors alone (safetensors), or convert it where you trust it",
         ) from None
     except WeightsError:
         raise
     except Exception as error:  # readers of damaged files raise whatever they stumble over
-        raise WeightsError(f"{path} cannot be read: {_first_line(error)}", mend="fetch or copy the file again") from None
+        raise WeightsError(f"{path} cannot be read: {_first_line(error)}", hint="fetch or copy the file again") from None
 
 
 def _read(path: Path) -> dict[str, Tensor]:
@@ -74,7 +74,7 @@ def check_file(path: Path) -> None:
         with safe_open(path, "pt") as file:
             count = len(file.keys())
         if count > MOST_TENSORS:
-            raise WeightsError(f"{path} holds {count:,} tensors, more than any model", mend="give a model's checkpoint")
+            raise WeightsError(f"{path} holds {count:,} tensors, more than any model", hint="give a model's checkpoint")
     elif zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             _check_size(path, sum(member.file_size for member in archive.infolist()), SPARE)
@@ -85,7 +85,7 @@ def _check_size(path: Path, total: int, spare: int) -> None:
     if total > spare + DENSEST * path.stat().st_size:
         raise WeightsError(
             f"{path} would unpack {path.stat().st_size:,} bytes to {total:,}",
-            mend="fetch the file again from where it is known",
+            hint="fetch the file again from where it is known",
         )
 
 
@@ -101,10 +101,10 @@ def unwrap(content: object) -> dict[str, Tensor]:
             break
         content = inner
     if not isinstance(content, Mapping) or not content:
-        raise WeightsError("the checkpoint holds no state dict", mend="save model.state_dict()")
+        raise WeightsError("the checkpoint holds no state dict", hint="save model.state_dict()")
     wrong = [str(k) for k, v in content.items() if not isinstance(v, Tensor)]
     if wrong:
-        raise WeightsError(f"{', '.join(wrong[:5])} in the checkpoint are not tensors", mend="save model.state_dict() alone")
+        raise WeightsError(f"{', '.join(wrong[:5])} in the checkpoint are not tensors", hint="save model.state_dict() alone")
     return {str(k).removeprefix("module.").removeprefix("_orig_mod."): v for k, v in content.items()}
 
 
@@ -125,14 +125,14 @@ def write_tensors(
         elif path.suffix == ".npz":
             _write_arrays(temporary, plain)
         else:
-            raise WeightsError(f"{path.name} is of no kind that is written", mend="use .safetensors, .pth or .npz")
+            raise WeightsError(f"{path.name} is of no kind that is written", hint="use .safetensors, .pth or .npz")
 
 
 def _write_arrays(path: Path, tensors: Mapping[str, Tensor]) -> None:
     try:
         arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
     except TypeError as error:
-        raise WeightsError(f"an .npz file cannot keep these tensors: {error}", mend="use .safetensors") from None
+        raise WeightsError(f"an .npz file cannot keep these tensors: {error}", hint="use .safetensors") from None
     with path.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]  # a tensor's name is no option of savez
 

@@ -62,7 +62,7 @@ def fitted(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], *, to: str
     unexpected = [n for n in given if n not in used and not n.endswith(COUNTER)]
     if missing or misshaped or unexpected:
         raise WeightsError(
-            _report(to, layout.source if layout else "own", missing, misshaped, unexpected), mend=_mend(misshaped)
+            _report(to, layout.source if layout else "own", missing, misshaped, unexpected), hint=_hint(misshaped)
         )
     return found, layout.source if layout else "allmlp"
 
@@ -79,7 +79,7 @@ def _report(model: str, source: str, missing: list[str], misshaped: list[str], u
     return "\n".join(lines)
 
 
-def _mend(misshaped: list[str]) -> str:
+def _hint(misshaped: list[str]) -> str:
     if misshaped and all("head" in m for m in misshaped):
         return "create the model with the checkpoint's num_classes, then reset_classifier for yours"
     return "create the model with the checkpoint's variant, img_size, in_chans and num_classes"

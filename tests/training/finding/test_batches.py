@@ -92,7 +92,7 @@ def test_a_process_that_is_killed_does_not_fit_and_one_that_breaks_is_an_error(
     answers("""echo '{"fits": false, "error": ["too odd", "be even"]}'""")
     with pytest.raises(RecipeError, match="too odd") as caught:
         in_a_process(request(small_recipe()))
-    assert caught.value.mend == "be even"
+    assert caught.value.hint == "be even"
 
 
 @pytest.mark.parametrize(

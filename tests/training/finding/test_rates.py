@@ -95,7 +95,7 @@ def test_the_suggested_rate_teaches_the_stripes_and_a_diverging_test_ends_early(
 def test_a_range_that_is_none_is_refused(values: dict[str, float], small_recipe: Make) -> None:
     with pytest.raises(RecipeError) as caught:
         find_rate(None, small_recipe(), quiet=True, **values)  # type: ignore[arg-type]
-    assert "--" in caught.value.mend
+    assert "--" in caught.value.hint
 
 
 def test_unreadable_pictures_are_passed_over_and_nothing_but_them_is_an_error(tmp_path: Path, small_recipe: Make) -> None:

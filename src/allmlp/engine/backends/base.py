@@ -58,21 +58,21 @@ class Backend(ABC):
         if lacking:
             return EngineError(
                 f"engine {self.name} needs {' and '.join(lacking)}, which is not installed",
-                mend=f'pip install "allmlp[{self.name}]", or use engine "torch"',
+                hint=f'pip install "allmlp[{self.name}]", or use engine "torch"',
             )
         if precision not in self.precisions:
             offered = " or ".join(self.precisions)
-            return EngineError(f"engine {self.name} does not offer {precision}", mend=f"use {offered}, or another engine")
+            return EngineError(f"engine {self.name} does not offer {precision}", hint=f"use {offered}, or another engine")
         return None
 
     def _elsewhere(self, device: torch.device) -> EngineError:
         if device.type == "cuda":
             return EngineError(
-                f"engine {self.name} is for CPUs, and answers come from {device} here", mend='use engine "cuda", or "eager"'
+                f"engine {self.name} is for CPUs, and answers come from {device} here", hint='use engine "cuda", or "eager"'
             )
         return EngineError(
             f"engine {self.name} is for GPUs, and answers come from {device} here",
-            mend='use engine "torch"; where there is a GPU, device="cuda"',
+            hint='use engine "torch"; where there is a GPU, device="cuda"',
         )
 
     @abstractmethod

@@ -40,9 +40,9 @@ class Inductor(Backend):
     def refusal(self, precision: str, device: torch.device = CPU) -> EngineError | None:
         why = super().refusal(precision, device)
         if why is None and device.type == "cpu" and not has_compiler():
-            why = EngineError("engine compile needs a C++ compiler", mend='install g++, or use engine "torch"')
+            why = EngineError("engine compile needs a C++ compiler", hint='install g++, or use engine "torch"')
         if why is None and device.type == "cuda" and not has_triton():
-            why = EngineError("engine compile needs Triton and a C compiler", mend='install gcc, or use engine "cuda"')
+            why = EngineError("engine compile needs Triton and a C compiler", hint='install gcc, or use engine "cuda"')
         return why
 
     def build(self, model: ImageModel, wanted: Wanted, folder: Path) -> Runner:

@@ -28,7 +28,7 @@ class OpenVINO(Backend):
 
     def refusal(self, precision: str, device: torch.device = CPU) -> EngineError | None:
         if precision == "int8" and device.type == "cpu" and find_spec("nncf") is None:
-            return EngineError("int8 needs nncf, which is not installed", mend='pip install "allmlp[export]"')
+            return EngineError("int8 needs nncf, which is not installed", hint='pip install "allmlp[export]"')
         return super().refusal(precision, device)
 
     def build(self, model: ImageModel, wanted: Wanted, folder: Path) -> Runner:

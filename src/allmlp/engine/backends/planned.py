@@ -21,7 +21,7 @@ class Planned(Backend):
     def refusal(self, precision: str, device: torch.device = CPU) -> EngineError | None:
         why = super().refusal(precision, device)
         if why is None and (trouble := broken(DTYPES[precision])):
-            why = EngineError(f"engine torch cannot be used: {trouble}", mend='use engine "eager"')
+            why = EngineError(f"engine torch cannot be used: {trouble}", hint='use engine "eager"')
         return why
 
     def build(self, model: ImageModel, wanted: Wanted, folder: Path) -> Runner:

@@ -118,5 +118,5 @@ def evaluated(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:  # c, c
     """The scale and shift that a BatchNorm is when it is not trained."""
     found = scale_and_shift(norm)
     if found is None:
-        raise EngineError("a BatchNorm of this model keeps no running statistics", mend='use backend="eager"')
+        raise EngineError("a BatchNorm of this model keeps no running statistics", hint='use backend="eager"')
     return found

@@ -73,23 +73,23 @@ class Format(ABC):
         """Raises EngineError for what this format does not offer, or what is not installed."""
         if order.precision not in self.precisions:
             raise EngineError(
-                f"format {self.name} is not written in {order.precision}", mend=f"use {' or '.join(self.precisions)}"
+                f"format {self.name} is not written in {order.precision}", hint=f"use {' or '.join(self.precisions)}"
             )
         if not self.graph and (order.with_preprocessing or order.batch is not None):
             raise EngineError(
                 f"format {self.name} holds weights and no graph, so it has neither preprocessing nor a batch",
-                mend="leave --with-preprocessing and --batch out, or choose onnx, openvino or torch",
+                hint="leave --with-preprocessing and --batch out, or choose onnx, openvino or torch",
             )
         if self.planned and order.with_preprocessing:
             raise EngineError(
                 f"format {self.name} plans its memory ahead, and pictures of any size have no plan",
-                mend="leave --with-preprocessing out (the bundle's README has the code), or choose onnx, openvino or torch",
+                hint="leave --with-preprocessing out (the bundle's README has the code), or choose onnx, openvino or torch",
             )
         lacking = [module for module in self.needed(order) if find_spec(module) is None]
         if lacking:
             raise EngineError(
                 f"format {self.name} needs {' and '.join(lacking)}, which is not installed",
-                mend=f'pip install "allmlp[{self.extra}]"',
+                hint=f'pip install "allmlp[{self.extra}]"',
             )
 
     @abstractmethod

@@ -71,7 +71,7 @@ class Timm(Format):
             return _run(timm.create_model(f"local-dir:{folder}", pretrained=True))
         except (RuntimeError, TypeError, ValueError) as error:
             raise EngineError(
-                f"timm cannot build this model: {str(error).splitlines()[0][:200]}", mend="use another --format"
+                f"timm cannot build this model: {str(error).splitlines()[0][:200]}", hint="use another --format"
             ) from None
 
     def code(self, order: Order) -> str:
@@ -103,7 +103,7 @@ def config(model: ImageModel) -> dict[str, Any]:
     if base is None or other:
         differs = f", with another {' and '.join(sorted(other))}" if base else ""
         raise WeightsError(
-            f"timm has no architecture like this {model.name or model.family}{differs}", mend="use another --format"
+            f"timm has no architecture like this {model.name or model.family}{differs}", hint="use another --format"
         )
     return {
         "architecture": base,

@@ -34,7 +34,7 @@ def knn(plan: Plan, model: ImageModel, voters: DataLoader[Batch], look: Look) ->
         raise Stopped
     (features, labels), (queries, due) = (_together(plan, part) for part in (taught, asked))
     if not len(labels) or not len(due):
-        raise TrainingError("no validation image could be read", mend="see unreadable.jsonl in the run's folder")
+        raise TrainingError("no validation image could be read", hint="see unreadable.jsonl in the run's folder")
     few = min(NEIGHBOURS, len(labels))
     top1 = plan.team.by_first(lambda: knn_top1(features, labels, queries, due, neighbours=(few,))[few])
     return top1, int(unreadable)

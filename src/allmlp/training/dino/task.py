@@ -45,7 +45,7 @@ class Smaller:
             with headless(model):
                 self.resizing = resizing(model, img_size, patches="same")
         except ModelError as error:
-            raise RecipeError("dino.local_size has {} × {} pixels: {}".format(*img_size, error.what), mend=error.mend) from None
+            raise RecipeError("dino.local_size has {} × {} pixels: {}".format(*img_size, error.what), hint=error.hint) from None
 
     def __call__(self, model: ImageModel, images: Tensor) -> Tensor:  # b c y x → b k
         shape = self.resizing.shape.train(model.training)
@@ -132,7 +132,7 @@ class SelfDistilled:
         if dull and dull == self.dino.patience:
             raise TrainingError(
                 f"{worrying}, {dull} epochs in a row: collapse",
-                mend="use a lower --optim.lr, a lower dino.teacher_temperature, a centre that moves faster (dino.centre 0.9) "
+                hint="use a lower --optim.lr, a lower dino.teacher_temperature, a centre that moves faster (dino.centre 0.9) "
                 "or a slower teacher; --dino.patience 0 trains on",
             )
         if self.voters is None:

@@ -41,7 +41,7 @@ def kept_answers(
         folder.mkdir(parents=True, exist_ok=True)
         write_tensors(path, {"logits": answers}, {"signature": signature})
     except OSError as error:
-        raise RunError(f"{path} cannot be written: {error.strerror}", mend="choose another distill.cache_folder") from None
+        raise RunError(f"{path} cannot be written: {error.strerror}", hint="choose another distill.cache_folder") from None
     return answers
 
 
@@ -51,7 +51,7 @@ def _read(path: Path, signature: str) -> Tensor | None:
         with safe_open(path, framework="pt") as file:
             known = (file.metadata() or {}).get("signature")
             return file.get_tensor("logits") if known == signature else None
-    except Exception:  # whatever it is, asking the teacher again mends it
+    except Exception:  # whatever it is, asking the teacher again repairs it
         return None
 
 

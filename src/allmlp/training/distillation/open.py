@@ -58,14 +58,14 @@ def open_teacher(distill: Distill) -> Opened:
     elif name in released():
         opened = _ours(name)
     elif path.suffix in PROGRAMS:
-        raise RecipeError(f"{name} cannot be a teacher: {_why_not(path)}", mend=_instead(path))
+        raise RecipeError(f"{name} cannot be a teacher: {_why_not(path)}", hint=_instead(path))
     elif name in cifar_resnet.DEPTHS:
         opened = _cifar(name, weights)
     elif timm.is_model(name.partition(".")[0]) or name.startswith(("hf-hub:", "hf_hub:")):
         opened = _of_timm(name, weights) if weights is not None else _fetched(name)
     else:
         known = [*cifar_resnet.DEPTHS, *released(), *names_of_timm()]
-        raise RecipeError(f"there is no teacher {name!r}: no run, no file, and no name of timm's", mend=one_of(known, name))
+        raise RecipeError(f"there is no teacher {name!r}: no run, no file, and no name of timm's", hint=one_of(known, name))
     size = distill.img_size or opened.preprocessing.img_size
     opened.net.eval().requires_grad_(False)
     return replace(opened, preprocessing=replace(opened.preprocessing, img_size=size))
@@ -99,7 +99,7 @@ def _instead(path: Path) -> str:
 
 def _cifar(name: str, weights: str | None) -> Opened:
     if weights is None:
-        raise RecipeError(f"{name} needs its weights", mend="give their file as --distill.teacher-weights FILE")
+        raise RecipeError(f"{name} needs its weights", hint="give their file as --distill.teacher-weights FILE")
     tensors = _tensors(weights)
     net = cifar_resnet.CifarResNet(cifar_resnet.DEPTHS[name], len(tensors.get("linear.bias", range(10))))
     try:
@@ -134,7 +134,7 @@ def _fetched(name: str) -> Opened:
         where = (config and (config.hf_hub_id or config.url)) or name
         raise WeightsError(
             f"the weights of {name} could not be fetched: {_first_line(error)}",
-            mend=f"where there is a network, fetch {where}, and give the file as --distill.teacher-weights FILE",
+            hint=f"where there is a network, fetch {where}, and give the file as --distill.teacher-weights FILE",
         ) from None
     return _described(name, net)
 
@@ -168,20 +168,20 @@ def _as_the_card_says(opened: Opened, weights: str) -> Opened:
     classes = card.get("classes") if isinstance(card, dict) else None
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         raise WeightsError(
-            f"{path} does not name the teacher's classes", mend='write {"classes": ["cat", "dog"]}, in its order'
+            f"{path} does not name the teacher's classes", hint='write {"classes": ["cat", "dog"]}, in its order'
         )
     try:
         said = {**opened.preprocessing.to_dict(), **card.get("preprocessing", {})}
         return replace(opened, classes=tuple(classes), preprocessing=Preprocessing.from_dict(said))
     except (AllmlpError, TypeError) as error:
         raise WeightsError(
-            f"{path}: preprocessing is not understood: {_first_line(error)}", mend="see README, Distillation"
+            f"{path}: preprocessing is not understood: {_first_line(error)}", hint="see README, Distillation"
         ) from None
 
 
 def _tensors(weights: str) -> dict[str, Tensor]:
     if not Path(weights).is_file():
-        raise WeightsError(f"{weights} is not a file", mend="give the teacher's weights as --distill.teacher-weights FILE")
+        raise WeightsError(f"{weights} is not a file", hint="give the teacher's weights as --distill.teacher-weights FILE")
     try:
         check_file(Path(weights))
         return load_state_dict(weights, device="cpu", weights_only=True)
@@ -190,13 +190,13 @@ def _tensors(weights: str) -> dict[str, Tensor]:
     except Exception as error:  # readers of damaged files raise whatever they stumble over
         raise WeightsError(
             f"{weights} cannot be read as weights: {_first_line(error)}",
-            mend="give tensors alone (safetensors, or .pth of them)",
+            hint="give tensors alone (safetensors, or .pth of them)",
         ) from None
 
 
 def _misfit(weights: str, name: str, error: Exception) -> WeightsError:
     return WeightsError(
-        f"{weights} does not fit {name}: {_first_line(error)}", mend="name the architecture that these weights belong to"
+        f"{weights} does not fit {name}: {_first_line(error)}", hint="name the architecture that these weights belong to"
     )
 
 

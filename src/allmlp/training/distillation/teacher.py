@@ -65,12 +65,12 @@ class Teacher:
         except Exception as error:  # networks fail in their own ways
             raise DataError(
                 "{} takes no images of {} × {} pixels: {}".format(title, *spec.img_size, str(error).split("\n")[0][:200]),
-                mend="leave distill.img_size away, or give a size it was made for",
+                hint="leave distill.img_size away, or give a size it was made for",
             ) from None
         if outputs != len(self.opened.classes or ()):
             raise DataError(
                 f"{title} has {outputs} outputs and {len(self.opened.classes or ())} names",
-                mend="name each of its outputs, in order, in the .json beside its weights",
+                hint="name each of its outputs, in order, in the .json beside its weights",
             )
 
 
@@ -79,7 +79,7 @@ def _matched(opened: Opened, classes: Sequence[str]) -> list[int]:
     if opened.classes is None:
         raise DataError(
             f"nothing names the classes of {opened.title}, and numbers alone may mean anything",
-            mend='write {"classes": ["cat", "dog"]} in the order of its outputs into a .json beside its weights',
+            hint='write {"classes": ["cat", "dog"]} in the order of its outputs into a .json beside its weights',
         )
     place = {synset[1]: i for i, name in enumerate(opened.classes) if (synset := re.search(r" \((n\d{8})\)$", name))}
     place |= {name: i for i, name in enumerate(opened.classes)}
@@ -89,6 +89,6 @@ def _matched(opened: Opened, classes: Sequence[str]) -> list[int]:
         shown = ", ".join(opened.classes[:3])
         raise DataError(
             f"{opened.title} does not know {', '.join(missing[:3])}{more}; it knows {len(opened.classes)}: {shown}, …",
-            mend="fine-tune it on images of these classes first, or name the folders as its classes are",
+            hint="fine-tune it on images of these classes first, or name the folders as its classes are",
         )
     return [place[name] for name in classes]

@@ -83,7 +83,7 @@ def find_batch(
     if budget is None and not torch.cuda.is_available():
         free = free_bytes()
         if free is None:
-            raise RecipeError("this system does not say how much memory is free", mend="give --memory, in GB")
+            raise RecipeError("this system does not say how much memory is free", hint="give --memory, in GB")
         budget = int(SHARE * free)
     about = _about(data, recipe, classes, quiet)
     found: dict[int, Trial] = {}
@@ -100,7 +100,7 @@ def find_batch(
     if not any(trial.fits for trial in found.values()):
         room = "" if budget is None else f" into {budget / 1e9:.2f} GB"
         raise TrainingError(
-            f"not even one image fits{room}", mend="use train.recompute, a smaller image or model, or a larger --memory"
+            f"not even one image fits{room}", hint="use train.recompute, a smaller image or model, or a larger --memory"
         )
     return BatchSearch(
         device=next(filter(None, devices)),
@@ -134,10 +134,10 @@ def in_a_process(request: Request) -> Answer:
         return Answer(fits=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-        raise TrainingError(f"a step of {request.batch} images broke: {last[:300]}", mend="train a few steps to see more of it")
+        raise TrainingError(f"a step of {request.batch} images broke: {last[:300]}", hint="train a few steps to see more of it")
     answer = Answer(**json.loads(done.stdout.splitlines()[-1]))
     if answer.error is not None:
-        raise RecipeError(answer.error[0], mend=answer.error[1])
+        raise RecipeError(answer.error[0], hint=answer.error[1])
     return answer
 
 
@@ -145,7 +145,7 @@ def _about(data: str | os.PathLike[str] | None, recipe: Recipe, classes: int | N
     """What the model must know of the images."""
     if classes is not None:
         if recipe.distill.teacher is not None:
-            raise RecipeError("a teacher's classes are matched by name", mend="give DATA instead of --classes")
+            raise RecipeError("a teacher's classes are matched by name", hint="give DATA instead of --classes")
         return {"classes": [f"class {i}" for i in range(classes)], "in_chans": 3, "img_size": None}
     source: Source = images_of(None if data is None else os.fspath(data), recipe, Team(), quiet)
     return {"classes": source.classes, "in_chans": source.in_chans, "img_size": source.img_size}
@@ -153,10 +153,10 @@ def _about(data: str | os.PathLike[str] | None, recipe: Recipe, classes: int | N
 
 def _check(classes: int | None, memory: float | None, most: int, within: float) -> None:
     if classes is not None and classes < 2:
-        raise RecipeError(f"{classes} classes leave nothing to tell apart", mend="give --classes 2 or more")
+        raise RecipeError(f"{classes} classes leave nothing to tell apart", hint="give --classes 2 or more")
     if memory is not None and not memory > 0:
-        raise RecipeError(f"a budget of {memory:g} GB holds nothing", mend="give --memory in GB")
+        raise RecipeError(f"a budget of {memory:g} GB holds nothing", hint="give --memory in GB")
     if most < 1:
-        raise RecipeError(f"{most} is no batch", mend="give --most 1 or more")
+        raise RecipeError(f"{most} is no batch", hint="give --most 1 or more")
     if not 0 <= within < 1:
-        raise RecipeError(f"within {within:g} is no share", mend="give --within 0.05, say, or 0 for the exact number")
+        raise RecipeError(f"within {within:g} is no share", hint="give --within 0.05, say, or 0 for the exact number")

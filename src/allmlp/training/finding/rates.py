@@ -87,9 +87,9 @@ def find_rate(
     Raises RecipeError for a range that is none, TrainingError where the loss never falls, and whatever `train` raises.
     """
     if not 0 < low < high < math.inf:
-        raise RecipeError(f"the rates from {low:g} to {high:g} are no range", mend="give 0 < --low < --high")
+        raise RecipeError(f"the rates from {low:g} to {high:g} are no range", hint="give 0 < --low < --high")
     if steps < LEAST_STEPS:
-        raise RecipeError(f"{steps} steps are too few for a curve", mend=f"give --steps {LEAST_STEPS} or more")
+        raise RecipeError(f"{steps} steps are too few for a curve", hint=f"give --steps {LEAST_STEPS} or more")
     source = images_of(None if data is None else os.fspath(data), recipe, Team(), quiet)
     start = None
     if recipe.init is not None:
@@ -142,7 +142,7 @@ def _batches(plan: Plan) -> Iterator[Batch]:
             if len(batch.labels):
                 yield batch
         if not images:
-            raise TrainingError("no training image could be read", mend="check the files, with allmlp train, which lists them")
+            raise TrainingError("no training image could be read", hint="check the files, with allmlp train, which lists them")
 
 
 def judged(rates: list[float], losses: list[float]) -> tuple[NDArray[np.float64], float, float]:
@@ -159,7 +159,7 @@ def judged(rates: list[float], losses: list[float]) -> tuple[NDArray[np.float64]
         if least and first - curve[least] > FALL * first:
             steepest = int(np.gradient(curve[: least + 1]).argmin())
             return curve, rates[steepest], rates[least]
-    raise TrainingError("the loss falls at none of these rates", mend="begin with a lower --low, or give more --steps")
+    raise TrainingError("the loss falls at none of these rates", hint="begin with a lower --low, or give more --steps")
 
 
 def smoothed(values: NDArray[np.float64], width: float) -> NDArray[np.float64]:

@@ -63,7 +63,7 @@ class Answer:
     images_per_s: float = 0.0
     device: str = ""
     error: tuple[str, str] | None = None
-    """What is wrong and how to mend it, where the recipe cannot be tried at any size."""
+    """What is wrong and how to fix it, where the recipe cannot be tried at any size."""
 
 
 def tried(request: Request) -> Answer:
@@ -71,7 +71,7 @@ def tried(request: Request) -> Answer:
     recipe = recipe_from(tomllib.loads(request.recipe))
     if recipe.dino is not None:
         raise RecipeError(
-            "batches are tried with labels, and this recipe has none", mend="try allmlp pretrain with --train.batch"
+            "batches are tried with labels, and this recipe has none", hint="try allmlp pretrain with --train.batch"
         )
     data = replace(recipe.data, workers=0)
     train = replace(recipe.train, batch=request.batch, limit=None, shots=None, sizes=(), compile=False)
@@ -139,7 +139,7 @@ def main() -> None:
     try:
         answer = tried(request)
     except AllmlpError as error:
-        answer = Answer(fits=False, error=(error.what, error.mend))
+        answer = Answer(fits=False, error=(error.what, error.hint))
     except MemoryError:
         answer = Answer(fits=False)
     except RuntimeError as error:

@@ -31,7 +31,7 @@ def layout_for(kind: str, family: str, ours: Iterable[str]) -> tuple[Layout, dic
     fitting = [layout for layout in of_family if (layout.source == "timm") == (kind == "timm")]
     if kind not in KINDS or not fitting:
         there = ["allmlp", *dict.fromkeys("timm" if layout.source == "timm" else "official" for layout in of_family)]
-        raise WeightsError(f"{family} has no layout {kind!r}", mend=one_of(there, kind))
+        raise WeightsError(f"{family} has no layout {kind!r}", hint=one_of(there, kind))
     unnamed: list[str] = []
     for layout in fitting:
         names = layout.names_of(ours)
@@ -41,5 +41,5 @@ def layout_for(kind: str, family: str, ours: Iterable[str]) -> tuple[Layout, dic
         unnamed = unnamed or [name for name in names if name not in named]
     raise WeightsError(
         f"the layout {fitting[0].source} has no name for {len(unnamed)} tensors, such as {', '.join(unnamed[:3])}",
-        mend="keep this model in allmlp's own layout: its authors have none like it",
+        hint="keep this model in allmlp's own layout: its authors have none like it",
     )

@@ -16,7 +16,7 @@ def hyperparameters_of(shapes: Shapes, rest: Rest) -> dict[str, Any]:
     if window**2 * in_chans != joined or window % 2 == 0:
         raise WeightsError(
             f"{joined} inputs of the first soft split are no square windows of {in_chans} channels",
-            mend="say how many channels images have: --hyper.in_chans 1",
+            hint="say how many channels images have: --hyper.in_chans 1",
         )
     patch = 4 * ((window + 1) // 2)
     dim = shapes["class_token"][2]

@@ -51,7 +51,7 @@ def _kernels(inputs: tuple[int, ...], chans: tuple[int, ...], grids: list[tuple[
             seen = " or ".join(map(str, found)) or f"no squares of {chan} channels around a patch"
             raise WeightsError(
                 f"the {width} inputs of stage {stage + 1}'s embedding may be {seen}",
-                mend='say what shapes do not show: --hyper.kernels "[[4, 8], [2]]", --hyper.in_chans 1, --hyper.rafts "[2, 2]"',
+                hint='say what shapes do not show: --hyper.kernels "[[4, 8], [2]]", --hyper.in_chans 1, --hyper.rafts "[2, 2]"',
             )
         kernels.append(found[0])
     return tuple(kernels)

@@ -49,7 +49,7 @@ class Rest:
             sizes = [f"[{rows * patch}, {tokens // rows * patch}]" for rows in range(side, 0, -1) if tokens % rows == 0]
             raise WeightsError(
                 f"{tokens} tokens are no square, so the image's size is not known: {', '.join(sizes[:4])} or turned",
-                mend=f'say which: --hyper.img_size "{sizes[0]}"',
+                hint=f'say which: --hyper.img_size "{sizes[0]}"',
             )
         self.assumed["img_size"] = (side * patch, side * patch)
         return side, side
@@ -58,7 +58,7 @@ class Rest:
 def _pair(size: Any) -> tuple[int, int]:
     pair = tuple(size) if isinstance(size, Sequence) else (size, size)
     if len(pair) != 2 or not all(isinstance(side, int) and side > 0 for side in pair):
-        raise WeightsError(f"img_size={size!r} is neither an int nor two", mend='write --hyper.img_size "[224, 160]"')
+        raise WeightsError(f"img_size={size!r} is neither an int nor two", hint='write --hyper.img_size "[224, 160]"')
     return pair[0], pair[1]
 
 
@@ -68,7 +68,7 @@ def count(shapes: Shapes, prefix: str) -> int:
     found = {int(match[1]) for name in shapes if (match := pattern.match(name))}
     if found and max(found) >= len(found):
         raise WeightsError(
-            f"of {prefix}* there are {len(found)}, with numbers up to {max(found)}", mend="convert the whole checkpoint"
+            f"of {prefix}* there are {len(found)}, with numbers up to {max(found)}", hint="convert the whole checkpoint"
         )
     return len(found)
 

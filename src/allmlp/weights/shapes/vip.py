@@ -23,7 +23,7 @@ def hyperparameters_of(shapes: Shapes, rest: Rest) -> dict[str, Any]:
         raise WeightsError(
             f"img_size={size} does not fit the shapes; {', '.join(map(str, sides)) or 'no height up to 1024'} would, "
             "and nothing in the file says which",
-            mend=f"say the image's size: --hyper.img_size {sides[0] if sides else 224}",
+            hint=f"say the image's size: --hyper.img_size {sides[0] if sides else 224}",
         )
     return dict(
         dims=dims,
