@@ -178,11 +178,11 @@ class Train:
     ema: float = 0.0
     """Decay per step of the running mean of the weights, in [0, 1); 0 for none."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """"auto": bf16 where this processor multiplies it at least 1.5 times as fast and the model has 256 channels, or 3 times
-    and 96. "fp16" scales the loss, and is for GPUs."""
+    """"auto": bf16 on processors that are far faster in it (AMX tiles, or AVX-512's bf16 on AMD's), for models of 96 channels
+    or more; else fp32. "fp16" scales the loss, and is for GPUs."""
     products: Literal["auto", "torch", "onednn"] = "auto"
-    """What multiplies float32 on a CPU; "auto": oneDNN where it does so 1.5 times as fast as torch's own way, forwards and
-    backwards, which are timed at the start (docs/decisions/0010)."""
+    """What multiplies float32 on a CPU. "auto": oneDNN on AMD's processors with AVX-512, where it is twice as fast as torch's
+    own matmuls; else torch (docs/decisions/0010)."""
     compile: bool = False
     """Take the steps through torch.compile: code made for this model joins what lies between its products. The first step then
     takes a minute or more; it needs a C++ compiler (docs/decisions/0015)."""
@@ -250,7 +250,7 @@ class Distill:
     img_size: tuple[int, int] | None = None
     """Height and width of what the teacher sees, in pixels. None: as it was trained."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """In which the teacher computes; "auto" times what is faster here."""
+    """In which the teacher computes. "auto": bf16 on processors that are far faster in it, for networks of 256 channels."""
     cache: bool = False
     """Ask the teacher once for each image and keep its answers in a file; for images that are never changed."""
     cache_folder: str | None = None
