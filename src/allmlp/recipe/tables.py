@@ -187,7 +187,8 @@ class Train:
     """Take the steps through torch.compile: code made for this model joins what lies between its products. The first step then
     takes a minute or more; it needs a C++ compiler (docs/decisions/0015)."""
     retry: int = 0
-    """How often a run whose loss leaves all bounds goes back to its last checkpoint, each time at half the rate."""
+    """How often a run whose loss leaves all bounds goes back to the end of the last epoch, each time at half the learning
+    rate."""
     parallel: Literal["auto", "ddp", "fsdp"] = "auto"
     """With several processes: whole copies (DDP), or shards of weights and optimiser (FSDP2). "auto": shards from 100 M
     parameters on."""
