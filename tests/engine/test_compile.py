@@ -119,20 +119,23 @@ def test_auto_takes_what_suits_the_processor_and_it_is_the_model(model: ImageMod
     assert off(engine, model, images(model)) < FP32
 
 
-def test_the_slow_ones_are_timed_twice_and_the_others_again() -> None:
-    calls = {"fast": 0, "slow": 0}
+def test_the_slow_ones_are_timed_twice_and_the_others_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, now = {"fast": 0, "slow": 0}, 0.0
 
-    def run(name: str, size: int) -> Runner:
+    def run(name: str, takes: float) -> Runner:
         def runner(given: Tensor) -> Tensor:
+            nonlocal now
             calls[name] += 1
-            torch.ones(size, size) @ torch.ones(size, size)
+            now += takes
             return given
 
         return runner
 
-    seconds = seconds_per_image({"fast": run("fast", 8), "slow": run("slow", 800)}, torch.ones(2, 3), 2, threads=1)
+    monkeypatch.setattr("allmlp.engine.calibrate.time.process_time", lambda: now)
+    monkeypatch.setattr("allmlp.engine.calibrate.time.perf_counter", lambda: 0.0)
+    seconds = seconds_per_image({"fast": run("fast", 2.0), "slow": run("slow", 4.0)}, torch.ones(2, 3), 2, threads=1)
     assert calls == {"fast": ROUNDS, "slow": 2}
-    assert seconds["fast"] < seconds["slow"] < float("inf")
+    assert seconds == {"fast": 1.0, "slow": 2.0}
 
 
 def test_the_model_is_left_alone_and_its_later_changes_do_not_reach_the_engine(model: ImageModel) -> None:
