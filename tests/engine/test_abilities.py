@@ -49,6 +49,10 @@ def test_what_is_fast_follows_from_the_processor(what: dict[str, Any], bf16: boo
     assert (can(**what).fast_bf16, can(**what).fast_onednn) == (bf16, onednn)
 
 
+def test_abilities_are_told_in_a_line() -> None:
+    assert str(can(**ZEN4, limit="AVX2")) == "x86_64, AMD, avx512, avx512_bf16, mkl, oneDNN limited to AVX2"
+
+
 @pytest.mark.parametrize(("name", "value"), [("ONEDNN_MAX_CPU_ISA", "sse41"), ("DNNL_MAX_CPU_ISA", "AVX2")])
 def test_a_limit_of_onednn_is_read_from_either_variable(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for other in module.LIMITS:

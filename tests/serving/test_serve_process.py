@@ -149,7 +149,9 @@ with endable():
 
 
 def test_sigterm_in_a_destructor_ends_it_too() -> None:
-    assert subprocess.run([sys.executable, "-c", IN_A_DESTRUCTOR], capture_output=True, check=False, timeout=600).returncode == 0
+    assert (
+        subprocess.run([sys.executable, "-c", IN_A_DESTRUCTOR], capture_output=True, check=False, timeout=600).returncode == 0
+    )
 
 
 @pytest.mark.parametrize("length", [b"Content-Length: 1000", b"Transfer-Encoding: chunked"])

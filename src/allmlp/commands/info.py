@@ -31,30 +31,21 @@ def main(words: list[str]) -> int:
 
 
 def _rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    yield from found["versions"].items()
+    from allmlp.engine.abilities import Abilities
+
     machine = found["machine"]
+    yield from found["versions"].items()
     for name in ("platform", "processor", "cores", "threads", "torch_vectors", "filesystem_encoding"):
         yield name.replace("_", " "), str(machine[name])
+    yield "abilities", str(Abilities(**machine["abilities"]))
     if machine["free_memory_bytes"] is not None:
         yield "free memory", f"{machine['free_memory_bytes'] / 2**30:.1f} GiB"
     yield "GPUs", ", ".join(machine["gpus"]) or "none"
-    yield (
-        "processor can",
-        ", ".join(name if value is True else f"{name} {value}" for name, value in machine["abilities"].items() if value),
-    )
     yield from found["decisions"].items()
     for each in found["measured"]:
         what = ", ".join(f"{name} {value}" for name, value in list(each["question"].items())[:2])
         yield f"measured {str(each['measured'])[:10]}", f"{what}: {each['decision']['chosen']}"
     for name, folder in found["folders"].items():
-        place = (
-            folder["why"]
-            if folder["path"] is None
-            else f"{folder['path']}: {folder['files']} files, {folder['bytes'] / 1e6:.1f} MB"
-        )
-        yield f"{name} folder", place
+        size = f"{folder.get('files', 0)} files, {folder.get('bytes', 0) / 1e6:.1f} MB"
+        yield f"{name} folder", folder["why"] if folder["path"] is None else f"{folder['path']}: {size}"
     yield from found["settings"].items()
-
-
-def _ability(name: str, value: Any) -> str:
-    return name if value is True else f"oneDNN limited to {value}" if name == "limit" else str(value)

@@ -37,6 +37,12 @@ class Abilities:
     limit: str = ""
     """The newest instructions that oneDNN is allowed, where the user has set any."""
 
+    def __str__(self) -> str:
+        """For people: "x86_64, AMD, avx512, mkl"."""
+        can = [name for name in ("avx512", "avx512_bf16", "amx", "mkl") if getattr(self, name)]
+        limit = [f"oneDNN limited to {self.limit}"] if self.limit else []
+        return ", ".join([self.architecture, *([self.vendor] if self.vendor else []), *can, *limit])
+
     @property
     def onednn_avx512(self) -> bool:
         """Whether oneDNN multiplies with vectors of 512 bits."""

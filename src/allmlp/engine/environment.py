@@ -1,7 +1,6 @@
 """On what something was run: versions, processor, threads, device."""
 
 import platform
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ def environment(device: torch.device, precision: str) -> dict[str, Any]:
         **{name: version(name) for name in ("allmlp", "torch", "torchvision", "timm", "pillow", "numpy")},
         "platform": platform.platform(),
         "processor": processor(),
-        "abilities": asdict(abilities()),
+        "abilities": str(abilities()),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
         "precision": precision,
