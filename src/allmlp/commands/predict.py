@@ -2,6 +2,7 @@
 
 import csv
 import sys
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,13 +59,18 @@ def main(words: list[str]) -> int:
         raise AllmlpError("--engine ray is for many pictures and a file of answers", hint="add --out results.parquet")
     if given.out is not None:
         return _into_file(given, given.out)
+    from allmlp.data.names import in_endings
     from allmlp.data.pictures import list_pictures
     from allmlp.data.progress import watched
     from allmlp.engine.open import open_answering
+    from allmlp.pixels.formats import reader_of
     from allmlp.prediction.pictures import predict
 
     model = open_answering(given.run, which=given.weights, img_size=pair(given.img_size))
-    pictures = list_pictures(given.pictures)
+    others: Counter[str] = Counter()
+    pictures = list_pictures(given.pictures, others)
+    if others:
+        say(f"allmlp: {in_endings(others)}{reader_of(others)}")
     rows = predict(model, pictures, top=given.top, batch=given.batch, engine=given.engine)
     if not given.json and not given.csv:
         rows = watched(rows, total=len(pictures), what="classifying")

@@ -9,22 +9,21 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from allmlp.data import addresses
 from allmlp.data.addresses import is_address
-from allmlp.data.folder import is_picture, walk_files
-from allmlp.data.images import PackedImages
+from allmlp.data.archive import images_in, is_archive
+from allmlp.data.folder import walk_files
+from allmlp.data.names import is_image
 from allmlp.data.parquet import count_rows, picture_rows
 from allmlp.data.progress import counting
 from allmlp.data.shards import expanded
-from allmlp.data.tar import is_tar, members, unpacked
 from allmlp.errors import DataError
 from allmlp.pixels.read import decode_image, read_image
 
 KINDS = (
-    "give pictures, folders, @list.txt, a pattern such as 'shots/*.jpg' or data-{000..015}.tar, .tar or .parquet files, "
+    "give pictures, folders, @list.txt, a pattern such as 'shots/*.jpg' or data-{000..015}.tar, .tar, .zip or .parquet files, "
     "or addresses of any of these"
 )
 
@@ -149,7 +148,7 @@ def _of_folder(files: Iterable[Place]) -> Iterator[Place]:
     """Its pictures; where it has none, its archives and tables."""
     none, others = True, []
     for place in files:
-        if is_picture(place[0]):
+        if is_image(place[0]):
             none = False
             yield place
         elif none and _is_known(place[0]):
@@ -159,11 +158,11 @@ def _of_folder(files: Iterable[Place]) -> Iterator[Place]:
 
 def _is_known(place: str) -> bool:
     name = addresses.file_name(place)
-    return is_picture(name) or is_tar(Path(name)) or _is_table(name)
+    return is_image(name) or is_archive(name) or _is_table(name)
 
 
 def _is_table(place: str) -> bool:
-    return addresses.file_name(place).endswith(".parquet")
+    return addresses.file_name(place).lower().endswith(".parquet")
 
 
 def _local(place: str) -> Path:
@@ -198,19 +197,16 @@ def _stamp(place: str) -> str:
 def _count(place: str) -> int:
     if _is_table(place):
         return count_rows(_local(place))
-    return sum(1 for _ in _inside(place)) if is_tar(Path(addresses.file_name(place))) else 1
+    return sum(1 for _ in _inside(place)) if is_archive(addresses.file_name(place)) else 1
 
 
 def _inside(place: str) -> Iterator[Picture]:
-    if not is_tar(Path(addresses.file_name(place))):
+    if not is_archive(addresses.file_name(place)):
         yield Picture(place, partial(_fetched if is_address(place) else read_image, place))
         return
-    path = _local(place)
-    plain = path if path.suffix.lower() == ".tar" else unpacked(path, quiet=True)
-    for member in members(plain)[0]:
-        if is_picture(member.name):
-            packed = PackedImages([str(plain)], np.array([[0, member.offset, member.size]]), [member.name], [0], [place])
-            yield Picture(packed.name(0), partial(packed.open, 0))
+    images = images_in(_local(place), place)
+    for i in range(len(images)):
+        yield Picture(images.name(i), partial(images.open, i))
 
 
 def _fetched(url: str, in_chans: int) -> Image.Image:
