@@ -85,7 +85,9 @@ def _into_file(given: Words, out: Path) -> int:
         raise AllmlpError("--json and --csv write to stdout, and --out is a parquet file", hint="choose one")
     if given.workers is not None and given.workers < 1:
         raise AllmlpError(f"--workers {given.workers}", hint="give 1 or more")
+    from allmlp.data.names import in_endings
     from allmlp.engine.open import open_answering
+    from allmlp.pixels.formats import reader_of
     from allmlp.prediction.many import predict_many
 
     model = open_answering(given.run, which=given.weights, img_size=pair(given.img_size))
@@ -102,6 +104,8 @@ def _into_file(given: Words, out: Path) -> int:
     )
     kept = f", {done['kept']:,} of them from before" if done["kept"] else ""
     bad = f"; {done['errors']:,} could not be read" if done["errors"] else ""
+    if done["passed_over"]:
+        say(f"allmlp: {in_endings(done['passed_over'])}{reader_of(done['passed_over'])}")
     rate = (done["rows"] - done["kept"]) / max(done["seconds"], 1e-9)
     say(f"{done['out']}: {done['rows']:,} rows{kept}{bad}; {done['seconds']:.0f} s, {rate:,.0f} pictures/s")
     return 0 if done["errors"] < done["rows"] else 1

@@ -21,7 +21,7 @@ def remarks(source: Source) -> list[str]:
 def imbalance(source: Source) -> float | None:
     """Training images of the largest class for each of the smallest; None where a class has none."""
     counts = source.train.counts(len(source.classes))
-    return max(counts) / min(counts) if counts and min(counts) else None
+    return max(counts) / min(counts) if all(counts) else None
 
 
 def _twice(source: Source) -> list[str]:

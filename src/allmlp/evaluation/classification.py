@@ -35,7 +35,8 @@ def evaluate(
     """Measure a run, and keep the result in its evaluation/ folder; or whatever else `allmlp.load` takes, and exported graphs.
 
     data: as for `train`, matched to the model's classes by name; None: the run's own test images if it has any, else its
-    validation images; split: "val" or "test" says which. which: "best" or "last" weights. img_size: resize the model to it first. quiet: no bar.
+    validation images. split: "val" or "test": those of the run's own. which: "best" or "last" weights. img_size: resize
+    the model to it first. quiet: no bar.
     engine: what answers: "eager" (the model as it is), a backend of `allmlp.compile`, or "auto", the fastest for many images.
     knn, linear: measure its features instead, on classes that may be others than its own (see `evaluation.probing.probe`).
     real: by the labels of ImageNet-ReaL instead (see `evaluation.real.evaluate_real`).
