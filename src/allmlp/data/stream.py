@@ -122,7 +122,9 @@ Place = tuple[str, str | None]
 
 
 def _places(sources: list[str], passed_over: Counter[str] | None = None) -> Iterator[Place]:
-    """passed_over: is told the endings of other files in folders. What a list names may be missing, and is then an unreadable picture."""
+    """passed_over: is told the endings of other files in folders.
+
+    What a list names may be missing, and is then an unreadable picture."""
     others: Counter[str] = Counter() if passed_over is None else passed_over
     for source in sources:
         path = Path(source).expanduser()
