@@ -1,13 +1,11 @@
 """The splits of a data set → a source to train on: classes matched, validation images held out, copies found."""
 
-from collections import Counter
-
 import numpy as np
 
 from allmlp.data.grouping import described, grouped
 from allmlp.data.images import Images, Indices, Source
 from allmlp.data.names import few
-from allmlp.data.parts import PROBED, Part, Parts, matched
+from allmlp.data.parts import PROBED, Parts, matched, together
 from allmlp.data.split import split_off
 from allmlp.errors import DataError
 
@@ -40,8 +38,8 @@ def assembled(parts: Parts, val_share: float, seed: int, least: int = 2, *, drop
     images, split = {name: matched(part, classes) for name, part in found.items()}, parts.split
     groups = grouped(images, most=None if drop_duplicates else PROBED)
     if "val" not in images:
-        together = None if groups is None else groups["train"]
-        inside, outside = split_off(train.images.labels, classes, val_share, seed, together)
+        copies = None if groups is None else groups["train"]
+        inside, outside = split_off(train.images.labels, classes, val_share, seed, copies)
         images |= {"train": train.images.subset(inside), "val": train.images.subset(outside)}
         if groups is not None:
             groups |= {"train": groups["train"][inside], "val": groups["train"][outside]}
@@ -52,6 +50,7 @@ def assembled(parts: Parts, val_share: float, seed: int, least: int = 2, *, drop
         kept = without(images["train"], groups, classes, train.place)
         dropped = len(images["train"]) - len(kept)
         images["train"] = kept
+    notes, passed_over = together(parts, found.values())
     left_out = [failure for part in found.values() for failure in part.left_out]
     return Source(
         title=parts.title,
@@ -64,8 +63,8 @@ def assembled(parts: Parts, val_share: float, seed: int, least: int = 2, *, drop
         img_size=parts.img_size,
         left_out=left_out,
         bad_share=len(left_out) / (sum(map(len, images.values())) + dropped + len(left_out)),
-        passed_over=_passed_over(parts, list(found.values())),
-        notes=tuple(dict.fromkeys([*parts.notes, *(note for part in found.values() for note in part.notes)])),
+        notes=notes,
+        passed_over=passed_over,
         duplicates=twice,
         dropped=dropped,
     )
@@ -82,10 +81,3 @@ def without(train: Images, groups: dict[str, Indices], classes: tuple[str, ...],
             hint="add images to it, or train without --data.drop-duplicates",
         )
     return kept
-
-
-def _passed_over(parts: Parts, found: list[Part]) -> Counter[str]:
-    total = Counter(parts.passed_over)
-    for part in found:
-        total.update(part.passed_over)
-    return total

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -112,7 +112,16 @@ def _refuse_empty(part: Part, kept: Images, left_out: Mapping[int, UnreadableIma
 def findings(notes: Sequence[str], passed_over: Mapping[str, int]) -> list[str]:
     """What was found besides images, a line each."""
     kinds = in_endings(passed_over)
-    return [*dict.fromkeys(notes), *([kinds + reader_of(passed_over)] if kinds else [])]
+    return [*notes, *([kinds + reader_of(passed_over)] if kinds else [])]
+
+
+def together(parts: Parts, found: Iterable[Part]) -> tuple[tuple[str, ...], Counter[str]]:
+    """(notes, what was passed over) of a data set and of the splits that were listed."""
+    notes, passed_over = list(parts.notes), Counter(parts.passed_over)
+    for part in found:
+        notes += part.notes
+        passed_over.update(part.passed_over)
+    return tuple(dict.fromkeys(notes)), passed_over
 
 
 def labelled(parts: Parts, classes: Sequence[str]) -> tuple[Images, list[Failure], list[str]]:
@@ -122,7 +131,7 @@ def labelled(parts: Parts, classes: Sequence[str]) -> tuple[Images, list[Failure
     does not know.
     """
     part = (parts.test or parts.val or parts.train)()
-    return matched(part, classes), part.left_out, findings([*parts.notes, *part.notes], part.passed_over)
+    return matched(part, classes), part.left_out, findings(*together(parts, [part]))
 
 
 def matched(part: Part, classes: Sequence[str]) -> Images:

@@ -64,6 +64,8 @@ class Data:
     val: Part
     test: Part | None = None
     found: list[str] = field(default_factory=list)
+    """In words: how the images were found, what was passed over, copies, and uneven classes."""
+    duplicates: dict[str, Any] | None = None
     left_out: list[LeftOut] = field(default_factory=list)
     left_out_count: int = 0
     ignored_files: int = 0
