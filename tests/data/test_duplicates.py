@@ -49,6 +49,12 @@ def test_held_out_images_that_are_training_images_are_counted_and_said(leaking: 
     ]
 
 
+def test_test_images_that_are_validation_images_are_said(picture_folder: PictureFolder) -> None:
+    root = picture_folder({f"{split}/{name}": 2 for split in ("train", "val", "test") for name in ("cat", "dog")})
+    shutil.copy(root / "val/cat/0.png", root / "test/cat/0.png")
+    assert remarks(opened(root)) == ["1 test image is a validation image as well"]
+
+
 def test_dropping_them_leaves_the_training_images_that_are_not_held_out(leaking: Path) -> None:
     plain, source = opened(leaking), opened(leaking, drop_duplicates=True)
     assert files(plain.train) - files(source.train) == {"train/cat/1.png", "train/dog/2.png"}

@@ -92,6 +92,21 @@ def test_splits_that_share_a_word_are_splits_and_what_is_beside_them_is_named(pi
     assert any(note.startswith("seg_pred beside") for note in source.notes)
 
 
+@pytest.mark.parametrize("layout", [{"test": 5}, {"Test1": 5, "val": 0}, {"TEST": 0}], ids=str)
+def test_a_split_without_class_folders_is_passed_over_and_named(layout: dict[str, int], picture_folder: PictureFolder) -> None:
+    source = opened(picture_folder({**both("train"), **layout}))
+    assert (source.classes, len(source.train), len(source.val), source.test) == (("cat", "dog"), 6, 2, None)
+    assert source.notes == (f"{', '.join(sorted(layout))} beside train passed over: no class folders",)
+
+
+def test_imagenets_own_folders_are_understood(picture_folder: PictureFolder) -> None:
+    root = picture_folder({"Data/CLS-LOC/train/n01": 4, "Data/CLS-LOC/train/n02": 4, "Data/CLS-LOC/val": 3, "Annotations": 0})
+    (root / "Annotations" / "1.xml").touch()
+    source = opened(root)
+    assert source.classes == ("n01", "n02")
+    assert len(source.notes) == 2
+
+
 @pytest.mark.parametrize(
     ("layout", "said", "hint"),
     [
@@ -102,6 +117,7 @@ def test_splits_that_share_a_word_are_splits_and_what_is_beside_them_is_named(pi
         (both("train", "val", "valid"), "2 folders for one split: val, valid", "put their images into one of them"),
         (both("train", "test", "Testing"), "2 folders for one split", "put their images into one of them"),
         ({**both("train"), "extra": 3}, "is train a split or a class", "rename it, or add --data.layout classes"),
+        ({"train": 4}, "has one class, 'train'", "sort the images of train into one folder per class"),
         ({"train": 4, "test": 4}, "have images but no class folders", "--data.layout classes"),
         (both("Val", "Test"), "has a Test, Val folder and no train folder", "name the training images' folder train"),
         (both("test"), "has a test folder and no train folder", "train"),

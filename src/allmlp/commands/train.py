@@ -15,7 +15,7 @@ from allmlp.commands.words import print_json, say
 class Words(RecipeWords):
     """Train a classifier on images.
 
-    DATA is a folder with one folder of images per class (or with train and val folders of such), a .tar of one,
+    DATA is a folder with one folder of images per class (or with train, val and test folders of such), a .tar or .zip of one,
     WebDataset shards (folder, pattern or address), parquet files, hf:NAME, torchvision:NAME, fashion-mnist, or
     nothing: then the images that come with allmlp are used. Every value below can also stand in a recipe (TOML);
     what is given here wins. Hyper-parameters of the model: --hyper.drop_path 0.1.

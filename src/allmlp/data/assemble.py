@@ -4,7 +4,7 @@ import numpy as np
 
 from allmlp.data.grouping import described, grouped
 from allmlp.data.images import Images, Indices, Source
-from allmlp.data.names import few
+from allmlp.data.names import few, split_of
 from allmlp.data.parts import PROBED, Parts, matched, together
 from allmlp.data.split import split_off
 from allmlp.errors import DataError
@@ -22,7 +22,9 @@ def assembled(parts: Parts, val_share: float, seed: int, least: int = 2, *, drop
     if len(classes) < least:
         raise DataError(
             f"{train.place} has one class, {classes[0]!r}: there is nothing to tell apart",
-            hint="add images of another class",
+            hint=f"sort the images of {classes[0]} into one folder per class"
+            if split_of(classes[0])
+            else "add images of another class",
         )
     found = {"train": train}
     if parts.val is not None:

@@ -30,6 +30,8 @@ class Duplicates:
     """Images beyond the first of each group within one split."""
     contradictory: int
     """Groups whose images are of different classes."""
+    tested: int = 0
+    """Test images that are validation images, and no training images."""
     examples: list[list[str]]
     """The names of some groups: those across splits first, then contradictions."""
 
@@ -49,5 +51,10 @@ def duplicates(copies: Iterable[Copy]) -> Duplicates:
         ),
         repeated=sum(count - 1 for group in several for count in Counter(one.part for one in group).values()),
         contradictory=len(torn),
+        tested=sum(
+            sum(one.part == "test" for one in group)
+            for group in across
+            if {"val", "test"} <= {one.part for one in group} and all(one.part != "train" for one in group)
+        ),
         examples=[[one.name for one in group[:4]] for group in list(shown.values())[:LISTED]],
     )

@@ -56,8 +56,8 @@ def described(splits: Mapping[str, Images], groups: Mapping[str, Indices]) -> Du
     )
 
 
-def _or_alike(sizes: Indices | None, count: int) -> list[int]:
-    return [-1] * count if sizes is None else sizes.tolist()
+def _or_alike(sizes: Indices | None, count: int) -> list[int | None]:
+    return [0] * count if sizes is None else [None if size < 0 else size for size in sizes.tolist()]
 
 
 def _alike(members: Sequence[int], keys: Sequence[object]) -> list[list[int]]:

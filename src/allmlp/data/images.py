@@ -3,6 +3,7 @@
 # axes: n images, h w pixels, c channels
 
 import os
+import stat
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from copy import copy
@@ -117,9 +118,10 @@ class FileImages(Images):
 
 def _size(path: str) -> int:
     try:
-        return os.stat(path).st_size  # noqa: PTH116 - called for every image
+        status = os.stat(path)  # noqa: PTH116 - called for every image
     except OSError:
         return -1
+    return status.st_size if stat.S_ISREG(status.st_mode) else -1
 
 
 class PackedImages(Images):

@@ -72,9 +72,10 @@ def find_layout(tree: Tree) -> Layout:
     others = [name for name in folders if name not in told]
     _refuse_flat(where, folders)
     if "train" in told.values():
-        full = [name for name in others if where.inside(name).holds_images()]
+        unused = [name for name in others if split_of(name) or where.inside(name).holds_images()]
+        full = [name for name in unused if not split_of(name)]
         if not full or len(set(told.values())) > 1:
-            notes = (f"{few(full)} beside {few(told)} passed over",) if full else ()
+            notes = (f"{few(unused)} beside {few(told)} passed over: no class folders",) if unused else ()
             return _noted(Layout(where, _one_each(where, told), [], notes), tree)
         if not _is_class(where, next(iter(told)), full, folders):
             _ask_about(where, next(iter(told)), full)
@@ -123,9 +124,11 @@ def _loose(tree: Tree) -> tuple[str, ...]:
 
 def _refuse_flat(tree: Tree, folders: dict[str, list[str]]) -> None:
     """Raises DataError for train and test folders of images without classes, and nothing else."""
-    names = [name for name in folders if not folders[name] and tree.inside(name).loose()]
-    splits = {split_of(name) for name in names}
-    if len(splits) > 1 and "train" in splits and None not in splits and len(names) == len(folders):
+    splits = {split_of(name) for name in folders}
+    names = list(folders)
+    if len(splits) < 2 or None in splits or "train" not in splits or any(folders.values()):
+        return
+    if all(tree.inside(name).loose() for name in names):
         raise DataError(
             f"{few(names)} in {tree.place} have images but no class folders",
             hint=f"sort the images into one folder per class, as {tree.place}/{names[0]}/cat/1.jpg; if these are the classes, "
@@ -152,8 +155,10 @@ def _ask_about(tree: Tree, train: str, others: Sequence[str]) -> NoReturn:
 
 def _refuse_same(tree: Tree, names: Sequence[str], folders: dict[str, list[str]]) -> None:
     """Raises DataError where all top folders hold the same folders and no images of their own: splits of unknown names."""
-    names = [name for name in names if folders[name] or tree.inside(name).holds_images()]
-    if len(names) < 2 or any(not folders[name] for name in names) or any(tree.inside(name).loose() for name in names):
+    if any(not folders[name] and tree.inside(name).holds_images() for name in names):
+        return
+    names = [name for name in names if folders[name]]
+    if len(names) < 2 or any(tree.inside(name).loose() for name in names):
         return
     common = _common(names, folders)
     if len(common) >= SAME:

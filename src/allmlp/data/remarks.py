@@ -37,6 +37,9 @@ def _twice(source: Source) -> list[str]:
             f"{source.dropped:,} dropped from training" if source.dropped else "--data.drop-duplicates drops them from training"
         )
         said.append(f"{what} ({told})")
+    if found.tested:
+        what = "image is a validation image" if found.tested == 1 else "images are validation images"
+        said.append(f"{found.tested:,} test {what} as well")
     if found.repeated:
         several = f"{found.repeated:,} {'image is a copy' if found.repeated == 1 else 'images are copies'}"
         said.append(f"{several} of another image of the same split")

@@ -59,10 +59,12 @@ class Samples:
 
 def has_shards(folder: Path) -> bool:
     """Whether a folder holds shards: archives and no class folders, or such folders for train, val and test."""
+    if not _archives(folder):
+        return False
     inside = Folder(folder)
     parts = all(split_of(name) and not any(map(is_image, inside.inside(name).here())) for name in inside.folders())
     flat = parts and not any(inside.inside(name).folders() for name in inside.folders())
-    return bool(_archives(folder)) and (flat or (folder / index.NAME).is_file())
+    return flat or (folder / index.NAME).is_file()
 
 
 def is_shard(path: Path) -> bool:

@@ -54,7 +54,7 @@ def train(
 ) -> Run:
     """Train a classifier and return its run folder.
 
-    data: a folder of class folders, a .tar of one, shards, parquet files, a data set's name (see the README), or None
+    data: a folder of class folders, a .tar or .zip of one, shards, parquet files, a data set's name (see the README), or None
     for the images that come with allmlp.
     recipe: a Recipe, a packaged recipe's name, or a TOML file. out: the run folder, which must be new unless
     resume is "auto": then a run that is there goes on, and a finished one is returned as it is.
