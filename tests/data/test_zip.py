@@ -163,12 +163,13 @@ def edited(path: Path, name: bytes, field: int, value: int, *, size: int = 4) ->
     [
         (8, 1, 2, "is encrypted"),
         (10, 14, 2, "packed with lzma"),
-        (24, (1 << 29) + 1, 4, "more than 536,870,912"),
+        (24, (1 << 29) + 1, 4, "a bomb, not an image"),
+        (24, (1 << 26) + 1, 4, "a bomb, not an image"),
         (24, 0xF0000000, 4, "a bomb, not images"),
         (42, 5, 4, "overlap|cannot be read"),
         (20, 1 << 28, 4, "overlap|cannot be read"),
     ],
-    ids=["encrypted", "method", "large", "bomb", "overlap", "packed size"],
+    ids=["encrypted", "method", "large", "burst", "bomb", "overlap", "packed size"],
 )
 def test_archives_that_cannot_be_trusted_are_refused(field: int, value: int, width: int, said: str, tmp_path: Path) -> None:
     path = write(tmp_path / "a.zip", FILES)

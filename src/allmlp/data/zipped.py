@@ -18,6 +18,8 @@ from allmlp.pixels.read import UnreadableImage
 STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
 MOST_BYTES = 1 << 29
 """Of one image file: 64 million pixels of eight bytes."""
+LARGE = 1 << 26
+"""One image file of more bytes than these is a bomb as well where it unpacks to more than RATIO times its size."""
 HEADER = struct.Struct("<4s22xHH")
 """Before each file: signature, then lengths of its name and of what follows that."""
 WIDTH = 6
@@ -81,9 +83,11 @@ def _refuse(path: Path, info: zipfile.ZipInfo, name: str, known: set[str]) -> No
     if is_image(name) and info.compress_type not in (STORED, DEFLATED):
         how = zipfile.compressor_names.get(info.compress_type, str(info.compress_type))  # type: ignore[attr-defined]
         raise DataError(f"{name} in {path} is packed with {how}, which is not read", hint="unpack it and give the folder")
-    if is_image(name) and info.file_size > MOST_BYTES:
+    burst = info.file_size > LARGE and info.file_size > RATIO * info.compress_size
+    if is_image(name) and (info.file_size > MOST_BYTES or burst):
         raise DataError(
-            f"{name} in {path} has {info.file_size:,} bytes, more than {MOST_BYTES:,}", hint="remove it from the archive"
+            f"{name} in {path} would unpack from {info.compress_size:,} to {info.file_size:,} bytes: a bomb, not an image",
+            hint="remove it from the archive",
         )
 
 
