@@ -12,10 +12,10 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from allmlp.errors import DataError
 from allmlp.pixels.channels import as_channels
+from allmlp.pixels.formats import FORMATS as FORMATS
+from allmlp.pixels.formats import SUFFIXES as SUFFIXES
+from allmlp.pixels.formats import formats, needs
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
-"""Nothing else is tried: some of Pillow's formats call other programs."""
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 MOST_PIXELS = 64_000_000
 """A picture that declares more is refused before it is decoded (192 MB as RGB)."""
 
@@ -62,7 +62,7 @@ class Header(NamedTuple):
     """What a picture file says of itself."""
 
     format: str
-    """One of FORMATS."""
+    """Pillow's name of the format."""
     mode: str
     """Pillow's."""
     size: tuple[int, int]
@@ -88,7 +88,7 @@ def _opened(file: str | os.PathLike[str] | io.BytesIO, name: str) -> Iterator[Im
             raise UnreadableImage(name, "not a file")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about damaged metadata; what matters raises
-            with Image.open(file, formats=FORMATS) as image:
+            with Image.open(file, formats=formats()) as image:
                 width, height = image.size
                 if width * height > MOST_PIXELS:
                     raise UnreadableImage(name, f"{width} × {height} pixels are more than {MOST_PIXELS:,}")
@@ -99,12 +99,24 @@ def _opened(file: str | os.PathLike[str] | io.BytesIO, name: str) -> Iterator[Im
     except UnreadableImage:
         raise
     except UnidentifiedImageError:
-        empty = not (file.getbuffer().nbytes if isinstance(file, io.BytesIO) else Path(file).stat().st_size)
-        raise UnreadableImage(name, "the file is empty" if empty else "not a picture of a known format") from None
+        raise UnreadableImage(name, _unknown(file)) from None
     except Exception as error:
         lines = str(error).splitlines()
         what = lines[0].replace(name, "").strip(" :'\"")[:200] if lines else ""
         raise UnreadableImage(name, f"{type(error).__name__}: {what}".rstrip(": ")) from None
+
+
+def _unknown(file: str | os.PathLike[str] | io.BytesIO) -> str:
+    """Why a file is of no format that is read here."""
+    if isinstance(file, io.BytesIO):
+        head = bytes(file.getbuffer()[:16])
+    else:
+        try:
+            with Path(file).open("rb") as opened:
+                head = opened.read(16)
+        except OSError as error:
+            return f"{type(error).__name__}: {error.strerror}"
+    return (needs(head) or "not a picture of a known format") if head else "the file is empty"
 
 
 def _check_scans(image: Image.Image, name: str) -> None:

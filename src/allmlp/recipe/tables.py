@@ -23,6 +23,10 @@ class Data:
     """1 (grey) or 3 (RGB). None: as the data is."""
     val_share: float = 0.1
     """Share of each class held out for validation where the data has no val folder, in (0, 1)."""
+    drop_duplicates: bool = False
+    """Leave out of training the images that are validation or test images as well, to the byte."""
+    layout: Literal["auto", "classes"] = "auto"
+    """"auto": folders called train, val or test in whatever wording are splits. "classes": every folder is a class."""
     mean: tuple[float, ...] | None = None
     """Per channel, of pixels in [0, 1]. None: the model family's."""
     std: tuple[float, ...] | None = None
@@ -38,6 +42,11 @@ class Data:
     """Largest share of unreadable images that a run puts up with, in [0, 1]; one image in any case unless it is 0."""
     workers: int | None = None
     """Processes that decode and augment. None: as many as cores, at most 8; none for small sets in memory."""
+
+    @property
+    def opening(self) -> dict[str, Any]:
+        """How the images are opened, for `open_source`: the same for training as for everything after it."""
+        return {"val_share": self.val_share, "drop_duplicates": self.drop_duplicates, "layout": self.layout}
 
     def __post_init__(self) -> None:
         within(self, "val_share", above=0, below=1)
