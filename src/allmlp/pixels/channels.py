@@ -16,6 +16,8 @@ from allmlp.pixels.tiff import NODATA
 
 DEEP = {"I", "I;16", "I;16L", "I;16B", "I;16N", "F"}
 """Pillow's modes of more than 8 bits, all of them grey."""
+GREY = {"1", "L", "LA", "La"} | DEEP
+"""Pillow's modes of one channel, besides opacity."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,8 @@ def as_channels(image: Image.Image, wanted: Reading | int, stored: Stored | None
         nodata = _nodata(image) if isinstance(image, TiffImagePlugin.TiffImageFile) else None
         image.load()  # Pillow knows all of EXIF only then
         stored = Stored(orientation_of(image), nodata)
-    values = deep_values(image, stored)
-    image = _shallow(values, image, stored, reading) if values is not None else image
+    if is_deep(image, stored):
+        image = _shallow(image, stored, reading)
     image = upright(image, stored.orientation)
     if image.has_transparency_data:
         image = image.convert("RGBA")
@@ -69,31 +71,37 @@ def as_channels(image: Image.Image, wanted: Reading | int, stored: Stored | None
     return image if image.mode == mode else image.convert(mode)
 
 
-def deep_values(image: Image.Image, stored: Stored) -> Values | None:  # → h w, or h w c
-    """The values of an image of more than 8 bits a channel; None for all others."""
+def is_deep(image: Image.Image, stored: Stored) -> bool:
+    """Whether its channels are not of 8 bits without a sign."""
+    return image.mode in DEEP or stored.dtype is not None or stored.sixteen is not None
+
+
+def colours_of(image: Image.Image, stored: Stored) -> Values:  # → h w, or h w c
+    """The values of a deep image that is loaded, without those of opacity."""
     if stored.sixteen is not None:
-        return stored.sixteen
-    if image.mode not in DEEP and stored.dtype is None:
-        return None
+        return stored.sixteen[..., :-1] if _has_opacity(stored.sixteen) else stored.sixteen
     values = np.asarray(image)
     if image.mode.startswith("I;16"):
         return values.astype(np.uint16, copy=False)
     return values if stored.dtype is None else values.view(stored.dtype)
 
 
-def _shallow(values: Values, image: Image.Image, stored: Stored, reading: Reading) -> Image.Image:
-    """An image of 8 bits a channel, with transparency where the file has some."""
-    value_range = reading.value_range or stored.type_range
-    opacity = None if values.ndim == 2 or values.shape[2] not in (2, 4) else (values[..., -1] / 257).round().astype(np.uint8)
-    colours = values if opacity is None else values[..., :-1]
-    made = eight_bits(colours, value_range, stored.nodata)
-    clear = image.info.get("transparency")
-    if opacity is None and clear is not None:  # one value, or one of each channel
+def _has_opacity(values: Values) -> bool:
+    return values.shape[2] in (2, 4)
+
+
+def _shallow(image: Image.Image, stored: Stored, reading: Reading) -> Image.Image:
+    """A deep image as one of 8 bits a channel, with transparency where the file has some."""
+    colours, opacity, clear = colours_of(image, stored), None, image.info.get("transparency")
+    made = eight_bits(colours, reading.value_range or stored.type_range, stored.nodata)
+    made = 255 - made if stored.inverted else made
+    if stored.sixteen is not None and _has_opacity(stored.sixteen):
+        opacity = eight_bits(stored.sixteen[..., -1])
+    elif clear is not None:  # one value, or one of each channel
         same = colours == np.array(clear, dtype=np.float64)
         opacity = np.where(same.all(2) if same.ndim == 3 else same, 0, 255).astype(np.uint8)
-    made = 255 - made if stored.inverted else made
     if opacity is not None:
-        made = np.concatenate([made.reshape(*made.shape[:2], -1), opacity[..., None]], axis=2)
+        made = np.dstack([made, opacity])
     shallow = Image.fromarray(made[..., 0] if made.ndim == 3 and made.shape[2] == 1 else made)
     shallow.info = {key: value for key, value in image.info.items() if key != "transparency"}
     return shallow

@@ -9,11 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeVar
 
+import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from allmlp.errors import DataError
 from allmlp.pixels.bare import bare
-from allmlp.pixels.channels import Stored, as_channels
+from allmlp.pixels.channels import GREY, Stored, as_channels, colours_of, is_deep
+from allmlp.pixels.depth import Values, measured
 from allmlp.pixels.orientation import orientation_of, upright
 from allmlp.pixels.pages import MAGIC, Page, Refused, page_of
 from allmlp.pixels.reading import Reading, as_reading
@@ -93,6 +95,44 @@ def probe_content(content: bytes, name: str) -> Header:
     return _used(io.BytesIO(content), name, header)
 
 
+class Seen(NamedTuple):
+    """What an image file holds."""
+
+    grey: bool
+    """One channel, besides opacity."""
+    values: Values | None  # n
+    """Some of the values of a deep image that are finite and stand for something; None for one of 8 bits a channel."""
+
+
+def look_into(content: bytes, name: str, page: int | None, most: int) -> Seen:
+    """Look at an image file; only a deep one is decoded.
+
+    Args:
+        content: the bytes of the file.
+        name: what to call it when it cannot be read.
+        page: of a TIFF file, from 1.
+        most: values to give, at even distances.
+
+    Raises:
+        UnreadableImage: for what cannot be read.
+    """
+
+    def seen(open_: Opened, found: Page | None) -> Seen:
+        image = open_()
+        if found is not None:
+            found.check()
+        sixteen = sixteen_bits(image, open_)
+        stored = replace(Stored() if found is None else found.stored(image.mode), sixteen=sixteen)
+        grey = image.mode in GREY or (sixteen is not None and sixteen.shape[2] == 2)
+        if not is_deep(image, stored):
+            return Seen(grey, None)
+        image.load()
+        values = colours_of(image, stored).reshape(-1)
+        return Seen(grey, measured(values[np.linspace(0, len(values) - 1, min(most, len(values))).astype(int)], stored.nodata))
+
+    return _used(io.BytesIO(content), name, seen, page)
+
+
 def _page_of(wanted: Reading | int | None) -> int | None:
     return None if wanted is None else as_reading(wanted).page
 
@@ -148,6 +188,7 @@ def _tiff(stream: BinaryIO, name: str, use: Callable[[Opened, Page | None], T], 
     try:
         return use(lambda: _opened(page.alone(), name), page)
     except UnidentifiedImageError:
+        page.check()
         raise page.unknown() from None
 
 

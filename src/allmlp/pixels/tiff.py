@@ -4,7 +4,7 @@ EXIF is such a directory, too. Whatever else a file says of itself is never pars
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -140,15 +140,20 @@ def pages(file: File, most: int = MOST_PAGES) -> list[Directory]:
 class OnePage:
     """A TIFF file in which a decoder sees one page, and of that only what its pixels need."""
 
-    def __init__(self, page: Directory) -> None:
-        """page: of the file that is read."""
+    def __init__(self, page: Directory, instead: Mapping[int, int] | None = None) -> None:
+        """page: of the file that is read. instead: tags, ascending, with another value than theirs."""
         self.file, self.at = page.file, 0
-        offset = page.order + "IQ"[page.big]
-        kept = [entry.whole for tag, entry in page.entries.items() if tag in PIXELS]
-        head = _read(page.file, 0, 8 if page.big else 4) + struct.pack(offset, page.place)
-        table = struct.pack(page.order + "HQ"[page.big], len(kept)) + b"".join(kept) + struct.pack(offset, 0)
-        self.patches: Sequence[tuple[int, bytes]] = ((0, head), (page.place, table))
-        self.length = max(page.file.seek(0, 2), page.place + len(table))
+        offset, count = page.order + "IQ"[page.big], page.order + ("HHQ" if page.big else "HHI")
+        kept = {tag: entry.whole for tag, entry in page.entries.items() if tag in PIXELS}
+        for tag, value in (instead or {}).items():
+            kept[tag] = struct.pack(count, tag, 3, 1) + struct.pack(page.order + "H", value).ljust(4 + 4 * page.big, b"\0")
+        end = page.file.seek(0, 2)
+        place = end + end % 2  # after all else, so that nothing is covered
+        head = _read(page.file, 0, 8 if page.big else 4) + struct.pack(offset, place)
+        entries = b"".join(kept[tag] for tag in sorted(kept))
+        table = struct.pack(page.order + "HQ"[page.big], len(kept)) + entries + struct.pack(offset, 0)
+        self.patches = ((0, head), (place, table))
+        self.length = place + len(table)
 
     def read(self, size: int = -1) -> bytes:
         size = self.length - self.at if size is None or size < 0 else min(size, max(self.length - self.at, 0))
