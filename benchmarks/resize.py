@@ -84,7 +84,7 @@ def accuracy(model: ImageModel, images: Images, *, seen: tuple[int, int] | None 
     device = best_device()
     prepared(model, device)
     spec = replace(model.preprocessing, img_size=seen or model.img_size)
-    batches = plain_batches(images, spec, in_chans=model.in_chans, batch=250, workers=0)
+    batches = plain_batches(images, spec, reading=model.in_chans, batch=250, workers=0)
     out = gather(model, _back(batches, model.img_size) if seen else batches, device=device)
     return metrics.top_k(out.logits, out.labels, 1)
 

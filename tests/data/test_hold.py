@@ -41,7 +41,7 @@ def test_held_pictures_are_those_of_the_files_bit_for_bit(in_chans: int, picture
         assert fits_memory(images, UNCHANGED, spec)
         assert [images.name(i) for i in range(len(images))] == [files.name(i) for i in range(len(files))]
         fast = memory_batches(images, UNCHANGED, spec, batch=4, seed=None)
-        slow = plain_batches(files, spec, in_chans=in_chans, batch=4, workers=0)
+        slow = plain_batches(files, spec, reading=in_chans, batch=4, workers=0)
         for one, two in zip(fast, slow, strict=True):
             assert torch.equal(one.images, two.images)
             assert torch.equal(one.labels, two.labels)

@@ -33,7 +33,7 @@ def images(picture_folder: PictureFolder) -> FileImages:
 
 def training(images: FileImages, *, epoch: int = 0, start: int = 0, **options: Any) -> list[Batch]:
     transform = training_transform(AUGMENT, SPEC)
-    loader = training_batches(images, transform, **{"in_chans": 3, "batch": 4, "seed": 5, "workers": 0, **options})
+    loader = training_batches(images, transform, **{"reading": 3, "batch": 4, "seed": 5, "workers": 0, **options})
     order: Any = loader.batch_sampler
     order.epoch, order.start = epoch, start
     assert len(loader) == order.steps - start
@@ -93,7 +93,7 @@ def test_fewer_images_than_a_batch_are_one_batch(images: FileImages) -> None:
 
 
 def test_labels_and_indices_belong_to_their_images(images: FileImages) -> None:
-    for batch in plain_batches(images, SPEC, in_chans=3, batch=4, workers=0):
+    for batch in plain_batches(images, SPEC, reading=3, batch=4, workers=0):
         for image, label, index in zip(batch.images, batch.labels.tolist(), batch.indices.tolist(), strict=True):
             assert label == images.labels[index]
             assert torch.equal(image, SPEC(images.open(index, 3)))
@@ -101,7 +101,7 @@ def test_labels_and_indices_belong_to_their_images(images: FileImages) -> None:
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_plain_batches_are_every_image_once_in_order(workers: int, images: FileImages) -> None:
-    loader = plain_batches(images, SPEC, in_chans=3, batch=4, workers=workers)
+    loader = plain_batches(images, SPEC, reading=3, batch=4, workers=workers)
     batches = list(loader)
     assert [len(b.labels) for b in batches] == [4, 4, 4, 1]
     assert len(loader) == 4
@@ -128,7 +128,7 @@ def test_unreadable_images_are_dropped_and_reported_and_the_rest_stay_the_same(w
 def test_every_kind_of_damaged_picture_is_survived(workers: int, images: FileImages) -> None:
     bad = sorted(str(p) for p in (Path(__file__).parent.parent / "bad-images").iterdir() if p.name != "LICENSE")
     mixed = FileImages([*images.paths, *bad], [0] * (13 + len(bad)))
-    batches = list(plain_batches(mixed, SPEC, in_chans=3, batch=8, workers=workers))
+    batches = list(plain_batches(mixed, SPEC, reading=3, batch=8, workers=workers))
     assert torch.cat([b.indices for b in batches]).tolist() == list(range(13))
     reported = [failure for b in batches for failure in b.unreadable]
     assert [path for path, _ in reported] == bad
@@ -140,7 +140,7 @@ def test_every_kind_of_damaged_picture_is_survived(workers: int, images: FileIma
 def test_a_batch_of_unreadable_images_alone_is_empty_and_reported(images: FileImages) -> None:
     for path in images.paths[:4]:
         Path(path).write_bytes(b"noise")
-    first, *rest = plain_batches(images, SPEC, in_chans=3, batch=4, workers=0)
+    first, *rest = plain_batches(images, SPEC, reading=3, batch=4, workers=0)
     assert (len(first.images), first.labels.dtype, len(first.unreadable)) == (0, torch.long, 4)
     assert sum(len(b.labels) for b in rest) == 9
 
@@ -156,7 +156,7 @@ def test_repeated_images_stand_together_each_changed_anew_in_epochs_as_long_as_b
         loader = memory_batches(images, augment, spec, batch=batch, seed=1)
     else:
         transform = training_transform(augment, spec)
-        loader = training_batches(images, transform, in_chans=3, batch=batch, seed=1, workers=0, repeats=3)
+        loader = training_batches(images, transform, reading=3, batch=batch, seed=1, workers=0, repeats=3)
     order: Any = loader.batch_sampler
     assert order.steps == len(loader) == count // batch
     seen = list(loader)

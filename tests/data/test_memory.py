@@ -39,7 +39,7 @@ def test_unchanged_batches_equal_those_of_the_picture_pipeline_bit_for_bit(
     images = request.getfixturevalue(kind)
     spec = SPEC.fit(img_size=(12, 10), in_chans=in_chans)
     fast = memory_batches(images, UNCHANGED, spec, batch=5, seed=None)
-    slow = plain_batches(images, spec, in_chans=in_chans, batch=5, workers=0)
+    slow = plain_batches(images, spec, reading=in_chans, batch=5, workers=0)
     for one, two in zip(fast, slow, strict=True):
         assert torch.equal(one.images, two.images)
         assert torch.equal(one.labels, two.labels)
@@ -65,7 +65,7 @@ def test_pixels_differ_from_those_of_the_picture_pipeline_by_chance_alone(augmen
     images = ArrayImages(np.repeat(picture, count, 0), np.zeros(count), "one")
     fast = torch.cat([b.images for b in memory_batches(images, augment, spec, batch=500, seed=1)]).double()
     transform = training_transform(augment, spec)
-    slow = torch.cat([b.images for b in training_batches(images, transform, in_chans=3, batch=500, seed=1, workers=0)]).double()
+    slow = torch.cat([b.images for b in training_batches(images, transform, reading=3, batch=500, seed=1, workers=0)]).double()
     for power in (1, 2, 3):
         one, two = fast**power, slow**power
         error = ((one.var(0) + two.var(0)) / count).sqrt()

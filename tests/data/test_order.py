@@ -61,7 +61,7 @@ def test_a_process_that_goes_on_inside_an_epoch_sees_what_was_left(world: int) -
 def test_worker_processes_do_not_change_what_a_process_sees(workers: int, picture_folder: PictureFolder) -> None:
     images = open_labelled(picture_folder({"cat": 13, "dog": 13}), ("cat", "dog"))[0]
     transform = training_transform(Augment(), SPEC)
-    loader = training_batches(images, transform, in_chans=3, batch=8, seed=5, workers=workers, rank=1, world=2)
+    loader = training_batches(images, transform, reading=3, batch=8, seed=5, workers=workers, rank=1, world=2)
     assert [batch.indices.tolist() for batch in loader] == seen(1, 2)
 
 
@@ -114,7 +114,7 @@ def test_the_same_images_give_the_same_batches_wherever_they_lie(
 
     def batches(spec: Path) -> list[Batch]:
         train = open_source(str(spec), val_share=0.25, seed=1).train
-        return list(training_batches(train, transform, in_chans=3, batch=4, seed=2, workers=0))
+        return list(training_batches(train, transform, reading=3, batch=4, seed=2, workers=0))
 
     assert shown(batches(folder)) == shown(batches(KINDS[kind](folder, tmp_path)))
 
@@ -141,6 +141,6 @@ def test_every_kind_of_damaged_picture_is_survived_inside_larger_files(
     for file in BAD:
         (folder / "dog" / f"x-{file.name}").write_bytes(file.read_bytes())
     images = open_labelled(KINDS[kind](folder, tmp_path), ("cat", "dog"))[0]
-    batches = list(plain_batches(images, SPEC, in_chans=3, batch=8, workers=workers))
+    batches = list(plain_batches(images, SPEC, reading=3, batch=8, workers=workers))
     assert torch.cat([batch.labels for batch in batches]).tolist() == [0, 0, 0, 1, 1, 1]
     assert sum(len(batch.unreadable) for batch in batches) == len(BAD)

@@ -104,7 +104,7 @@ def test_pictures_differ_from_those_of_the_picture_pipeline_by_chance_alone(augm
     assert fits_memory(images, augment, spec)
     fast = moments(memory_batches(images, augment, spec, batch=500, seed=0))
     transform = training_transform(augment, spec)
-    slow = moments(training_batches(images, transform, in_chans=spec.in_chans, batch=500, seed=0, workers=0))
+    slow = moments(training_batches(images, transform, reading=spec.in_chans, batch=500, seed=0, workers=0))
     for column in range(fast.shape[1]):
         a, b = fast[:, column].sort().values, slow[:, column].sort().values
         at = torch.cat([a, b]) + 0.02  # rounding moves a picture's numbers by a little less

@@ -128,7 +128,7 @@ def test_pictures_are_copied_out_once_and_read_in_worker_processes(
     monkeypatch.setattr("allmlp.data.parquet._write", None)
     again = opened(path)
     assert numbers(again.train) == numbers(first.train)
-    shown = [b.indices.tolist() for b in plain_batches(again.train, SPEC, in_chans=3, batch=2, workers=2)]
+    shown = [b.indices.tolist() for b in plain_batches(again.train, SPEC, reading=3, batch=2, workers=2)]
     assert [i for batch in shown for i in batch] == list(range(len(again.train)))
     monkeypatch.undo()
     monkeypatch.setenv("ALLMLP_CACHE", str(cache))
@@ -256,5 +256,5 @@ def test_the_librarys_own_tables_are_read(tmp_path: Path, monkeypatch: pytest.Mo
     source = opened("hf:pets")
     assert source.classes == ("cat", "dog")
     assert sorted(numbers(source.train) + numbers(source.val)) == list(range(12))
-    shown = [b.indices.tolist() for b in plain_batches(source.train, SPEC, in_chans=3, batch=4, workers=2)]
+    shown = [b.indices.tolist() for b in plain_batches(source.train, SPEC, reading=3, batch=4, workers=2)]
     assert [i for batch in shown for i in batch] == list(range(len(source.train)))

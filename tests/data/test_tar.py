@@ -203,8 +203,8 @@ def test_damaged_images_in_an_archive_are_left_out_and_worker_processes_read_the
     assert [reason for _, reason in left_out] == ["not a picture of a known format"]
     assert images.labels.tolist() == [1] * 4 + [0] * 4
     spec = Preprocessing(img_size=(16, 16))
-    shown = torch.cat([b.labels for b in plain_batches(images, spec, in_chans=3, batch=3, workers=2)])
+    shown = torch.cat([b.labels for b in plain_batches(images, spec, reading=3, batch=3, workers=2)])
     assert shown.tolist() == images.labels.tolist()
     path.write_bytes(path.read_bytes()[:3000])
-    bad = [failure for b in plain_batches(images, spec, in_chans=3, batch=3, workers=0) for failure in b.unreadable]
+    bad = [failure for b in plain_batches(images, spec, reading=3, batch=3, workers=0) for failure in b.unreadable]
     assert ("cut short" in bad[-1][1], bad[-1][0]) == (True, images.name(7))

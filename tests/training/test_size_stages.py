@@ -356,7 +356,7 @@ def test_images_in_memory_are_resized_to_the_very_pixels_each_would_get() -> Non
             assert fits_memory(resized, UNCHANGED, spec)
             assert not fits_memory(images, UNCHANGED, spec)
             (mine,) = memory_batches(resized, UNCHANGED, spec, batch=5, seed=None)
-            (each,) = plain_batches(images, spec, in_chans=chans, batch=5, workers=0)
+            (each,) = plain_batches(images, spec, reading=chans, batch=5, workers=0)
             torch.testing.assert_close(mine.images, each.images, rtol=0, atol=1e-6)  # the same bytes, normalised in two ways
     squeezed = Preprocessing(img_size=(16, 24), crop_ratio=1.0)
     assert at_model_size(images, squeezed) is images

@@ -21,7 +21,8 @@ class Words:
     shards: int = 8
     """Shards for the training images; other parts get as many more as they need."""
     size: int | None = 256
-    """Pictures whose shorter side is longer, in pixels, are resized to it; "None": none is."""
+    """Pictures whose shorter side is longer, in pixels, are resized to it, unless they have more than 8 bits a channel; "None":
+    none is."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Where they are written. Default: the data set's name with -shards."""
     max_bad_share: float = 0.01

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from allmlp.errors import AllmlpError, DataError
+from allmlp.pixels.pages import hint_of
 
 Failure = tuple[str, str]
 """(path, reason)"""
@@ -48,8 +49,14 @@ def refuse_too_many(
     images = f"{len(failures)} image{'s' * (len(failures) != 1)}"
     raise kind(
         f"{images} ({share:.1%}) cannot be read, more than {most:.1%}: {in_words(failures)}",
-        hint=f"replace or remove {where}, or put up with them: {option} {_above(share)}",
+        hint=hint_for(failures) or f"replace or remove {where}, or put up with them: {option} {_above(share)}",
     )
+
+
+def hint_for(failures: Sequence[Failure]) -> str:
+    """What to do about images that cannot be read, where one thing helps with all of them; else nothing."""
+    hints = {hint_of(reason) or "" for _, reason in failures}
+    return hints.pop() if len(hints) == 1 else ""
 
 
 def _above(share: float) -> str:

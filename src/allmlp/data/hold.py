@@ -9,11 +9,13 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from allmlp.data.damage import hint_for
 from allmlp.data.images import ArrayImages, Images, Indices, Source
 from allmlp.data.progress import watched
 from allmlp.data.transforms import SMALL
 from allmlp.errors import DataError
 from allmlp.pixels.read import UnreadableImage
+from allmlp.pixels.reading import Reading, as_reading
 
 MOST_BYTES = 2_000_000_000
 """Larger sets are read picture by picture."""
@@ -39,8 +41,8 @@ class HeldImages(ArrayImages):
         return HeldImages(self.pixels[indices], self.origin.subset(indices))
 
 
-def held(source: Source, in_chans: int | None = None, *, quiet: bool = False) -> Source:
-    """The source with its training and validation images decoded into memory, as grey (1) or RGB (3).
+def held(source: Source, wanted: Reading | int | None = None, *, quiet: bool = False) -> Source:
+    """The source with its training and validation images decoded into memory; wanted: how, in the source's channels unless given.
 
     Only where all of them have one size of at most SMALL pixels a side and take at most MOST_BYTES; else the source
     as it is. Images that cannot be decoded move to `left_out`. Raises DataError when that empties a class.
@@ -48,13 +50,13 @@ def held(source: Source, in_chans: int | None = None, *, quiet: bool = False) ->
     parts = (source.train, source.val)
     if all(isinstance(part, ArrayImages) for part in parts):
         return source
-    channels = in_chans or source.in_chans
-    size = _first_size(source.train, channels)
-    if size is None or max(size) > SMALL or sum(map(len, parts)) * size[0] * size[1] * channels > MOST_BYTES:
+    reading = as_reading(source.in_chans if wanted is None else wanted)
+    size = _first_size(source.train, reading)
+    if size is None or max(size) > SMALL or sum(map(len, parts)) * size[0] * size[1] * reading.in_chans > MOST_BYTES:
         return source
     made, left_out, failures = [], list(source.left_out), 0
     for part, what in zip(parts, ("training", "validation"), strict=True):
-        found = _decoded(part, size, channels, f"reading {what} images", quiet)
+        found = _decoded(part, size, reading, f"reading {what} images", quiet)
         if found is None:
             return source
         images, bad = found
@@ -72,27 +74,27 @@ def held(source: Source, in_chans: int | None = None, *, quiet: bool = False) ->
     )
 
 
-def _first_size(images: Images, in_chans: int) -> tuple[int, int] | None:
+def _first_size(images: Images, reading: Reading) -> tuple[int, int] | None:
     """(width, height) of the first image that can be read."""
     for index in range(min(len(images), TRIED)):
         try:
-            return images.open(index, in_chans).size
+            return images.open(index, reading).size
         except UnreadableImage:
             continue
     return None
 
 
 def _decoded(
-    images: Images, size: tuple[int, int], in_chans: int, what: str, quiet: bool
+    images: Images, size: tuple[int, int], reading: Reading, what: str, quiet: bool
 ) -> tuple[HeldImages, list[Broken]] | None:
     """Every image that can be read, and those that cannot; None as soon as one has another size."""
     width, height = size
-    pixels = np.empty((len(images), height, width) + ((in_chans,) if in_chans > 1 else ()), dtype=np.uint8)
+    pixels = np.empty((len(images), height, width) + ((reading.in_chans,) if reading.in_chans > 1 else ()), dtype=np.uint8)
 
     def fill(index: int) -> bool | Broken:
         """Whether the size is right, which is known only after decoding: cameras' pictures may have to be turned."""
         try:
-            image = images.open(index, in_chans)
+            image = images.open(index, reading)
         except UnreadableImage as error:
             return index, error
         if image.size != size:
@@ -122,5 +124,6 @@ def _refuse_empty(images: Images, before: Images, bad: list[Broken], classes: tu
             first = next(error for index, error in bad if before.labels[index] == number)
             raise DataError(
                 f"class {name!r} has no readable image ({had[number]} damaged, such as {first.path}: {first.reason})",
-                hint="replace the damaged files or remove the class",
+                hint=hint_for([(error.path, error.reason) for i, error in bad if before.labels[i] == number])
+                or "replace the damaged files or remove the class",
             )

@@ -14,6 +14,7 @@ from allmlp.data.names import few, split_in
 from allmlp.data.parts import Part, Parts, checked, parts_of
 from allmlp.errors import DataError
 from allmlp.pixels.read import UnreadableImage, decode_image
+from allmlp.pixels.reading import Reading
 
 PREFIX = "hf:"
 
@@ -62,8 +63,8 @@ class HubImages(Images):
         self.rows, self.column, self.labels, self.title = rows, column, labels, title
         self.numbers = np.arange(len(labels)) if numbers is None else numbers
 
-    def open(self, index: int, in_chans: int) -> Image.Image:
-        return decode_image(self.content(index), self.name(index), in_chans)
+    def open(self, index: int, wanted: Reading | int) -> Image.Image:
+        return decode_image(self.content(index), self.name(index), wanted)
 
     def content(self, index: int) -> bytes:
         try:

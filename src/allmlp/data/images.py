@@ -17,7 +17,9 @@ from PIL import Image
 
 from allmlp.data.duplicates import Duplicates
 from allmlp.pixels.channels import as_channels
+from allmlp.pixels.depth import Range
 from allmlp.pixels.read import UnreadableImage, decode_image, probe_content, probe_image, read_image
+from allmlp.pixels.reading import Reading
 
 Indices = NDArray[np.int64]
 HEADER = 65536
@@ -35,8 +37,8 @@ class Images(ABC):
         return len(self.labels)
 
     @abstractmethod
-    def open(self, index: int, in_chans: int) -> Image.Image:
-        """8-bit grey (1) or RGB (3). Raises UnreadableImage."""
+    def open(self, index: int, wanted: Reading | int) -> Image.Image:
+        """8-bit grey or RGB; wanted: 1 or 3, or more than that. Raises UnreadableImage."""
 
     @abstractmethod
     def name(self, index: int) -> str:
@@ -85,8 +87,8 @@ class FileImages(Images):
         self.paths = np.array(paths, dtype=object)
         self.labels = np.asarray(labels, dtype=np.int64)
 
-    def open(self, index: int, in_chans: int) -> Image.Image:
-        return read_image(self.paths[index], in_chans)
+    def open(self, index: int, wanted: Reading | int) -> Image.Image:
+        return read_image(self.paths[index], wanted)
 
     def content(self, index: int) -> bytes:
         path = self.paths[index]
@@ -140,8 +142,8 @@ class PackedImages(Images):
         self.names = np.array(names, dtype=object)
         self.labels = np.asarray(labels, dtype=np.int64)
 
-    def open(self, index: int, in_chans: int) -> Image.Image:
-        return decode_image(self.content(index), self.name(index), in_chans)
+    def open(self, index: int, wanted: Reading | int) -> Image.Image:
+        return decode_image(self.content(index), self.name(index), wanted)
 
     def content(self, index: int) -> bytes:
         return self._read(index, int(self.places[index, 2]))
@@ -198,8 +200,8 @@ class ArrayImages(Images):
         """(height, width)"""
         return self.pixels.shape[1], self.pixels.shape[2]
 
-    def open(self, index: int, in_chans: int) -> Image.Image:
-        return as_channels(Image.fromarray(self.pixels[index]), in_chans)
+    def open(self, index: int, wanted: Reading | int) -> Image.Image:
+        return as_channels(Image.fromarray(self.pixels[index]), wanted)
 
     def probe(self, index: int) -> None:
         """What is in memory can be read."""
@@ -209,6 +211,20 @@ class ArrayImages(Images):
 
     def subset(self, indices: Indices) -> "ArrayImages":
         return ArrayImages(self.pixels[indices], self.labels[indices], self.title, self.numbers[indices])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What some images of a data set are."""
+
+    images: int
+    """How many were looked at and could be read."""
+    grey: bool
+    """Whether all of them have one channel, besides opacity."""
+    deep: int
+    """How many have more than 8 bits a channel."""
+    value_range: Range | None
+    """What the values of deep ones become 0 and 255 by; None where there are none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,6 +244,8 @@ class Source:
     """(height, width) where all images have one small size."""
     left_out: list[tuple[str, str]] = field(default_factory=list)
     """(path, reason) of files that look like images and are not."""
+    look: Look | None = None
+    """What some of the training images are, where somebody looked."""
     bad_share: float = 0.0
     """Which share of the images that is, before any limit."""
     passed_over: Mapping[str, int] = field(default_factory=dict)

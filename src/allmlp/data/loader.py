@@ -19,6 +19,7 @@ from allmlp.data.workers import EpochOrder, LastingLoader, worker_manners
 from allmlp.errors import DataError
 from allmlp.pixels.preprocess import Transform
 from allmlp.pixels.read import UnreadableImage
+from allmlp.pixels.reading import Reading, as_reading
 
 Key = tuple[int, int]
 """(pass, index): the pass is the epoch, or where images are repeated, epoch · repeats + the number of the copy"""
@@ -46,15 +47,15 @@ class Batch:
 class Samples(Dataset[tuple[Tensor, int, int] | UnreadableImage]):
     """Images by (pass, index), changed by a transform whose randomness is keyed by both."""
 
-    def __init__(self, images: Images, transform: Transform, in_chans: int, seed: int | None) -> None:
-        self.images, self.transform, self.in_chans, self.seed = images, transform, in_chans, seed
+    def __init__(self, images: Images, transform: Transform, reading: Reading | int, seed: int | None) -> None:
+        self.images, self.transform, self.reading, self.seed = images, transform, as_reading(reading), seed
 
     def __getitem__(self, key: Key) -> tuple[Tensor, int, int] | UnreadableImage:
         number, index = key
         if self.seed is not None:
             seed_everything(self.seed, "image", number, index)
         try:
-            image = self.images.open(index, self.in_chans)
+            image = self.images.open(index, self.reading)
         except UnreadableImage as error:
             return error
         return self.transform(image), int(self.images.labels[index]), index
@@ -98,7 +99,7 @@ def training_batches(
     images: Images,
     transform: Transform,
     *,
-    in_chans: int,
+    reading: Reading | int,
     batch: int,
     seed: int,
     workers: int,
@@ -108,19 +109,19 @@ def training_batches(
 ) -> DataLoader[Batch]:
     """Shuffled; images left over at the end of an epoch wait for the next unless there are fewer than a batch.
 
-    batch: images of all `world` processes together; each gets its share.
+    reading: how image files are decoded. batch: images of all `world` processes together; each gets its share.
     """
     batch = min(batch, len(images))
     order = Order(len(images), batch, seed=seed, drop_last=True, rank=rank, world=world, repeats=repeats)
-    return batch_loader(Samples(images, transform, in_chans, seed), order, workers)
+    return batch_loader(Samples(images, transform, reading, seed), order, workers)
 
 
 def plain_batches(
-    images: Images, transform: Transform, *, in_chans: int, batch: int, workers: int, rank: int = 0, world: int = 1
+    images: Images, transform: Transform, *, reading: Reading | int, batch: int, workers: int, rank: int = 0, world: int = 1
 ) -> DataLoader[Batch]:
     """Every image once, in order, by one of the processes."""
     order = Order(len(images), batch, seed=None, drop_last=False, rank=rank, world=world)
-    return batch_loader(Samples(images, transform, in_chans, None), order, workers)
+    return batch_loader(Samples(images, transform, reading, None), order, workers)
 
 
 def batch_loader(samples: Samples, order: Order, workers: int) -> DataLoader[Batch]:

@@ -107,7 +107,7 @@ class MemorySamples(Samples):
     """Whole batches by (pass, index); an image's changes depend on those and the seed, not on the rest of its batch."""
 
     def __init__(self, images: ArrayImages, augment: Augment, preprocessing: Preprocessing, seed: int | None) -> None:
-        super().__init__(images, preprocessing, preprocessing.in_chans, seed)
+        super().__init__(images, preprocessing, preprocessing.reading, seed)
         pixels = torch.from_numpy(images.pixels)
         self.pixels = pixels if pixels.dim() == 4 else pixels[..., None]  # n h w c
         self.targets = torch.from_numpy(images.labels)
@@ -124,7 +124,7 @@ class MemorySamples(Samples):
         draws = Draws.keyed(self.seed, [number for number, _ in keys], indices)
         pixels = flipped(self._cropped(pixels, draws), self.augment.flip, draws)
         if self.policy is not None:
-            pixels = self.policy(pixels.expand(-1, self.in_chans, -1, -1), draws)
+            pixels = self.policy(pixels.expand(-1, self.reading.in_chans, -1, -1), draws)
         images = cut_out(self._normalised(pixels), self.augment.cutout, draws)
         images = erased(images, self.augment.erase, draws)
         return Batch(images, self.targets[indices], indices, [])

@@ -21,7 +21,7 @@ from allmlp.data.parts import Part, Parts, findings, matched, together
 from allmlp.data.progress import tell, watched
 from allmlp.errors import DataError
 from allmlp.files import whole_file
-from allmlp.pixels.read import UnreadableImage, decode_image, probe_content
+from allmlp.pixels.read import UnreadableImage, decode_image, look_into, probe_content
 
 KEPT = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
 """Formats that stay as they are, bit for bit, unless a picture is larger than asked for."""
@@ -29,7 +29,8 @@ QUALITY = 92
 """Of the JPEG that a larger picture becomes."""
 AHEAD = 256
 """Pictures that are made ready before those before them are written."""
-GREY = ("1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "F")
+DEEP = {"TIFF": "tif"}
+"""Formats that stay as they are besides, with any number of pixels, where they have more than 8 bits a channel."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ class Task:
 def pack(parts: Parts, out: Path, *, shards: int, size: int | None, max_bad_share: float = 0.01, quiet: bool = False) -> Index:
     """Write every image of a data set into about `shards` shards for training, and as many more as its other parts need.
 
-    size: a picture whose shorter side is longer, in pixels, is resized to it; None: none is. The images of a part are
+    size: a picture whose shorter side is longer, in pixels, is resized to it, unless it has more than 8 bits a channel; None:
+    none is. The images of a part are
     dealt out in a fixed random order, for programs that read shards from end to end; the index gives their own order back.
     Raises DataError when the folder holds something else, cannot be written, or too many images cannot be read.
     """
@@ -200,8 +202,10 @@ def _file(images: Images, number: int, size: int | None) -> tuple[str, bytes]:
     if content is None:
         image = images.open(number, images.in_chans)
     else:
-        header = probe_content(content, name)
-        image = decode_image(content, name, 1 if header.mode in GREY else 3)
+        header, seen = probe_content(content, name), look_into(content, name, None, 0)
+        image = decode_image(content, name, 1 if seen.grey else 3)
+        if seen.values is not None:  # no range is known by which its values could become 8 bits
+            return (KEPT | DEEP)[header.format], content
         if header.format in KEPT and (size is None or min(image.size) <= size):
             return KEPT[header.format], content
     if size is None or min(image.size) <= size:

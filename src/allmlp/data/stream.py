@@ -22,6 +22,7 @@ from allmlp.data.progress import counting
 from allmlp.data.shards import expanded
 from allmlp.errors import DataError
 from allmlp.pixels.read import decode_image, read_image
+from allmlp.pixels.reading import Reading
 
 KINDS = (
     "give pictures, folders, @list.txt, a pattern such as 'shots/*.jpg' or data-{000..015}.tar, .tar, .zip or .parquet files, "
@@ -34,8 +35,8 @@ class Picture:
     """One that may yet turn out to be unreadable."""
 
     name: str
-    open: Callable[[int], Image.Image]
-    """Number of channels → the picture. Raises UnreadableImage."""
+    open: Callable[[Reading | int], Image.Image]
+    """Number of channels, or more than that → the image. Raises UnreadableImage."""
 
 
 @dataclass(frozen=True)
@@ -220,8 +221,8 @@ def _inside(place: str) -> Iterator[Picture]:
         yield Picture(images.name(i), partial(images.open, i))
 
 
-def _fetched(url: str, in_chans: int) -> Image.Image:
-    return decode_image(addresses.content(url), url, in_chans)
+def _fetched(url: str, wanted: Reading | int) -> Image.Image:
+    return decode_image(addresses.content(url), url, wanted)
 
 
 def _rows(place: str, start: int) -> Iterator[Picture]:

@@ -72,7 +72,7 @@ class Views(Samples):
     """Whole batches by (pass, index), cut from pictures that are opened one by one."""
 
     def __init__(self, images: Images, dino: Dino, preprocessing: Preprocessing, seed: int) -> None:
-        super().__init__(images, preprocessing, preprocessing.in_chans, seed)
+        super().__init__(images, preprocessing, preprocessing.reading, seed)
         self.root, self.dino = seed, dino
         self.parts = parts(dino, preprocessing.img_size)
         self.mode = Image.Resampling[preprocessing.interpolation.upper()]
@@ -94,7 +94,7 @@ class Views(Samples):
 
     def _opened(self, key: Key) -> list[Tensor]:
         """Every part of one picture, each with a batch axis of 1."""
-        picture = self.images.open(key[1], self.in_chans)
+        picture = self.images.open(key[1], self.reading)
         draws = Draws.keyed(self.root, key[0], torch.tensor([key[1]]))
         return [self._changed(self._cut(picture, part, draws), part, draws) for part in self.parts]
 
@@ -127,7 +127,7 @@ class HeldViews(Views):
 
     def __getitems__(self, keys: Sequence[Key]) -> Batch:
         indices = torch.tensor([index for _, index in keys])
-        pixels = self.pixels[indices].permute(0, 3, 1, 2).expand(-1, self.in_chans, -1, -1) / 255  # b c h w
+        pixels = self.pixels[indices].permute(0, 3, 1, 2).expand(-1, self.reading.in_chans, -1, -1) / 255  # b c h w
         draws = Draws.keyed(self.root, [number for number, _ in keys], indices)
         made = []
         for part in self.parts:

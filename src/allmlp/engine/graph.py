@@ -19,6 +19,7 @@ from allmlp.engine.bundle import GRAPHS, read_bundle
 from allmlp.engine.sessions import executorch_session, litert_session, onnx_session, openvino_session
 from allmlp.errors import EngineError, ModelError, RunError
 from allmlp.pixels.preprocess import Preprocessing
+from allmlp.pixels.reading import Reading
 from allmlp.pixels.tensor import pixels_of
 
 NEEDED = {
@@ -43,7 +44,8 @@ class Graph:
     format: str
     precision: str
     img_size: tuple[int, int]
-    in_chans: int
+    reading: Reading
+    """How image files are decoded for it."""
     classes: tuple[str, ...]
     preprocessing: Callable[[Image.Image], Tensor] = field(repr=False)
     """A picture → c h w; or, where the graph prepares pictures itself, whatever their size, → k, its answer at once."""
@@ -52,6 +54,10 @@ class Graph:
     """Of its files."""
     folder: Path
     """Where they lie; to another process a graph goes as their name, and is read there again."""
+
+    @property
+    def in_chans(self) -> int:
+        return self.reading.in_chans
 
     @property
     def num_classes(self) -> int:
@@ -105,7 +111,7 @@ def _graph(folder: Path, card: dict[str, Any], spec: Preprocessing, run: Runner)
         format=card["format"],
         precision=str(card.get("precision")),
         img_size=spec.img_size,
-        in_chans=spec.in_chans,
+        reading=spec.reading,
         classes=tuple(map(str, card["classes"])),
         preprocessing=prepare,
         run=run,

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
+from allmlp.data.damage import hint_for, in_words
 from allmlp.data.images import Images
 from allmlp.data.loader import plain_batches
 from allmlp.data.names import nfc
@@ -76,12 +77,13 @@ def answers(
     title: of the images, for messages. engine: as for `allmlp.evaluate`. what: the words beside the bar.
     Raises DataError when no image can be read, EngineError for an engine that is not to be had here.
     """
-    batches = plain_batches(images, model.preprocessing, in_chans=model.in_chans, batch=batch, workers=workers)
+    batches = plain_batches(images, model.preprocessing, reading=model.reading, batch=batch, workers=workers)
     shown = watched(batches, total=len(batches), what=what, quiet=quiet)
     how = ready(model, engine, images=len(images), batch=batch, quiet=quiet)
     out = gather(model, shown, device=how.device, precision=how.precision, engine=how.engine)
     if not len(out.labels):
         raise DataError(
-            f"none of the {len(images)} images of {title} could be read", hint="check the files with another program"
+            f"none of the {len(images)} images of {title} could be read: {in_words(out.unreadable)}",
+            hint=hint_for(out.unreadable) or "check the files with another program",
         )
     return out, how.described

@@ -15,6 +15,7 @@ from allmlp.engine.graph import Graph
 from allmlp.engine.infer import Outputs
 from allmlp.files import writing
 from allmlp.models.base import ImageModel
+from allmlp.pixels.reading import Reading
 from allmlp.run import Run
 
 MISTAKES, THUMBNAIL = 24, 160
@@ -50,7 +51,7 @@ def mistakes(
     if run is None:
         return {"mistakes": [described(i, {}) for i in surest[:MISTAKES]], "examples": []}
     examples: list[tuple[int, dict[str, Any]]] = []
-    with _Album(run.evaluation / f"mistakes-{split}", images, model.in_chans) as album:
+    with _Album(run.evaluation / f"mistakes-{split}", images, model.reading) as album:
         shown = [
             described(i, album.keep(f"{place:02}", int(out.indices[i]), THUMBNAIL)) for place, i in enumerate(surest[:MISTAKES])
         ]
@@ -76,8 +77,8 @@ def by_pair(surest: Numbers, labels: Numbers, predicted: Numbers, most: int = EX
 class _Album:
     """A folder of small pictures, which takes the place of an older one when all of them are there."""
 
-    def __init__(self, folder: Path, images: Images, in_chans: int) -> None:
-        self.folder, self.images, self.in_chans = folder, images, in_chans
+    def __init__(self, folder: Path, images: Images, reading: Reading) -> None:
+        self.folder, self.images, self.reading = folder, images, reading
         self.half = folder.with_name(f".{folder.name}")
         self.bytes = 0
 
@@ -94,7 +95,7 @@ class _Album:
 
     def keep(self, name: str, index: int, side: int) -> dict[str, str]:
         """The image as NAME.png; where it lies, from the evaluation folder."""
-        picture = self.images.open(index, self.in_chans)
+        picture = self.images.open(index, self.reading)
         picture.thumbnail((side, side), Image.Resampling.LANCZOS)
         path = self.half / f"{name}.png"
         with writing(path):

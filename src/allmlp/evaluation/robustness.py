@@ -78,7 +78,7 @@ def _hits(model: ImageModel, images: Images, *, batch: int, seed: int, quiet: bo
     """(right answers of each kind, images); each image is decoded once."""
     device = best_device()
     prepared(model, device)
-    batches = plain_batches(images, model.preprocessing, in_chans=model.in_chans, batch=batch, workers=0)
+    batches = plain_batches(images, model.preprocessing, reading=model.reading, batch=batch, workers=0)
     shown = watched(batches, total=len(batches), what="corrupting", quiet=quiet)
     precision = choose_precision("auto", device, model)
     hits, seen = dict.fromkeys(KINDS, 0), 0
@@ -120,7 +120,7 @@ def _column(values: tuple[float, ...]) -> Tensor:  # → c 1 1
 def _draw(run: Run, model: ImageModel, images: Images, seed: int) -> None:
     """For each corruption one picture: the first readable image at the five strengths, side by side."""
     folder = run.robustness.with_suffix("")
-    batches = plain_batches(images, model.preprocessing, in_chans=model.in_chans, batch=1, workers=0)
+    batches = plain_batches(images, model.preprocessing, reading=model.reading, batch=1, workers=0)
     first = next(one for one in batches if len(one.labels))
     pixels, index = in_bytes(first.images, model.preprocessing)[0], int(first.indices[0])
     with writing(folder):

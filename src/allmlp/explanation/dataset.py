@@ -177,7 +177,7 @@ def features(model: ImageModel, images: Images, *, batch: int = 64, quiet: bool 
     """What the classifier's last layer is given of each image that can be read."""
     device = best_device()
     prepared(model.eval(), device)
-    batches = plain_batches(images, model.preprocessing, in_chans=model.in_chans, batch=batch, workers=0)
+    batches = plain_batches(images, model.preprocessing, reading=model.reading, batch=batch, workers=0)
     values, logits, labels, indices, unreadable = [], [], [], [], 0
     for one in watched(batches, total=len(batches), what="looking", quiet=quiet):
         unreadable += len(one.unreadable)
@@ -263,7 +263,7 @@ class _Shower:
         if place not in self.known:
             index, label = int(self.found.indices[place]), int(self.found.labels[place])
             classes = self.model.classes or ()
-            image = self.model.preprocessing(self.images.open(index, self.model.in_chans))
+            image = self.model.preprocessing(self.images.open(index, self.model.reading))
             self.known[place] = Shown(
                 path=self.images.name(index),
                 label=classes[label],

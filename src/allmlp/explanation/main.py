@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from allmlp.data.damage import hint_for
 from allmlp.data.progress import watched
 from allmlp.errors import DataError, ModelError
 from allmlp.explanation import dataset
@@ -96,7 +97,10 @@ def explained(
     found = [answer for answer in answers if isinstance(answer, Picture)]
     unreadable = [(answer.path, answer.reason) for answer in answers if isinstance(answer, UnreadableImage)]
     if paths and not found:
-        raise DataError(f"none of the {len(paths)} pictures could be read: {unreadable[0][1]}", hint="check the files")
+        raise DataError(
+            f"none of the {len(paths)} pictures could be read: {unreadable[0][1]}",
+            hint=hint_for(unreadable) or "check the files",
+        )
     fields, reaches = _fields(model, [picture.path for picture in found], steps)
     path = _path(model)
     return Explanation(
@@ -136,7 +140,7 @@ def _fields(model: ImageModel, paths: list[str], steps: list[int]) -> tuple[Tens
     shape = (FIELD_PICTURES // 2, model.in_chans, *model.img_size)
     images = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     if paths:
-        images = torch.stack([model.preprocessing(read_image(p, model.in_chans)) for p in paths[:FIELD_PICTURES]])
+        images = torch.stack([model.preprocessing(read_image(p, model.reading)) for p in paths[:FIELD_PICTURES]])
     fields = receptive_field(model, images.to(weight), steps)
     with torch.no_grad():
         shapes = model.forward_intermediates(images[:1].to(weight), indices=steps, intermediates_only=True)

@@ -73,7 +73,7 @@ def explain_pictures(model: ImageModel, paths: Iterable[str], steps: list[int]) 
                 hint="explain it without pictures, or learn classes first: allmlp train DATA --init RUN",
             )
         try:
-            image = model.preprocessing(read_image(path, model.in_chans)).to(weight)
+            image = model.preprocessing(read_image(path, model.reading)).to(weight)
         except UnreadableImage as error:
             yield error
             continue

@@ -85,7 +85,7 @@ def at_levels(
     """
     device = best_device()
     cut = prepared(copy.deepcopy(model).eval(), device)
-    batches = plain_batches(images, cut.preprocessing, in_chans=cut.in_chans, batch=batch, workers=0)
+    batches = plain_batches(images, cut.preprocessing, reading=cut.reading, batch=batch, workers=0)
     outputs: list[list[Outputs]] = [[] for _ in levels]
     for one in watched(batches, total=len(batches), what="pruning", quiet=quiet):
         for level, answers in zip(levels, outputs, strict=True):

@@ -101,7 +101,7 @@ def readable(images: Images, model: ImageModel) -> Iterator[Image.Image]:
     found = False
     for index in range(len(images)):
         try:
-            picture = images.open(index, model.in_chans)
+            picture = images.open(index, model.reading)
         except UnreadableImage:
             continue
         found = True

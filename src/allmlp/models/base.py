@@ -16,6 +16,7 @@ from allmlp.errors import ModelError
 from allmlp.models.arguments import choice, whole
 from allmlp.nn.recompute import recompute
 from allmlp.pixels.preprocess import Preprocessing
+from allmlp.pixels.reading import Reading
 
 _PLACE = re.compile(r"(?:stages\.(\d+)\.)?(?:blocks\.(\d+)\.)?")
 """Of a parameter's name: its stage and its block."""
@@ -63,6 +64,11 @@ class ImageModel(nn.Module, ABC):
         self.classes: tuple[str, ...] | None = None
         default = Preprocessing(img_size=img_size, **self.PREPROCESSING)
         self.preprocessing = default.fit(img_size=img_size, in_chans=in_chans)
+
+    @property
+    def reading(self) -> Reading:
+        """How image files are decoded for this model."""
+        return self.preprocessing.reading
 
     @abstractmethod
     def begin(self, image: Tensor) -> Tensor:  # b c h w → the steps' own layout

@@ -37,7 +37,7 @@ class Asked:
             check_classes(model)
         self.names = model.classes or tuple(map(str, range(model.num_classes)))
         self.top = min(max(top, 1), len(self.names))
-        self.preprocessing, self.in_chans = model.preprocessing, model.in_chans
+        self.preprocessing, self.reading = model.preprocessing, model.reading
         self.head: nn.Module | None = None
         if embeddings:
             if isinstance(model, Graph):
@@ -79,7 +79,7 @@ class Asked:
 
     def _decoded(self, picture: Picture) -> Tensor | UnreadableImage:
         try:
-            return self.preprocessing(picture.open(self.in_chans))
+            return self.preprocessing(picture.open(self.reading))
         except UnreadableImage as error:
             return error
 

@@ -37,7 +37,7 @@ def predict(
     paths = list_pictures(sources)
     images = FileImages(paths, np.zeros(len(paths), dtype=np.int64))
     names = model.classes or tuple(str(i) for i in range(model.num_classes))
-    batches = plain_batches(images, model.preprocessing, in_chans=model.in_chans, batch=batch, workers=workers)
+    batches = plain_batches(images, model.preprocessing, reading=model.reading, batch=batch, workers=workers)
     told = 0
     how = ready(model, engine, images=len(paths), batch=batch)
     for logits, done in stream(model, batches, device=how.device, precision=how.precision, engine=how.engine):

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import accumulate, pairwise
+from math import isfinite
 from typing import Any, Literal
 
 import tomli_w
@@ -21,6 +22,11 @@ class Data:
     """Height and width of the model's input in pixels. None: the data's own for small sets, else the model's."""
     in_chans: int | None = None
     """1 (grey) or 3 (RGB). None: as the data is."""
+    range: tuple[float, float] | None = None
+    """The values of deep images (16 and 32 bits, floats) that become 0 and 255. None: the 0.1th and 99.9th percentile of the
+    training images'."""
+    page: int | None = None
+    """Which page of TIFF files is read, from 1. None: the only one; files of several pages are refused."""
     val_share: float = 0.1
     """Share of each class held out for validation where the data has no val folder, in (0, 1)."""
     drop_duplicates: bool = False
@@ -53,6 +59,9 @@ class Data:
         within(self, "max_bad_share", least=0, most=1)
         within(self, "workers", least=0)
         within(self, "crop_ratio", above=0, most=1)
+        within(self, "page", least=1)
+        if self.range is not None and not (self.range[0] < self.range[1] and all(map(isfinite, self.range))):
+            raise RecipeError(f"data.range is {list(self.range)}", hint="give two numbers, the lower one first")
         if self.in_chans not in (None, 1, 3):
             raise RecipeError(f"data.in_chans is {self.in_chans}", hint="use 1 (grey) or 3 (RGB)")
         for name in ("mean", "std"):

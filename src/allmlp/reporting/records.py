@@ -53,6 +53,17 @@ class LeftOut:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Deep:
+    """What some training images are: how many were looked at, and how many of them have more than 8 bits a channel."""
+
+    looked: int
+    deep: int
+    grey: bool
+    range: list[float] | None = None
+    """The values that become 0 and 255."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Data:
     """data.json."""
 
@@ -69,6 +80,7 @@ class Data:
     left_out: list[LeftOut] = field(default_factory=list)
     left_out_count: int = 0
     ignored_files: int = 0
+    deep: Deep | None = None
 
     def __post_init__(self) -> None:
         splits = [self.train, self.val, *([] if self.test is None else [self.test])]
@@ -118,6 +130,8 @@ class Preprocessing:
     crop_ratio: float
     crop_mode: str
     interpolation: str
+    value_range: list[float] | None = None
+    page: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

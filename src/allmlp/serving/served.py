@@ -79,7 +79,7 @@ class Served:
             if width * height > pixels:
                 what = f"{picture.name} cannot be read: {width} × {height} pixels are more than {pixels:,}"
                 raise Refused(413, what, hint="send it smaller")
-            return self.model.preprocessing(decode_image(picture.content, picture.name, self.model.in_chans))
+            return self.model.preprocessing(decode_image(picture.content, picture.name, self.model.reading))
         except UnreadableImage as error:
             hint = "send a whole JPEG, PNG, WebP, BMP, TIFF or GIF file"
             raise Refused(422, f"{picture.name} cannot be read: {error.reason}", hint=hint) from None

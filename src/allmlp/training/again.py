@@ -12,8 +12,10 @@ from allmlp.recipe import Recipe, load_recipe
 from allmlp.run import Run, read_lines
 from allmlp.training.checkpoint import Position, newest_first
 
-FILLED = ("model", "hyper.", "data.img_size", "data.in_chans")
+FILLED = ("model", "hyper.", "data.img_size")
 """Fields that a run with `init` writes out where the command had left them open."""
+BY_IMAGES = ("data.in_chans", "data.range")
+"""Fields that every run writes out where they follow from the images."""
 
 
 def data_spec(data: str | os.PathLike[str] | None) -> str | None:
@@ -34,7 +36,8 @@ def begun(out: str | os.PathLike[str], asked: Recipe, spec: str | None) -> Run |
         raise _another(run, f"its images are {before or 'those that come with allmlp'}")
     then, now, usual = load_recipe(run.recipe).flat(), asked.flat(), Recipe().flat()
     for name in sorted({*then, *now}):
-        filled = asked.init is not None and name.startswith(FILLED) and now.get(name) in (None, usual.get(name))
+        open_ = (asked.init is not None and name.startswith(FILLED)) or name in BY_IMAGES
+        filled = open_ and now.get(name) in (None, usual.get(name))
         if then.get(name) != now.get(name) and not filled:
             raise _another(run, f"its {name} is {then.get(name)!r}, not {now.get(name)!r}")
     return run

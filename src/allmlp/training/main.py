@@ -4,7 +4,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -15,6 +15,7 @@ from typing import Any, Literal
 from allmlp.data.damage import by_reason, in_words, refuse_too_many
 from allmlp.data.hold import held
 from allmlp.data.images import Source
+from allmlp.data.look import look_at
 from allmlp.data.remarks import imbalance, numbers_of, remarks
 from allmlp.data.sources import fetches, open_source
 from allmlp.engine.device import best_device
@@ -26,6 +27,7 @@ from allmlp.run import Run, read_record, write_json
 from allmlp.signals import leave_if_asked, left_by
 from allmlp.training import checkpoint
 from allmlp.training.again import begun, cut_back, data_spec
+from allmlp.training.by_images import described, findings, looked_at, reading_of, with_findings
 from allmlp.training.checkpoint import Position
 from allmlp.training.display import Display, counted, program
 from allmlp.training.distillation.open import located
@@ -146,6 +148,9 @@ def _begin(
     start = None
     if recipe.init is not None:
         recipe, start = start_from(recipe, source)
+    found = with_findings(recipe, source)
+    told = list(findings(recipe, source, found.data.in_chans or source.in_chans))
+    recipe = found
     plan = with_masks(make_plan(recipe, source, start, team), beside(recipe.init))
     run = team.by_first(lambda: Run.create(out if out is not None else _fresh_folder(recipe, source), over=over))
     display = display_of(run, team, quiet)
@@ -154,11 +159,11 @@ def _begin(
         with writing(run.recipe), whole_file(run.recipe) as temporary:
             temporary.write_text(recipe.to_toml(), encoding="utf-8")
         write_json(run.environment, environment(plan.device, plan.precision) | chosen_by(plan))
-        write_json(run.data, describe(source))
+        write_json(run.data, describe(source) | described(recipe, source))
         keep_with(run, plan)
         for path, reason in source.left_out:
             run.append(run.unreadable, {"path": path, "reason": reason})
-    _summarise(display, plan, run)
+    _summarise(display, plan, run, told)
     return finish(plan, run, Position(), display, record)
 
 
@@ -185,7 +190,10 @@ def _go_on(run: Run, team: Team, *, quiet: bool) -> Run:
     recipe, chosen = load_recipe(run.recipe), read_record(run.environment, "precision")
     distill = replace(recipe.distill, precision=chosen.get("teacher_precision", "auto"))
     recipe = replace(recipe, train=as_it_ran(recipe.train, chosen), distill=distill)
-    source = images_of(run.data_spec(), recipe, team, quiet)
+    about = read_record(run.data, "in_chans")
+    if recipe.data.in_chans is None:  # as runs of allmlp 1 have it
+        recipe = replace(recipe, data=replace(recipe.data, in_chans=about["in_chans"]))
+    source = images_of(run.data_spec(), recipe, team, quiet, look="deep" in about)
     before, now = read_record(run.data, "classes", "train", "val"), describe(source)
     if any(before[key] != now[key] for key in ("classes", "train", "val")):
         raise RunError(
@@ -220,8 +228,11 @@ def display_of(run: Run, team: Team, quiet: bool, counts: str = "images") -> Dis
     return Display(run.log if team.first else None, quiet=quiet or not team.first, counts=counts)
 
 
-def images_of(spec: str | None, recipe: Recipe, team: Team, quiet: bool) -> Source:
-    """The recipe's images, in memory where they are small. Raises DataError when too many cannot be read."""
+def images_of(spec: str | None, recipe: Recipe, team: Team, quiet: bool, *, look: bool = True) -> Source:
+    """The recipe's images, in memory where they are small; look: at what some of them are.
+
+    Raises DataError when too many cannot be read.
+    """
     quiet = quiet or not team.first
 
     def opened() -> Source:
@@ -229,7 +240,10 @@ def images_of(spec: str | None, recipe: Recipe, team: Team, quiet: bool) -> Sour
         options: dict[str, Any] = dict(**recipe.data.opening, limit=train.limit, shots=train.shots)
         return open_source(spec, seed=recipe.seed, **options, least=2 if recipe.dino is None else 1, quiet=quiet)
 
-    source = held(team.one_by_one(opened) if fetches(spec) else opened(), recipe.data.in_chans, quiet=quiet)
+    source = team.one_by_one(opened) if fetches(spec) else opened()
+    if look:
+        source = looked_at(source, recipe, team.by_first(lambda: look_at(source.train, recipe.data.page)))
+    source = held(source, reading_of(recipe.data, source), quiet=quiet)
     refuse_too_many(source.left_out, source.bad_share, recipe.data.max_bad_share)
     return source
 
@@ -314,11 +328,13 @@ def finish(plan: Plan, run: Run, position: Position, display: Display, record: d
     return run
 
 
-def _summarise(display: Display, plan: Plan, run: Run) -> None:
-    """What a person checks before waiting: classes, counts, what was left out, where it all goes."""
+def _summarise(display: Display, plan: Plan, run: Run, about: Iterable[str]) -> None:
+    """What a person checks before waiting: classes, counts, what was left out, where it all goes. about: the images."""
     source, model = plan.source, plan.model
     shown = ", ".join(source.classes[:10]) + (f" and {len(source.classes) - 10} more" if len(source.classes) > 10 else "")
     display.say(f"data     {source.title}: {numbers_of(source)} ({source.split})")
+    for line in about:
+        display.say(line)
     display.say(f"classes  {len(source.classes)}: {shown}")
     found = remarks(source)
     if found:

@@ -24,6 +24,7 @@ from allmlp.models import create_model
 from allmlp.models.base import ImageModel
 from allmlp.pixels.preprocess import Preprocessing
 from allmlp.recipe import Augment, Data, Dino, Recipe
+from allmlp.training.by_images import reading_of
 from allmlp.training.dino.task import SelfDistilled, Smaller, model_sized_parts, with_projection
 from allmlp.training.dino.teacher import MeanTeacher
 from allmlp.training.distillation.distiller import Distiller
@@ -168,7 +169,7 @@ def _training_batches(
     if fits_memory(images, augment, model.preprocessing):
         return memory_batches(images, augment, model.preprocessing, workers=workers, **share)
     transform = training_transform(augment, model.preprocessing)
-    return training_batches(images, transform, in_chans=model.in_chans, workers=workers, repeats=augment.repeats, **share)
+    return training_batches(images, transform, reading=model.reading, workers=workers, repeats=augment.repeats, **share)
 
 
 def unchanged_training_batches(plan: Plan) -> DataLoader[Batch]:
@@ -179,7 +180,7 @@ def unchanged_training_batches(plan: Plan) -> DataLoader[Batch]:
     if fits_memory(images, UNCHANGED, spec):
         return memory_batches(images, UNCHANGED, spec, batch=batch, seed=None)
     transform = training_transform(scaled(plan.recipe.augment, spec.img_size, plan.sizes.last), spec)
-    return plain_batches(images, transform, in_chans=plan.model.in_chans, batch=batch, workers=workers)
+    return plain_batches(images, transform, reading=plan.model.reading, batch=batch, workers=workers)
 
 
 def _running_mean(recipe: Recipe, model: ImageModel, steps: int, together: bool) -> ModelEmaV3 | None:
@@ -195,7 +196,7 @@ def _plain_batches(images: Images, model: ImageModel, batch: int, workers: int, 
     share: dict[str, Any] = {"batch": batch, "rank": team.rank, "world": team.size}
     if fits_memory(images, UNCHANGED, model.preprocessing):
         return memory_batches(images, UNCHANGED, model.preprocessing, seed=None, **share)
-    return plain_batches(images, model.preprocessing, in_chans=model.in_chans, workers=workers, **share)
+    return plain_batches(images, model.preprocessing, reading=model.reading, workers=workers, **share)
 
 
 def build_model(recipe: Recipe, source: Source, start: ImageModel | None = None) -> ImageModel:
@@ -241,7 +242,10 @@ def _sized(name: str, hyper: dict[str, Any], source: Source) -> ImageModel:
 
 def preprocessing(data: Data, model: ImageModel, source: Source) -> Preprocessing:
     """What evaluation will do to pictures: the family's values where the recipe does not say otherwise."""
-    spec = model.preprocessing
+    spec = replace(model.preprocessing, page=data.page)
+    value_range = reading_of(data, source).value_range
+    if value_range is not None:  # a model to start from may have one, too
+        spec = replace(spec, value_range=value_range)
     if data.interpolation is not None:
         spec = replace(spec, interpolation=data.interpolation)
     if data.crop_mode is not None:
