@@ -5,7 +5,6 @@ file. What does not fit its hash, or cannot be read, counts as not there.
 """
 
 import hashlib
-import json
 import shutil
 import tempfile
 from importlib.metadata import PackageNotFoundError, version
@@ -20,6 +19,7 @@ from allmlp.errors import RunError
 from allmlp.models.base import ImageModel
 from allmlp.released.fetch import home
 from allmlp.run import read_json, write_json
+from allmlp.strict_json import to_json
 
 FORMAT = 1
 MOST = 32
@@ -36,7 +36,7 @@ def content_hash(model: ImageModel, request: dict[str, Any], device: torch.devic
     if device.type == "cuda":
         machine += [torch.cuda.get_device_name(device), str(torch.version.cuda), str(_version("triton"))]
     about = [FORMAT, request, versions, machine, model_hash(model)]
-    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
+    return hashlib.sha256(to_json(about, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def model_hash(model: ImageModel) -> str:

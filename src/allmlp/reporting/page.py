@@ -1,6 +1,5 @@
 """`write_report`: run folder → report.html, one file that needs no network, no script and no other file."""
 
-import json
 import shlex
 from dataclasses import dataclass
 from math import isfinite
@@ -32,6 +31,7 @@ from allmlp.reporting.robust import by_strength
 from allmlp.reporting.steps import by_step
 from allmlp.reporting.template import render
 from allmlp.run import Run
+from allmlp.strict_json import to_json
 
 NUMBERED, MAPPED = 20, 60
 """Most classes of a confusion matrix with counts, and of one at all."""
@@ -79,7 +79,7 @@ def _render(run: Run, records: Records) -> str:
         robust=None if records.robustness is None else _robust(run, records.robustness, records.model),
         cost=_cost(records),
         growth=growth_figures(run, records.state.epochs_done),
-        folder=json.dumps(str(run.folder), ensure_ascii=False),
+        folder=to_json(str(run.folder), ascii_only=False),
         quoted=shlex.quote(str(run.folder)),
         repeat=shlex.join(
             ["allmlp", "pretrain" if records.without_labels else "train", *_data_argument(records), "--recipe", str(run.recipe)]

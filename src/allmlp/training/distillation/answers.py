@@ -3,7 +3,6 @@
 # axes: n images, k classes
 
 import hashlib
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from allmlp.data.loader import Batch
 from allmlp.data.progress import watched
 from allmlp.errors import RunError
 from allmlp.pixels.preprocess import Preprocessing
+from allmlp.strict_json import to_json
 from allmlp.training.distillation.teacher import Teacher
 from allmlp.weights.files import write_tensors
 
@@ -71,7 +71,7 @@ def _signature(teacher: Teacher, images: Images, student: Preprocessing) -> str:
         student.to_dict(),
         teacher.precision,
     ]
-    found.update(json.dumps(plain).encode())
+    found.update(to_json(plain).encode())
     if isinstance(images, ArrayImages):
         found.update(images.pixels.tobytes())
         return found.hexdigest()
