@@ -7,6 +7,9 @@ from torch import Tensor
 
 from allmlp.errors import WeightsError
 
+WHOLE = "load whole weights: copy or fetch their file again, or take an earlier checkpoint of that training"
+"""What helps where nothing more is known of where they came from."""
+
 
 class NotFinite(WeightsError):
     """Weights of which a value is NaN or infinite."""
@@ -25,7 +28,7 @@ def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
     return [name for (name, value), fine in zip(real.items(), good, strict=True) if not fine and not value.isfinite().all()]
 
 
-def refuse_not_finite(tensors: Mapping[str, Tensor], what: str, *, hint: str) -> None:
+def refuse_not_finite(tensors: Mapping[str, Tensor], what: str, *, hint: str = WHOLE) -> None:
     """Raises NotFinite with the tensors' names and how many values it is. what: whose weights they are."""
     names = not_finite(tensors)
     if names:
