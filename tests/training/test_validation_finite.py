@@ -28,9 +28,15 @@ HUGE = 3e38  # finite, and any sum of two is not
 
 
 def spoil_after(
-    monkeypatch: pytest.MonkeyPatch, step: int | None, *, value: float = HUGE, raw: bool = True, ema: bool = False, times: int = 1
+    monkeypatch: pytest.MonkeyPatch,
+    step: int | None,
+    *,
+    value: float = HUGE,
+    raw: bool = True,
+    ema: bool = False,
+    times: int = 1,
 ) -> None:
-    """Weights of the head are `value` after step `step`, from 1, or each, at most so many times."""
+    """The head's weights are `value` after step `step`, from 1, or each, at most so many times. raw: or the running mean's."""
     plain, left = loop.update, times
 
     def spoiling(plan: Plan, batch: object, number: int, **more: object) -> Outcome:
@@ -38,10 +44,9 @@ def spoil_after(
         found = plain(plan, batch, number, **more)  # type: ignore[arg-type]
         if step in (None, number + 1) and left:
             left -= 1
-            mean = [] if plan.ema is None or not ema else [plan.ema.module]
-            for module in [plan.model] * raw + mean:
-                with torch.no_grad():
-                    module.get_parameter("head.weight").fill_(value)
+            model = plan.model if raw or plan.ema is None else plan.ema.module
+            with torch.no_grad():
+                model.get_parameter("head.weight").fill_(value)
         return found
 
     monkeypatch.setattr(loop, "update", spoiling)
@@ -158,7 +163,7 @@ def test_a_running_mean_that_is_not_finite_is_never_best_and_training_goes_on(
 ) -> None:
     """The raw weights are those of a run without a running mean, and the better of their epochs is best."""
     plain = allmlp.train(stripes, recipe=small_recipe(), out=tmp_path / "plain", quiet=True)
-    spoil_after(monkeypatch, None, raw=False, ema=True, times=99)
+    spoil_after(monkeypatch, None, raw=False, times=99)
     run = allmlp.train(stripes, recipe=small_recipe(train={"ema": 0.999}), out=tmp_path / "a")
     assert "the running mean (EMA) of the weights cannot be best: not all logits" in capsys.readouterr().err
     assert read_json(run.state)["best"] == read_json(plain.state)["best"]
