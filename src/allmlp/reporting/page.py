@@ -175,7 +175,7 @@ def _norms(steps: list[Step]) -> dict[str, Figure]:
 
 def _ending(last: Epoch) -> str:
     if last.val_loss is None:
-        return f"After epoch {last.epoch}: training loss {last.train_loss:.3f}."
+        return f"After epoch {last.epoch}: training loss {'–' if last.train_loss is None else f'{last.train_loss:.3f}'}."
     return f"After epoch {last.epoch}: validation loss {last.val_loss:.3f}, validation top-1 {words.percent(last.val_top1)}."
 
 
