@@ -230,9 +230,9 @@ class ImageModel(nn.Module, ABC):
         try:
             for start in range(0, len(pictures), max(batch, 1)):
                 pixels = torch.stack([self.preprocessing(p) for p in pictures[start : start + max(batch, 1)]])
-                probabilities = self(pixels.to(weight)).float().softmax(-1)
-                self._refuse_not_finite(probabilities, pixels, start)
-                best = probabilities.topk(min(max(top, 1), self.num_classes))
+                logits = self(pixels.to(weight)).float()
+                self._refuse_not_finite(logits, pixels, start)
+                best = logits.softmax(-1).topk(min(max(top, 1), self.num_classes))
                 found += [
                     Prediction(tuple(names[i] for i in order), tuple(values))
                     for order, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
@@ -241,8 +241,8 @@ class ImageModel(nn.Module, ABC):
             self.train(was_training)
         return found
 
-    def _refuse_not_finite(self, probabilities: Tensor, pixels: Tensor, start: int) -> None:  # b k, b c h w
-        bad = (~probabilities.isfinite().all(1)).nonzero().flatten().tolist()
+    def _refuse_not_finite(self, logits: Tensor, pixels: Tensor, start: int) -> None:  # b k, b c h w
+        bad = (~logits.isfinite().all(1)).nonzero().flatten().tolist()
         if bad:
             refuse_not_finite(self.state_dict(), self.name or self.family)
             why = "the logits are" if pixels[bad[0]].isfinite().all() else "its pixels are"

@@ -17,7 +17,7 @@ from torch import Tensor
 from allmlp.data.loader import Batch
 from allmlp.engine.cost import parameters
 from allmlp.engine.graph import Graph
-from allmlp.engine.infer import stream
+from allmlp.engine.infer import finite_rows, stream
 from allmlp.engine.kept import model_hash
 from allmlp.engine.open import open_answering
 from allmlp.engine.use import ENOUGH_ON_CUDA, ready
@@ -70,11 +70,12 @@ class Served:
             )
 
     def probabilities(self, images: Tensor) -> NDArray[np.float32]:  # b c h w → b k
+        """NaN for an image whose logits are not finite."""
         count = torch.arange(len(images))
         batches = [Batch(images, count, count, [])]
         words: dict[str, Any] = {"device": self.how.device, "precision": self.how.precision, "engine": self.how.engine}
         ((logits, _),) = stream(self.model, batches, **words)
-        return logits.softmax(-1).numpy()
+        return logits.softmax(-1).masked_fill(~finite_rows(logits)[:, None], float("nan")).numpy()
 
     def decoded(self, picture: Upload, pixels: int) -> Tensor:  # → c h w
         """A picture as the model takes it. Raises Refused for one that cannot be read, or declares more pixels."""
