@@ -8,7 +8,6 @@ token, weights interpolated without keeping their sums, and the matrix interpola
 """
 
 import argparse
-import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from allmlp.data.sources import open_labelled
 from allmlp.engine.device import best_device, prepared
 from allmlp.engine.infer import gather
 from allmlp.models.base import ImageModel
+from allmlp.strict_json import to_json
 from allmlp.surgery import resample, resize
 
 
@@ -132,7 +132,7 @@ def main() -> None:
     sizes = [tuple(int(v) for v in (s.split("x") * 2)[:2]) for s in given.sizes]
     resample.KERNELS["nearest"] = nearest
     results = [measure(run, given.data, sizes, given.limit) for run in given.runs]  # type: ignore[arg-type]
-    given.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    given.out.write_text(to_json(results, indent=2) + "\n", encoding="utf-8")
     for result in results:
         table = Table("rule", *("×".join(map(str, size)) for size in sizes), box=None)
         for rule in ("back", *RULES):

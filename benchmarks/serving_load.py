@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from allmlp.strict_json import to_json
+
 BOUNDARY = b"allmlp-serving-load"
 
 
@@ -100,4 +102,4 @@ class Load:
 
 if __name__ == "__main__":
     port, side, clients, seconds = (float(word) for word in sys.argv[1:])
-    print(json.dumps(asyncio.run(Load(int(port), pictures(int(side)), int(clients), seconds).here())))
+    print(to_json(asyncio.run(Load(int(port), pictures(int(side)), int(clients), seconds).here())))

@@ -9,7 +9,6 @@ The epochs are those that fit into the time: the rate is measured on the first s
 """
 
 import argparse
-import json
 import time
 from functools import partial
 from pathlib import Path
@@ -24,6 +23,8 @@ from timm.optim import create_optimizer_v2
 from timm.scheduler import create_scheduler_v2
 from timm.utils import ModelEmaV3, accuracy
 from torch import nn
+
+from allmlp.strict_json import to_json
 
 PROBE = 12
 """Steps by which the rate is measured."""
@@ -132,7 +133,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     found = train(given, Console())
-    text = json.dumps(found, indent=2)
+    text = to_json(found, indent=2)
     print(text)
     if given.out:
         given.out.write_text(text + "\n", encoding="utf-8")

@@ -17,6 +17,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from allmlp.strict_json import to_json
+
 ROOT = Path(__file__).parents[1]
 RECORDS, PAGE = ROOT / "docs" / "trust.json", ROOT / "docs" / "trust.md"
 BEGIN, END = "<!-- rows: make trust -->\n", "<!-- end of rows -->"
@@ -49,7 +51,7 @@ def merge(folder: Path, *, whole: bool) -> None:
         seen = json.loads(path.read_text(encoding="utf-8"))
         made = {"date": datetime.date.today().isoformat(), "python": platform.python_version()}
         kept[path.stem] = [{**each, **made} for each in seen]
-    RECORDS.write_text(json.dumps(kept, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
+    RECORDS.write_text(to_json(kept, indent=1, ascii_only=False, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def table(records: dict[str, list[dict[str, Any]]]) -> str:

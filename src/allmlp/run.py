@@ -36,6 +36,7 @@ from typing import Any
 
 from allmlp.errors import RunError
 from allmlp.files import half_written, whole_file, writing
+from allmlp.strict_json import to_json
 from allmlp.weights.files import write_tensors
 
 BUNDLE = "bundle.json"
@@ -139,7 +140,7 @@ class Run:
 
     def append(self, file: Path, record: Mapping[str, Any]) -> None:
         """Add one JSON line, apart from a line before it that a crash cut short."""
-        line = json.dumps(record, ensure_ascii=False, allow_nan=True) + "\n"
+        line = to_json(record, ascii_only=False) + "\n"
         with writing(file), file.open("ab+") as lines:
             if lines.tell():
                 lines.seek(-1, os.SEEK_END)
@@ -212,4 +213,4 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def _store(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8", errors=ODD)
+    path.write_text(to_json(value, indent=2, ascii_only=False) + "\n", encoding="utf-8", errors=ODD)

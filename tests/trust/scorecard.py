@@ -1,9 +1,10 @@
 """The rows of docs/trust.md: a test says what it did and saw, and `scripts/trust.py` writes it down."""
 
-import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from allmlp.strict_json import to_json
 
 FOLDER = os.environ.get("ALLMLP_TRUST")
 """Where what was seen is written, by `make trust`; then every fault is provoked as often as the page says, else less often."""
@@ -57,4 +58,4 @@ def write(seen: list[Seen], name: str) -> None:
     if FOLDER:
         path = Path(FOLDER) / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps([asdict(each) for each in seen], indent=1, ensure_ascii=False), encoding="utf-8")
+        path.write_text(to_json([asdict(each) for each in seen], indent=1, ascii_only=False), encoding="utf-8")

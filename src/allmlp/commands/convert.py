@@ -84,6 +84,9 @@ def _told(done: dict[str, Any]) -> list[tuple[str, str]]:
             lines.append(("classes", "not known, so they are numbers (--classes names them)"))
     else:
         lines.append(("left behind", "names of classes and preprocessing, which this layout does not keep"))
+    if done["not_finite"]:
+        more = f" and {len(done['not_finite']) - 1} more" if len(done["not_finite"]) > 1 else ""
+        lines.append(("warning", f"{done['not_finite'][0]}{more} hold values that are not finite; no model can use them"))
     for name, value in done["lost"].items():
         lines.append(("note", f"code of that layout computes with {name} = {value}, this model does not"))
     return [*lines, ("wrote", f"{done['out']}, layout {done['out_layout']}")]

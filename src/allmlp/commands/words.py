@@ -1,7 +1,6 @@
 """What the commands share: reading words with tyro, and printing."""
 
 import codecs
-import json
 import sys
 import tomllib
 from collections.abc import Callable, Iterable, Sequence
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from allmlp.errors import RecipeError
+from allmlp.strict_json import to_json
 
 Answer = TypeVar("Answer")
 
@@ -66,8 +66,7 @@ def _literal(text: str) -> Any:
 def print_json(value: Any) -> None:
     """For programs, on stdout; in ASCII where that is no UTF-8."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    json.dump(value, sys.stdout, ensure_ascii=codecs.lookup(encoding).name != "utf-8")
-    sys.stdout.write("\n")
+    sys.stdout.write(to_json(value, ascii_only=codecs.lookup(encoding).name != "utf-8") + "\n")
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()) -> None:

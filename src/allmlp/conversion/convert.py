@@ -19,6 +19,7 @@ from allmlp.released.table import Released, named_like, released
 from allmlp.run import write_model
 from allmlp.weights import layouts
 from allmlp.weights.files import KINDS, read_tensors, write_tensors
+from allmlp.weights.finite import not_finite
 from allmlp.weights.layouts.table import SAME, Layout
 from allmlp.weights.load import fitted
 
@@ -48,7 +49,8 @@ def convert(
 
     source: a file in any layout, a run folder (`which` weights), or a released checkpoint's name.
     to: "allmlp", "timm" or "official"; out: the file, whose suffix says of which kind it is. Ours is a safetensors
-    file with its JSON, which `allmlp.load` takes. Returns what was done, in plain values.
+    file with its JSON, which `allmlp.load` takes. Returns what was done, in plain values; "not_finite" names the tensors
+    with values that are NaN or infinite, which stay so and which no other command takes.
     Raises AllmlpError for tensors that are not understood and what a layout cannot keep; nothing is written then.
     """
     given, out = given or Given(), Path(out)
@@ -79,6 +81,7 @@ def convert(
         "to": to,
         "out": str(out),
         "tensors": len(known.tensors),
+        "not_finite": not_finite(known.tensors),
         **done,
     }
 

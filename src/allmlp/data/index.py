@@ -11,6 +11,7 @@ import numpy as np
 
 from allmlp.errors import DataError
 from allmlp.files import whole_file
+from allmlp.strict_json import to_json
 
 FORMAT = 1
 """Version of the index; a reader refuses a newer one."""
@@ -79,13 +80,13 @@ def write_index(index: Index, path: Path) -> None:
     table = asdict(index)
     shards = table.pop("shards")
     with whole_file(path) as temporary:
-        temporary.write_text(json.dumps({"format": FORMAT, **table, "parts": index.counts(), "shards": shards}) + "\n")
+        temporary.write_text(to_json({"format": FORMAT, **table, "parts": index.counts(), "shards": shards}) + "\n")
 
 
 def write_shard(shard: Shard, path: Path) -> None:
     """The record of one finished shard, before there is an index."""
     with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(asdict(shard)) + "\n")
+        temporary.write_text(to_json(asdict(shard)) + "\n")
 
 
 def read_shard(path: Path) -> Shard | None:

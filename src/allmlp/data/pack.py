@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import json
 import os
 import tarfile
 from collections.abc import Generator, Iterator
@@ -22,6 +21,7 @@ from allmlp.data.progress import tell, watched
 from allmlp.errors import DataError
 from allmlp.files import whole_file
 from allmlp.pixels.read import UnreadableImage, decode_image, look_into, probe_content
+from allmlp.strict_json import to_json
 
 KEPT = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
 """Formats that stay as they are, bit for bit, unless a picture is larger than asked for."""
@@ -104,7 +104,7 @@ def _task(
     file: str, part: str, classes: tuple[str, ...], images: Images, names: list[str], numbers: Indices, size: int | None
 ) -> Task:
     content = [(names[i], i, int(images.labels[i])) for i in numbers.tolist()]
-    plan = hashlib.sha256(json.dumps([index.FORMAT, size, QUALITY, content]).encode()).hexdigest()
+    plan = hashlib.sha256(to_json([index.FORMAT, size, QUALITY, content]).encode()).hexdigest()
     return Task(file, part, classes, images, names, numbers, plan)
 
 
@@ -172,7 +172,7 @@ def _shard(task: Task, path: Path, size: int | None, pool: ThreadPoolExecutor) -
                 label = int(task.images.labels[number])
                 _add(archive, f"{number:08}.cls", str(label).encode())
                 about = {"label": label, "class": task.classes[label], "name": task.names[number]}
-                _add(archive, f"{number:08}.json", json.dumps(about).encode())
+                _add(archive, f"{number:08}.json", to_json(about).encode())
     return Shard(
         file=task.file,
         part=task.part,

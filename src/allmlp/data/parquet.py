@@ -19,6 +19,7 @@ from allmlp.data.parts import Part, Parts, checked, parts_of
 from allmlp.data.progress import watched
 from allmlp.errors import DataError
 from allmlp.files import whole_file
+from allmlp.strict_json import to_json
 
 ROWS = 256
 """Rows that are read at a time."""
@@ -122,7 +123,7 @@ def _extracted(path: Path, quiet: bool) -> Table:
             with whole_file(blob) as temporary:
                 lengths = _write(watched(batches, total=total, what=f"reading {path.name}", quiet=quiet), temporary)
             with whole_file(notes) as temporary:
-                temporary.write_text(json.dumps(lengths))
+                temporary.write_text(to_json(lengths))
         labels = file.read(columns=[columns.label]).column(0).to_pylist()
         return Table(path.name, blob, columns.classes, json.loads(notes.read_bytes()), labels)
     except arrow.ArrowException as error:

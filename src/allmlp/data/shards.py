@@ -23,6 +23,7 @@ from allmlp.data.parts import Part, Parts, checked, parts_of
 from allmlp.data.progress import watched
 from allmlp.data.tar import Member, members
 from allmlp.errors import DataError
+from allmlp.strict_json import to_json
 
 LABELS = ("label", "cls", "class", "target")
 """Fields of a sample's JSON that may hold its label."""
@@ -172,7 +173,7 @@ def _looked_through(path: Path) -> Samples:
     made_from = identity(path)
 
     def make(target: Path) -> None:
-        target.write_text(json.dumps(asdict(scanned(path))), encoding="utf-8")
+        target.write_text(to_json(asdict(scanned(path))), encoding="utf-8")
 
     try:
         return Samples(**json.loads(kept("shards", f"{path.stem}.json", [*made_from, SCAN], make).read_bytes()))

@@ -1,5 +1,6 @@
 """The way of running a model that suits this machine: by the processor's abilities, or by a measurement made once."""
 
+import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -73,7 +74,13 @@ def _again(model: ImageModel, request: Request, shown: Calibration | None, card:
 def _reference(model: ImageModel, request: Request, shown: Calibration | None) -> tuple[Tensor, Tensor]:  # b c h w, b k
     """Images where the engine will be, and what it has to answer."""
     given = probes(model) if shown is None else shown.compared
-    return given.to(request.device), in_float32(model, given, request.batch)
+    due = in_float32(model, given, request.batch)
+    if not due.isfinite().all():
+        raise EngineError(
+            f"the logits of {model.name or model.family} are not finite on the images an engine is compared on",
+            hint="its weights are too large to compute with: take an earlier checkpoint of that training",
+        )
+    return given.to(request.device), due
 
 
 def _chosen(model: ImageModel, request: Request, shown: Calibration | None, made: Path, *, kept: bool, quiet: bool) -> Built:
@@ -158,6 +165,8 @@ def _compared(
         raise EngineError(
             f"engine {name} {precision} fails as it runs: {str(error)[:300]}", hint='use engine "eager"'
         ) from error
+    if not math.isfinite(found.deviation):
+        raise EngineError(f"the logits of engine {name} {precision} are not finite", hint='use engine "eager"')
     if shown is not None:
         shown.refuse_loss(points := shown.points_lost(due, got))
         return replace(found, points_lost=points)

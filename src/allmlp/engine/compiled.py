@@ -20,6 +20,7 @@ from allmlp.errors import EngineError, one_of
 from allmlp.models.base import ImageModel
 from allmlp.nn.patches import check_image
 from allmlp.pixels.preprocess import Preprocessing
+from allmlp.weights.finite import refuse_not_finite
 
 PRECISIONS = ("fp32", "bf16", "int8", "auto")
 DEVICES = ("cpu", "cuda")
@@ -101,7 +102,8 @@ def compile(  # noqa: A001 - the verb the rest of the world has for it
     quiet: no bar while building.
     In fp32 the logits are within 1e-4 of the model's, relative to their norm; `parity` says how near they are.
     Raises EngineError for a backend that is not here, does not compute what the model does, or cannot build it, and for an int8
-    engine that loses too much, with the figure; ShapeError for calibration images of another size.
+    engine that loses too much, with the figure; WeightsError for weights that are not finite; ShapeError for calibration
+    images of another size.
     """
     weight = next(model.parameters())
     place = _place(weight.device if device is None else device)
@@ -115,6 +117,7 @@ def compile(  # noqa: A001 - the verb the rest of the world has for it
             f"the model is on {weight.device} in {weight.dtype}; engines start from float32 on the CPU, or on their own GPU",
             hint="give model.cpu().float(), or use the model as it is",
         )
+    refuse_not_finite(model.state_dict(), model.name or model.family)
     with threads_used(request.threads):
         engine = _engine(model, request, built(model, request, shown=shown, kept=keep, quiet=quiet))
     give_back()  # candidates that were not chosen, and the copies they were made of

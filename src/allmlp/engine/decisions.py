@@ -5,7 +5,6 @@ A lock lets one process measure while others wait for its answer, so that the sa
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from filelock import FileLock
 from allmlp.errors import RunError
 from allmlp.released.fetch import home
 from allmlp.run import read_json, write_json
+from allmlp.strict_json import to_json
 
 Decision = dict[str, Any]
 """Plain values: "chosen", and what it was chosen by."""
@@ -74,7 +74,7 @@ def folder() -> Path | None:
 
 
 def _key(question: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(dict(question), sort_keys=True).encode()).hexdigest()[:32]
+    return hashlib.sha256(to_json(dict(question), sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _read(path: Path) -> Decision | None:

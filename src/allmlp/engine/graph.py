@@ -3,7 +3,6 @@
 # axes: b images, c channels, h w pixels, k classes
 
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -21,6 +20,7 @@ from allmlp.errors import EngineError, ModelError, RunError
 from allmlp.pixels.preprocess import Preprocessing
 from allmlp.pixels.reading import Reading
 from allmlp.pixels.tensor import pixels_of
+from allmlp.strict_json import to_json
 
 NEEDED = {
     "onnx": (("onnx", "onnxruntime"), "export"),
@@ -115,7 +115,7 @@ def _graph(folder: Path, card: dict[str, Any], spec: Preprocessing, run: Runner)
         classes=tuple(map(str, card["classes"])),
         preprocessing=prepare,
         run=run,
-        digest=hashlib.sha256(json.dumps(card["files"], sort_keys=True).encode()).hexdigest(),
+        digest=hashlib.sha256(to_json(card["files"], sort_keys=True).encode()).hexdigest(),
         folder=folder.absolute(),
     )
 

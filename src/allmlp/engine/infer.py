@@ -86,5 +86,15 @@ def gather(
     )
 
 
+def finite_rows(output: Tensor) -> Tensor:  # b k → b of bool
+    """Whether all of an image's logits, or features, are finite."""
+    return output.isfinite().all(1)
+
+
+def why_not_finite(pixels: Tensor, what: str = "logits") -> str:  # c h w, or k of a graph that prepares images itself
+    """The reason, for the row of an image whose logits are not finite. pixels: as the model was given them."""
+    return f"the model's {what} are not finite for it" if pixels.isfinite().all() else "its pixels are not finite"
+
+
 def _width(model: ImageModel | Graph) -> int:
     return model.num_classes if isinstance(model, Graph) else model.num_classes or model.num_features

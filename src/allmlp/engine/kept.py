@@ -5,7 +5,6 @@ file. What does not fit its hash, or cannot be read, counts as not there.
 """
 
 import hashlib
-import json
 import shutil
 import tempfile
 from dataclasses import asdict
@@ -22,6 +21,7 @@ from allmlp.errors import RunError
 from allmlp.models.base import ImageModel
 from allmlp.released.fetch import home
 from allmlp.run import read_json, write_json
+from allmlp.strict_json import to_json
 
 FORMAT = 2
 MOST = 32
@@ -34,7 +34,7 @@ VERSIONS = ("allmlp", "torch", "onnxruntime", "openvino", "nncf")
 def content_hash(model: ImageModel, request: dict[str, Any], device: torch.device) -> str:
     """Of the weights, what they belong to, what was asked for, the versions, the processor and, where there is one, the GPU."""
     about = [FORMAT, request, machine(device), model_hash(model)]
-    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
+    return hashlib.sha256(to_json(about, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def machine(device: torch.device) -> dict[str, Any]:

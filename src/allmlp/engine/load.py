@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from allmlp.engine.bundle import WEIGHTS, is_bundle, read_bundle
 from allmlp.errors import AllmlpError, RunError, one_of
@@ -17,6 +19,7 @@ from allmlp.released.table import released
 from allmlp.run import FORMAT, Run, read_json
 from allmlp.surgery.resize import resize
 from allmlp.weights.files import KINDS, read_tensors
+from allmlp.weights.finite import WHOLE, NotFinite, not_finite
 from allmlp.weights.load import load_weights
 
 
@@ -34,8 +37,33 @@ def load(
     weights, card = located(source, which)
     tensors = read_tensors(weights)
     model = build(card, weights, tensors)
-    load_weights(model, tensors)
+    load_finite(model, tensors, weights)
     return (model if img_size is None else resize(model, img_size)).eval()
+
+
+def load_finite(model: nn.Module, tensors: Mapping[str, Tensor], weights: Path) -> None:
+    """`load_weights` of what was read from `weights`. Raises WeightsError, besides, with what can be done where values are not
+    finite."""
+    try:
+        load_weights(model, tensors)
+    except NotFinite as error:
+        what = error.what.replace("the state dict", str(weights), 1)
+        raise NotFinite(what, hint=_instead(weights)) from None
+
+
+def _instead(weights: Path) -> str:
+    """What there is to be used or trained, as far as the folder of such weights shows."""
+    run = Run(weights.parent)
+    if not run.state.is_file():
+        return WHOLE
+    other, ways = run.weights("last" if weights.stem == "best" else "best"), []
+    with suppress(AllmlpError):
+        if other.is_file() and not not_finite(read_tensors(other)):
+            ways.append(f"use its {other.stem} weights (--weights {other.stem})")
+    with suppress(AllmlpError):
+        if run.told().get("state") != "finished" and any(run.checkpoints.glob("[!.]*")):
+            ways.append(f"go on from its last checkpoint (--resume {run.folder})")
+    return ", or ".join([*ways, f"train again with a lower --optim.lr, from {run.recipe}"])
 
 
 def located(source: str | os.PathLike[str] | Run, which: str = "best") -> tuple[Path, dict[str, Any]]:

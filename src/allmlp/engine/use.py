@@ -10,6 +10,7 @@ from allmlp.engine.device import best_device, choose_precision, prepared
 from allmlp.engine.graph import Graph
 from allmlp.errors import EngineError
 from allmlp.models.base import ImageModel
+from allmlp.weights.finite import refuse_not_finite
 
 ENOUGH = 512
 """Images from which on "auto" builds an engine: timing the candidates for the first time takes about as long as fewer."""
@@ -53,7 +54,8 @@ class Ready:
 def ready(model: ImageModel | Graph, wanted: str, *, images: int, batch: int, quiet: bool = True) -> Ready:
     """A model put on its device, in place, with the engine `engine_for` chooses; or a graph, which is its own engine.
 
-    Raises as that does, and EngineError for a graph that is to be run by another engine.
+    Raises as that does, WeightsError for weights that are not finite, and EngineError for a graph that is to be run by another
+    engine.
     """
     if isinstance(model, Graph):
         if wanted != "auto":
@@ -62,6 +64,7 @@ def ready(model: ImageModel | Graph, wanted: str, *, images: int, batch: int, qu
             )
         said = f"{model.format} bundle {model.precision}"
         return Ready(device=torch.device("cpu"), precision=model.precision, engine=None, described=said)
+    refuse_not_finite(model.state_dict(), model.name or model.family)
     device = best_device()
     prepared(model, device)
     precision = choose_precision("auto", device, model)

@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from allmlp.data.damage import hint_for, in_words
 from allmlp.data.images import Images
 from allmlp.data.loader import plain_batches
@@ -11,9 +13,9 @@ from allmlp.data.names import nfc
 from allmlp.data.progress import watched
 from allmlp.data.sources import NAMED, open_labelled, open_source
 from allmlp.engine.graph import Graph
-from allmlp.engine.infer import Outputs, gather
+from allmlp.engine.infer import Outputs, finite_rows, gather, why_not_finite
 from allmlp.engine.use import ready
-from allmlp.errors import DataError
+from allmlp.errors import DataError, ModelError
 from allmlp.models.base import ImageModel
 from allmlp.recipe import Recipe, load_recipe
 from allmlp.run import Run
@@ -75,7 +77,8 @@ def answers(
     """(logits and labels of every image that can be read, what answered). The model moves to the best device.
 
     title: of the images, for messages. engine: as for `allmlp.evaluate`. what: the words beside the bar.
-    Raises DataError when no image can be read, EngineError for an engine that is not to be had here.
+    Raises DataError when no image can be read, ModelError where logits are not finite, EngineError for an engine that is not
+    to be had here.
     """
     batches = plain_batches(images, model.preprocessing, reading=model.reading, batch=batch, workers=workers)
     shown = watched(batches, total=len(batches), what=what, quiet=quiet)
@@ -86,4 +89,21 @@ def answers(
             f"none of the {len(images)} images of {title} could be read: {in_words(out.unreadable)}",
             hint=hint_for(out.unreadable) or "check the files with another program",
         )
+    _refuse_not_finite(out, model, images, title)
     return out, how.described
+
+
+def _refuse_not_finite(out: Outputs, model: ImageModel | Graph, images: Images, title: str) -> None:
+    """Raises ModelError that names the first image whose logits are not finite: no figure could be right."""
+    bad = ~finite_rows(out.logits)
+    if bad.any():
+        first = int(out.indices[bad][0])
+        (again,) = plain_batches(
+            images.subset(np.array([first])), model.preprocessing, reading=model.reading, batch=1, workers=0
+        )
+        what = "logits" if model.num_classes else "features"
+        raise ModelError(
+            f"{what} are not finite for {int(bad.sum()):,} of {len(bad):,} images of {title}, {images.name(first)} the first: "
+            + why_not_finite(again.images[0], what),
+            hint="look at that image's values and leave it out, or take an earlier checkpoint of the model's training",
+        )

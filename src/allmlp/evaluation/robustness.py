@@ -16,9 +16,9 @@ from allmlp.data.keys import generator
 from allmlp.data.loader import Batch, plain_batches
 from allmlp.data.progress import watched
 from allmlp.engine.device import best_device, choose_precision, prepared
-from allmlp.engine.infer import stream
+from allmlp.engine.infer import finite_rows, stream
 from allmlp.engine.load import load
-from allmlp.errors import DataError
+from allmlp.errors import DataError, ModelError
 from allmlp.evaluation.answers import images_for
 from allmlp.evaluation.corruptions import STRENGTHS, benchmark, corrupted, to_picture
 from allmlp.files import whole_file, writing
@@ -84,6 +84,11 @@ def _hits(model: ImageModel, images: Images, *, batch: int, seed: int, quiet: bo
     hits, seen = dict.fromkeys(KINDS, 0), 0
     answers = stream(model, _all_kinds(shown, model.preprocessing, seed), device=device, precision=precision)
     for number, (logits, part) in enumerate(answers):
+        if not finite_rows(logits).all():
+            raise ModelError(
+                f"logits are not finite for images of {KINDS[number % len(KINDS)][0] or 'the data as they are'}",
+                hint="its weights are too large to compute with: take an earlier checkpoint of that training",
+            )
         hits[KINDS[number % len(KINDS)]] += int((logits.argmax(1) == part.labels).sum()) if len(part.labels) else 0
         seen += len(part.labels) if number % len(KINDS) == 0 else 0
     return hits, seen

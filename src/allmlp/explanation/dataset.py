@@ -18,6 +18,7 @@ from allmlp.data.loader import plain_batches
 from allmlp.data.progress import watched
 from allmlp.data.sources import open_labelled
 from allmlp.engine.device import best_device, placed, prepared
+from allmlp.engine.infer import finite_rows
 from allmlp.errors import DataError, ModelError
 from allmlp.explanation.pictures import seen
 from allmlp.models.base import ImageModel
@@ -186,6 +187,9 @@ def features(model: ImageModel, images: Images, *, batch: int = 64, quiet: bool 
         tokens = model.forward_features(placed(one.images, model, device))
         values.append(model.forward_head(tokens, pre_logits=True).float().cpu())
         logits.append(model.forward_head(tokens).float().cpu())
+        if not finite_rows(logits[-1]).all():
+            first = images.name(int(one.indices[~finite_rows(logits[-1])][0]))
+            raise ModelError(f"logits are not finite for {first}", hint="look at that image's values, or explain other weights")
         labels.append(one.labels)
         indices.append(one.indices)
     none = torch.empty(0, dtype=torch.long)

@@ -22,6 +22,7 @@ from allmlp.explanation.receptive import Reach, reach, receptive_field, shown_st
 from allmlp.models.base import ImageModel
 from allmlp.operators import Mixing, token_mixing
 from allmlp.pixels.read import UnreadableImage, read_image
+from allmlp.weights.finite import refuse_not_finite
 
 FIELD_PICTURES = 16
 """Pictures whose gradients are averaged for a receptive field; noise where there are none."""
@@ -89,6 +90,7 @@ def explained(
     Raises ModelError for pruning a model without token-mixing matrices; without pruning, their absence is part of the answer.
     Raises DataError when pictures are given and none can be read.
     """
+    refuse_not_finite(model.state_dict(), model.name or model.family)
     mixings, without = _mixings(model)
     if prune is not None and without is not None:
         raise ModelError(f"nothing can be pruned: {without}", hint="leave --prune out")

@@ -2,6 +2,7 @@
 
 # axes: k classes, h w pixels, y x rows and columns of the last grid
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from allmlp.engine.infer import why_not_finite
 from allmlp.errors import ModelError
 from allmlp.explanation.evidence import integrated_gradients, occlusion, patch_evidence, per_cell
 from allmlp.explanation.features import feature_maps
@@ -60,7 +62,8 @@ class Picture:
 
 
 def explain_pictures(model: ImageModel, paths: Iterable[str], steps: list[int]) -> Iterator[Picture | UnreadableImage]:
-    """Each picture's explanation, or why it cannot be read. steps: whose feature maps are kept.
+    """Each picture's explanation, or why it has none: it cannot be read, or its logits are not finite. steps: whose feature
+    maps are kept.
 
     Raises ModelError for pictures and a model without classes.
     """
@@ -77,8 +80,12 @@ def explain_pictures(model: ImageModel, paths: Iterable[str], steps: list[int]) 
         except UnreadableImage as error:
             yield error
             continue
+        classes = _classes(model, image)
+        if not all(math.isfinite(found.logit + found.gap) for found in classes):  # the largest logits: NaN counts as one
+            yield UnreadableImage(path, why_not_finite(image))
+            continue
         maps = feature_maps(model, image, steps)
-        yield Picture(path=path, pixels=seen(model, image), classes=_classes(model, image), features=maps)
+        yield Picture(path=path, pixels=seen(model, image), classes=classes, features=maps)
 
 
 def _classes(model: ImageModel, image: Tensor) -> list[ClassEvidence]:

@@ -15,7 +15,7 @@ from allmlp.data.loader import plain_batches
 from allmlp.data.progress import watched
 from allmlp.data.sources import open_labelled
 from allmlp.engine.device import best_device, prepared
-from allmlp.engine.infer import Outputs, gather
+from allmlp.engine.infer import Outputs, finite_rows, gather
 from allmlp.errors import DataError, ModelError
 from allmlp.models.base import ImageModel
 from allmlp.operators import readable, token_mixing
@@ -101,6 +101,8 @@ def _result(answers: list[Outputs], what: str) -> dict[str, Any]:
     logits, labels = torch.cat([a.logits for a in answers]), torch.cat([a.labels for a in answers])
     if not len(labels):
         raise DataError(f"none of the {what} could be read", hint="check the files")
+    if not finite_rows(logits).all():
+        raise ModelError(f"logits are not finite on the {what}", hint="look at the images, or explain other weights")
     return {"top1": metrics.top_k(logits, labels, 1), "loss": metrics.cross_entropy(logits, labels), "images": len(labels)}
 
 

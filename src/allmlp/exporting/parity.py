@@ -2,6 +2,7 @@
 
 # axes: b images, k classes
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +61,11 @@ def compare(order: Order, run: Runner, images: Images, *, quiet: bool = False) -
         if held:
             got.append(_ran(run, torch.cat(held)))
     answers, expected = torch.cat(got), torch.cat(due)
+    if not expected.isfinite().all():
+        raise EngineError(
+            f"the logits of {order.model.name} itself are not finite on the images it is compared on; nothing was written",
+            hint="look at the images (--data), or export an earlier checkpoint of that training",
+        )
     return Compared(len(expected), parity(torch.cat(same) if same else expected, answers), parity(expected, answers))
 
 
@@ -68,6 +74,11 @@ def refuse(order: Order, found: Compared, least: float) -> None:
 
     In fp32 its logits must be near; in less, as large a share of its decisions as `least` must be the model's.
     """
+    if not math.isfinite(found.whole.deviation):
+        raise EngineError(
+            f"the logits of the exported file are not finite in {order.precision}; nothing was written",
+            hint="use another --precision (bf16 has the range of fp32), or another --format",
+        )
     limit = A_PIXEL if order.with_preprocessing else ALLOWED["fp32"]
     if order.precision == "fp32" and not found.file.deviation <= limit:
         raise EngineError(

@@ -17,6 +17,7 @@ from allmlp.models.arguments import choice, whole
 from allmlp.nn.recompute import recompute
 from allmlp.pixels.preprocess import Preprocessing
 from allmlp.pixels.reading import Reading
+from allmlp.weights.finite import refuse_not_finite
 
 _PLACE = re.compile(r"(?:stages\.(\d+)\.)?(?:blocks\.(\d+)\.)?")
 """Of a parameter's name: its stage and its block."""
@@ -221,7 +222,8 @@ class ImageModel(nn.Module, ABC):
         """Classify PIL pictures of any size and mode.
 
         top: how many classes to name, at most as many as there are. Returns one Prediction per picture.
-        Raises ModelError when the model has no classes.
+        Raises ModelError when the model has no classes, or its logits for a picture are not finite; WeightsError when its
+        weights are not.
         """
         if not self.num_classes:
             raise ModelError("this model has no classes (num_classes=0)", hint="give it a head with reset_classifier")
@@ -234,8 +236,9 @@ class ImageModel(nn.Module, ABC):
         try:
             for start in range(0, len(pictures), max(batch, 1)):
                 pixels = torch.stack([self.preprocessing(p) for p in pictures[start : start + max(batch, 1)]])
-                probabilities = self(pixels.to(weight)).float().softmax(-1)
-                best = probabilities.topk(min(max(top, 1), self.num_classes))
+                logits = self(pixels.to(weight)).float()
+                self._refuse_not_finite(logits, pixels, start)
+                best = logits.softmax(-1).topk(min(max(top, 1), self.num_classes))
                 found += [
                     Prediction(tuple(names[i] for i in order), tuple(values))
                     for order, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
@@ -243,6 +246,15 @@ class ImageModel(nn.Module, ABC):
         finally:
             self.train(was_training)
         return found
+
+    def _refuse_not_finite(self, logits: Tensor, pixels: Tensor, start: int) -> None:  # b k, b c h w
+        bad = (~logits.isfinite().all(1)).nonzero().flatten().tolist()
+        if bad:
+            refuse_not_finite(self.state_dict(), self.name or self.family)
+            why = "the logits are" if pixels[bad[0]].isfinite().all() else "its pixels are"
+            raise ModelError(
+                f"image {start + bad[0]}, counted from 0, cannot be classified: {why} not finite", hint="look at its values"
+            )
 
 
 def _taken(steps: int, indices: int | Sequence[int] | None) -> list[int]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from allmlp.data.loader import Batch
 from allmlp.data.stream import Picture
 from allmlp.engine.graph import Graph
+from allmlp.engine.infer import finite_rows, why_not_finite
 from allmlp.engine.infer import stream as answers
 from allmlp.engine.open import check_classes
 from allmlp.engine.use import ready
@@ -54,16 +55,20 @@ class Asked:
         how = self.how
         for output, done in answers(self.model, batches, device=how.device, precision=how.precision, engine=how.engine):
             errors = dict(done.unreadable)
-            told = iter(self._told(output) if len(done.labels) else ())
+            told = iter(self._told(output, done.images) if len(done.labels) else ())
             for place, name in enumerate(held.pop(0)):
                 reason = errors.get(str(place))
                 yield {"path": name, "error": reason} if reason is not None else {"path": name, **next(told)}
 
-    def _told(self, output: Tensor) -> Iterator[dict[str, Any]]:  # b k, or b c
+    def _told(self, output: Tensor, images: Tensor) -> Iterator[dict[str, Any]]:  # b k, or b c; b c h w
         with torch.inference_mode():
             logits = output if self.head is None else self.head(output)
+        good = (finite_rows(output) & finite_rows(logits)).tolist()
         best = logits.softmax(-1).topk(self.top)
         for number, (order, values) in enumerate(zip(best.indices.tolist(), best.values.tolist(), strict=True)):
+            if not good[number]:
+                yield {"error": why_not_finite(images[number])}
+                continue
             more = {} if self.head is None else {"embedding": output[number].numpy()}
             yield {"classes": [self.names[i] for i in order], "probabilities": values, **more}
 

@@ -10,7 +10,7 @@ from allmlp.data.images import FileImages
 from allmlp.data.loader import plain_batches
 from allmlp.data.pictures import list_pictures
 from allmlp.engine.graph import Graph
-from allmlp.engine.infer import stream
+from allmlp.engine.infer import finite_rows, stream, why_not_finite
 from allmlp.engine.open import check_classes
 from allmlp.engine.use import ready
 from allmlp.models.base import ImageModel
@@ -31,7 +31,8 @@ def predict(
     sources: files, and folders that are searched for pictures. top: classes to name per picture.
     engine: what answers: "eager" (the model as it is), a backend of `allmlp.compile`, or "auto", the fastest for many pictures.
     Yields, in order, {"path", "classes", "probabilities"}, best first, or {"path", "error"} for a picture
-    that cannot be read. Raises DataError when a source is not there, or there is no picture at all.
+    that cannot be read, or whose logits are not finite. Raises DataError when a source is not there, or there is no picture
+    at all; WeightsError for weights that are not finite.
     """
     check_classes(model)
     paths = list_pictures(sources)
@@ -43,7 +44,10 @@ def predict(
     for logits, done in stream(model, batches, device=how.device, precision=how.precision, engine=how.engine):
         best = logits.softmax(-1).topk(min(max(top, 1), len(names)))
         rows: dict[str, dict[str, Any]] = {path: {"path": path, "error": reason} for path, reason in done.unreadable}
-        for place, order, values in zip(done.indices.tolist(), best.indices.tolist(), best.values.tolist(), strict=True):
-            rows[paths[place]] = {"path": paths[place], "classes": [names[i] for i in order], "probabilities": values}
+        fine = finite_rows(logits).tolist()
+        columns = zip(done.indices.tolist(), best.indices.tolist(), best.values.tolist(), done.images, fine, strict=True)
+        for place, order, values, pixels, good in columns:
+            found = {"classes": [names[i] for i in order], "probabilities": values}
+            rows[paths[place]] = {"path": paths[place], **(found if good else {"error": why_not_finite(pixels)})}
         yield from (rows[path] for path in paths[told : told + len(rows)])
         told += len(rows)

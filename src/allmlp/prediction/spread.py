@@ -28,6 +28,7 @@ from allmlp.errors import AllmlpError, DataError, EngineError
 from allmlp.models.base import ImageModel
 from allmlp.prediction.asked import Asked
 from allmlp.prediction.parts import Parts, store
+from allmlp.strict_json import to_json
 
 WAVE = 512
 """Parts whose pictures are listed at a time: a million names, so that memory is bounded. Actors live as long."""
@@ -66,7 +67,7 @@ class Actor:
         try:
             return {**told, "part": self.part([Stretch(*values) for values in places])}
         except AllmlpError as error:
-            return {**told, "error": json.dumps([type(error).__name__, error.what, error.hint])}
+            return {**told, "error": to_json([type(error).__name__, error.what, error.hint])}
 
     def part(self, places: list[Stretch]) -> bytes:
         if Path(self.folder).is_dir():
@@ -115,7 +116,7 @@ def _answers(
     ray: Any, wave: list[tuple[range, list[Stretch]]], made_with: dict[str, Any], actors: int | None
 ) -> Iterator[dict[str, Any]]:
     """What `Actor.answer` gives, in the order in which parts are done."""
-    items = [{"first": span.start, "stretches": json.dumps([astuple(one) for one in found])} for span, found in wave]
+    items = [{"first": span.start, "stretches": to_json([astuple(one) for one in found])} for span, found in wave]
     there = ray.cluster_resources()
     gpus, cpus = int(there.get("GPU", 0)), max(int(there.get("CPU", 1)), 1)
     most = min(actors or gpus or cpus, len(items))

@@ -1,6 +1,5 @@
 """`write_comparison`: models side by side → one self-contained page."""
 
-import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from allmlp.reporting.ink import inline_svg
 from allmlp.reporting.records import Epoch, Records, read_records
 from allmlp.reporting.rivals import Curve
 from allmlp.reporting.template import render
+from allmlp.strict_json import to_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +144,4 @@ def _apart(models: list[Compared]) -> Markup:
 
 def said(value: Any) -> str:
     """A recipe's value as TOML would write it, nearly; a dash where there is none."""
-    return (
-        "–" if value is None else visible(value) if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
-    )
+    return "–" if value is None else visible(value) if isinstance(value, str) and value else to_json(value, ascii_only=False)

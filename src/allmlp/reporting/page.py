@@ -1,6 +1,5 @@
 """`write_report`: run folder → report.html, one file that needs no network, no script and no other file."""
 
-import json
 import shlex
 from dataclasses import dataclass
 from math import isfinite
@@ -32,6 +31,7 @@ from allmlp.reporting.robust import by_strength
 from allmlp.reporting.steps import by_step
 from allmlp.reporting.template import render
 from allmlp.run import Run
+from allmlp.strict_json import to_json
 
 NUMBERED, MAPPED = 20, 60
 """Most classes of a confusion matrix with counts, and of one at all."""
@@ -79,7 +79,7 @@ def _render(run: Run, records: Records) -> str:
         robust=None if records.robustness is None else _robust(run, records.robustness, records.model),
         cost=_cost(records),
         growth=growth_figures(run, records.state.epochs_done),
-        folder=json.dumps(str(run.folder), ensure_ascii=False),
+        folder=to_json(str(run.folder), ascii_only=False),
         quoted=shlex.quote(str(run.folder)),
         repeat=shlex.join(
             ["allmlp", "pretrain" if records.without_labels else "train", *_data_argument(records), "--recipe", str(run.recipe)]
@@ -185,7 +185,7 @@ def _norms(steps: list[Step]) -> dict[str, Figure]:
 
 def _ending(last: Epoch) -> str:
     if last.val_loss is None:
-        return f"After epoch {last.epoch}: training loss {last.train_loss:.3f}."
+        return f"After epoch {last.epoch}: training loss {'–' if last.train_loss is None else f'{last.train_loss:.3f}'}."
     return f"After epoch {last.epoch}: validation loss {last.val_loss:.3f}, validation top-1 {words.percent(last.val_top1)}."
 
 

@@ -96,7 +96,7 @@ class Server:
             check_class(served, evidence)
             images = await loop.run_in_executor(self.decoders, self._decoded, served, pictures)
             answers = await served.batcher.ask(images)
-            predictions = [served.best(answer, top) for answer in answers]
+            predictions = [served.best(answer, top, each.name) for answer, each in zip(answers, pictures, strict=True)]
             if evidence is not None:
                 for found, image in zip(predictions, images, strict=True):
                     label = evidence if evidence in served.classes else found["classes"][0]

@@ -35,6 +35,8 @@ def evidence_of(served: Served, image: Tensor, name: str) -> dict[str, Any]:  # 
     assert network is not None  # check_class
     image = image.to(served.how.device)
     found = step_evidence(network, image, served.classes.index(name))
+    if not all(values.isfinite().all() for values in found):
+        raise Refused(422, "what speaks for the class is not finite in this image", hint="leave evidence out")
     steps = [
         {"step": step, "values": [[float(f"{value:.4g}") for value in row] for row in values.tolist()]}
         for step, values in zip(step_names(network), found, strict=True)

@@ -1,11 +1,12 @@
 """A line of JSON for each thing that happened, without anything that was in a picture."""
 
-import json
 import logging
 import sys
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, TextIO
+
+from allmlp.strict_json import to_json
 
 
 class Journal:
@@ -19,7 +20,7 @@ class Journal:
         if self.file is None:
             return
         moment = datetime.now(UTC).isoformat(timespec="milliseconds")
-        text = json.dumps({"time": moment, "event": event, **values})  # ASCII, whatever the locale
+        text = to_json({"time": moment, "event": event, **values})  # ASCII, whatever the locale
         try:
             self.file.write(text + "\n")
             self.file.flush()

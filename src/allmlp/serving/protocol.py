@@ -1,6 +1,5 @@
 """uvicorn's connections, with the deadlines and the bounds that it does not have."""
 
-import json
 from asyncio import TimerHandle
 from http import HTTPStatus
 from typing import Any
@@ -9,6 +8,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from allmlp.serving.limits import Limits
 from allmlp.serving.refused import Refused, busy
+from allmlp.strict_json import to_json
 
 MOST_HEADERS = 65_536
 """Bytes."""
@@ -113,7 +113,7 @@ def protocol(limits: Limits) -> type[HttpToolsProtocol]:
 
         def _refuse(self, refused: Refused) -> None:
             """Answer without an application, and close."""
-            body = json.dumps(refused.body()).encode()
+            body = to_json(refused.body()).encode()
             headers = {"content-type": "application/json", "content-length": str(len(body)), "connection": "close"}
             lines = [f"{name}: {value}" for name, value in {**headers, **refused.headers()}.items()]
             head = "\r\n".join([f"HTTP/1.1 {refused.status} {HTTPStatus(refused.status).phrase}", *lines, "", ""])

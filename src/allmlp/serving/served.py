@@ -17,7 +17,7 @@ from torch import Tensor
 from allmlp.data.loader import Batch
 from allmlp.engine.cost import parameters
 from allmlp.engine.graph import Graph
-from allmlp.engine.infer import stream
+from allmlp.engine.infer import finite_rows, stream
 from allmlp.engine.kept import model_hash
 from allmlp.engine.open import open_answering
 from allmlp.engine.use import ENOUGH_ON_CUDA, ready
@@ -63,14 +63,19 @@ class Served:
     def _warm(self) -> None:
         """What is imported, allocated and packed for the first image is so before the first request."""
         blank = Image.new("RGB", (8, 8))
-        self.probabilities(self.model.preprocessing(blank)[None])
+        if not np.isfinite(self.probabilities(self.model.preprocessing(blank)[None])).all():
+            raise ModelError(
+                f"the logits of {self.name} are not finite for a black image",
+                hint="its weights are too large to compute with: serve an earlier checkpoint of that training",
+            )
 
     def probabilities(self, images: Tensor) -> NDArray[np.float32]:  # b c h w → b k
+        """NaN for an image whose logits are not finite."""
         count = torch.arange(len(images))
         batches = [Batch(images, count, count, [])]
         words: dict[str, Any] = {"device": self.how.device, "precision": self.how.precision, "engine": self.how.engine}
         ((logits, _),) = stream(self.model, batches, **words)
-        return logits.softmax(-1).numpy()
+        return logits.softmax(-1).masked_fill(~finite_rows(logits)[:, None], float("nan")).numpy()
 
     def decoded(self, picture: Upload, pixels: int) -> Tensor:  # → c h w
         """A picture as the model takes it. Raises Refused for one that cannot be read, or declares more pixels."""
@@ -84,8 +89,11 @@ class Served:
             hint = "send a whole JPEG, PNG, WebP, BMP, TIFF or GIF file"
             raise Refused(422, f"{picture.name} cannot be read: {error.reason}", hint=hint) from None
 
-    def best(self, answer: Answer, top: int) -> dict[str, Any]:  # k
-        """The most probable classes, best first."""
+    def best(self, answer: Answer, top: int, name: str) -> dict[str, Any]:  # k
+        """The most probable classes, best first. Raises Refused for an image of this name whose logits are not finite."""
+        if not np.isfinite(answer).all():
+            hint = "look at the image's values; without values far out of range the model's weights are too large"
+            raise Refused(422, f"the model's logits are not finite for {name}", hint=hint)
         order = np.argsort(-answer, kind="stable")[: min(top, len(answer))]
         return {"classes": [self.classes[i] for i in order], "probabilities": answer[order].tolist()}
 

@@ -69,6 +69,7 @@ class Position:
     best_epoch: int = 0
     best_top1: float = -1.0
     best_loss: float = float("inf")
+    """Infinite, and null in the file, before it was measured."""
     best_weights: str = "raw"
     """"raw" or "ema"."""
 
@@ -134,6 +135,18 @@ def newest_first(run: Run) -> list[Path]:
     return sorted((path for path in run.checkpoints.iterdir() if path.name[0] != "." and path.is_dir()), reverse=True)
 
 
+def forget(run: Run, position: Position, team: Team) -> None:
+    """Remove the checkpoint of a position from which the run cannot go on, where there is an older one. Called by every
+    process."""
+
+    def remove() -> None:
+        found = newest_first(run)
+        if any(path.name < position.name for path in found):
+            shutil.rmtree(run.checkpoints / position.name, ignore_errors=True)
+
+    team.by_first(remove)
+
+
 class Whole(Protocol):
     """Something that has the parts of a checkpoint."""
 
@@ -180,7 +193,7 @@ def load(
 
 def _read(folder: Path, holder: Callable[[Position], Holder], team: Team) -> tuple[Position, Holder]:
     values: dict[str, Any] = read_json(folder / "state.json")
-    position = Position(**values.pop("position"))
+    position = Position(**{name: value for name, value in values.pop("position").items() if value is not None})
     held = holder(position)
     parts = held.parts
     reader = HuggingFaceStorageReader(str(folder))

@@ -65,7 +65,7 @@ class Display:
 
 
 def _accuracy(record: dict[str, Any]) -> str:
-    top1 = max(record["val_top1"], record.get("ema_top1", 0.0))
+    top1 = max(record["val_top1"], record.get("ema_top1") or 0.0)
     return f"val loss {record['val_loss']:.3f}  val top-1 {top1:.2%}{_agreement(record)}"
 
 

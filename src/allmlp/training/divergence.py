@@ -8,6 +8,7 @@ from allmlp.data.workers import EpochOrder
 from allmlp.errors import TrainingError
 from allmlp.files import writing
 from allmlp.run import Run
+from allmlp.training.checkpoint import newest_first
 from allmlp.training.finite import broken_gradients, broken_images, broken_weights
 from allmlp.training.plan import Plan
 from allmlp.training.tally import Bad
@@ -15,29 +16,39 @@ from allmlp.weights.files import write_tensors
 
 
 class Diverged(TrainingError):
-    """The loss, a gradient or a weight is not finite, or the loss far above what knowing nothing costs."""
+    """The loss, a gradient, a weight or the validation is not finite, or the loss far above what knowing nothing costs."""
 
-    def __init__(self, what: str, *, hint: str, loss: float, epoch: int, step: int) -> None:
+    def __init__(self, what: str, *, hint: str, loss: float, epoch: int, step: int, bound: tuple[int, int] | None) -> None:
+        """bound: the epoch and its step, from 0, from whose weights it happens again, whatever the learning rate."""
         super().__init__(what, hint=hint)
-        self.loss, self.epoch, self.step = loss, epoch, step
+        self.loss, self.epoch, self.step, self.bound = loss, epoch, step, bound
 
 
-def diverged(plan: Plan, run: Run, epoch: int, bad: Bad) -> Diverged:
+def diverged(plan: Plan, run: Run, epoch: int, bad: Bad, *, judged: str | None = None) -> Diverged:
     """The error for a step of an epoch, from 0. Called by every process; each keeps its images of that step, the first one's in
-    diverged.safetensors."""
+    diverged.safetensors. judged: what of the validation after that step is not finite, where it shows there."""
     step, loss = bad.step, bad.loss
     batch, rank = _batch_at(plan, epoch, step), plan.team.rank
     path = run.diverged.with_stem(f"diverged-{rank}") if rank else run.diverged
     with writing(path):
         write_tensors(path, batch.tensors, {"epoch": str(epoch), "step": str(step), "loss": str(loss)})
-    return Diverged(
-        f"{_seen(bad)} at step {epoch * plan.steps + step + 1} (epoch {epoch + 1}){_cause_in_any(plan, batch, bad)}",
-        hint="use a lower --optim.lr or a longer --optim.warmup, or --train.retry 1; "
-        f"the step's images are in {run.diverged}, the best epoch's weights beside it, and "
-        f"allmlp {plan.task.command} --resume {run.folder} goes on from the last checkpoint",
-        loss=loss,
-        epoch=epoch,
-        step=step,
+    where = f"step {epoch * plan.steps + step + 1} (epoch {epoch + 1})"
+    bound: tuple[int, int] | None
+    if judged is not None:
+        what, bound = f"validation is not finite after {where}: {judged}", (epoch, plan.steps)
+    else:
+        what = f"{_seen(bad)} at {where}{_cause_in_any(plan, batch, bad)}"
+        bound = None if bad.broken or (math.isfinite(loss) and math.isfinite(bad.norm)) else (epoch, step)
+    return Diverged(what, hint=_hint(plan, run), loss=loss, epoch=epoch, step=step, bound=bound)
+
+
+def _hint(plan: Plan, run: Run) -> str:
+    """What there is to go on from."""
+    best = ", the best epoch's weights beside it" if run.weights().is_file() else ""
+    again = f"allmlp {plan.task.command} --resume {run.folder} goes on from the last checkpoint"
+    return (
+        f"use a lower --optim.lr or a longer --optim.warmup, or --train.retry 1; the step's images are in {run.diverged}{best}"
+        + (f", and {again}" if newest_first(run) else "")
     )
 
 

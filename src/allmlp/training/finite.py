@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from allmlp.data.loader import Batch
 from allmlp.training.plan import Plan
+from allmlp.weights.finite import not_finite
 
 
 def broken_weights(plan: Plan) -> list[str]:
@@ -34,10 +34,5 @@ def broken_images(plan: Plan, batch: Batch) -> list[str]:
 
 
 def _broken(tensors: Mapping[str, Tensor]) -> list[str]:
-    own = {name: value.to_local() if isinstance(value, DTensor) else value for name, value in tensors.items()}
-    real = {name: value for name, value in own.items() if value.is_floating_point() and value.numel()}
-    if not real:
-        return []
-    norms = [torch.linalg.vector_norm(value.detach()).float() for value in real.values()]
-    good = torch.stack(norms).isfinite().tolist()
-    return [name for name, fine in zip(real, good, strict=True) if not fine]
+    """Of this process's shards."""
+    return not_finite({name: value.to_local() if isinstance(value, DTensor) else value for name, value in tensors.items()})

@@ -18,7 +18,7 @@ from allmlp.training import checkpoint
 from allmlp.training.checkpoint import Position
 from allmlp.training.display import Display
 from allmlp.training.distributed import gathered_weights, unsharded
-from allmlp.training.divergence import diverged, refuse_broken
+from allmlp.training.divergence import Diverged, diverged, refuse_broken
 from allmlp.training.freeze import learning
 from allmlp.training.growth import keep_snapshot, wanted
 from allmlp.training.interrupt import Interrupt
@@ -190,13 +190,15 @@ class Loop:
             Bad(max(self.position.step - 1, 0), self.tally.loss or 0.0, 0.0, broken=True),
         )
 
-    def go_back(self) -> None:
+    def go_back(self, error: Diverged) -> None:
         """To the last end of an epoch, from where the run goes on at half the rate. Raises RunError when there is none.
 
         Not to a checkpoint inside an epoch: when those are written depends on the clock and on signals, and the same run has to
         end in the same bits.
         """
         retries = self.position.retries + 1
+        if error.bound is not None:
+            checkpoint.forget(self.run, Position(*error.bound), self.team)
         found, plan = checkpoint.load(
             self.run,
             lambda at: plan_at(self.plan, at.epoch),
@@ -230,6 +232,9 @@ class Loop:
         }
         judged = plan.task.judge(plan, position.epoch + 1, Look(self._note_unreadable, lambda: self.interrupt.caught))
         self._list_unreadable()
+        if judged.broken is not None:
+            bad = Bad(max(position.step - 1, 0), judged.best.loss, 0.0)
+            raise diverged(plan, self.run, position.epoch, bad, judged=judged.broken)
         record |= judged.record
         position.unreadable += judged.unreadable
         position.seconds += time.monotonic() - started
@@ -293,7 +298,9 @@ class Loop:
         self._settle()
         self._refuse_broken()
         self._list_unreadable()
-        checkpoint.save(self.run, self.position, self.plan.parts, self.team, keep=self.recipe.train.keep, anchor=self._anchor)
+        unjudged = self.position.step == self.plan.steps  # weights whose validation is yet to come push no others out
+        keep = self.recipe.train.keep + unjudged
+        checkpoint.save(self.run, self.position, self.plan.parts, self.team, keep=keep, anchor=self._anchor)
         self.saved = time.monotonic()
 
     def _anchor(self, name: str) -> bool:

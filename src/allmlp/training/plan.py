@@ -68,6 +68,8 @@ class Judged:
     unreadable: int
     worrying: str | None = None
     """What a person should know of it."""
+    broken: str | None = None
+    """What is not finite, so that training ends here; the same in all processes. The rest then says nothing."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ def fitted(loop: Loop, retries: list[dict[str, Any]]) -> bool:
         except Diverged as error:
             if loop.position.retries >= loop.recipe.train.retry:
                 raise
-            loop.go_back()
+            loop.go_back(error)
             if loop.team.first:
                 cut_back(loop.run, loop.position, loop.plan.steps)
             at, rate = loop.position, 0.5**loop.position.retries

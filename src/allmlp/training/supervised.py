@@ -3,6 +3,7 @@
 # axes: b batch, c channels, h w pixels, k classes
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,22 @@ from allmlp.training.distillation.distiller import Distiller
 from allmlp.training.objectives import Objective
 from allmlp.training.plan import Choice, Judged, Look, Losses, Plan, Product, of_images
 from allmlp.training.validation import validate
+
+
+def judged_of(
+    record: dict[str, Any], choices: Mapping[str, Choice], broken: Mapping[str, str | None], unreadable: int
+) -> Judged:
+    """The verdict on raw weights and, where there is one, their running mean, by these names ("raw", "ema").
+
+    Raw weights whose validation is not finite (`broken` says what) end the run. A running mean alone is passed over: the raw
+    weights can be best, training goes on, and a person is told.
+    """
+    if broken["raw"]:
+        return Judged(record, choices["raw"], choices["raw"], unreadable, broken=broken["raw"])
+    best = max((choice for name, choice in choices.items() if not broken[name]), key=lambda choice: choice.rank)
+    mean = broken.get("ema")
+    worrying = None if mean is None else f"the running mean (EMA) of the weights cannot be best: {mean}"
+    return Judged(record, best, choices["raw"], unreadable, worrying)
 
 
 class Supervised:
@@ -57,13 +74,18 @@ class Supervised:
         """Accuracy of the weights, and of their running mean, on the validation images."""
         val = validate(plan, plan.model, look)
         found = {"raw": val}
-        record = {**plan.img_size, "val_loss": val.loss, "val_top1": val.top1, "val_top5": val.top5, **val.teacher}
+        record: dict[str, Any] = {
+            **plan.img_size,
+            "val_loss": val.loss,
+            "val_top1": val.top1,
+            "val_top5": val.top5,
+            **val.teacher,
+        }
         if plan.ema is not None:
-            found["ema"] = validate(plan, plan.ema.module, look)
-            record |= {"ema_loss": found["ema"].loss, "ema_top1": found["ema"].top1}
+            found["ema"] = ema = validate(plan, plan.ema.module, look)
+            record |= {"ema_loss": None, "ema_top1": None} if ema.broken else {"ema_loss": ema.loss, "ema_top1": ema.top1}
         choices = {name: Choice(name, verdict.top1, verdict.loss) for name, verdict in found.items()}
-        best = max(choices.values(), key=lambda choice: choice.rank)
-        return Judged(record, best, choices["raw"], val.unreadable)
+        return judged_of(record, choices, {name: verdict.broken for name, verdict in found.items()}, val.unreadable)
 
     def product(self, plan: Plan) -> Product:
         """All of the model."""

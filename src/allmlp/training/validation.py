@@ -24,6 +24,8 @@ class Verdict:
     top1: float
     top5: float
     unreadable: int
+    broken: str | None
+    """For which images logits are not finite; the accuracies then say nothing."""
     teacher: dict[str, float]
     """With one: val_agreement, the share of the images it decides alike, and val_teacher_top1, its own accuracy."""
 
@@ -49,9 +51,12 @@ def validate(plan: Plan, model: nn.Module, look: Look) -> Verdict:
             precision=plan.precision,
             after=after,
         )
+    spoiled = None if out is None else ~out.logits.isfinite().all(1)
     mine = metrics.sums(out.logits, out.labels) if out is not None else (0, 0.0, 0, 0)
     judged = (0, 0) if out is None or plan.distiller is None else plan.distiller.judge(out.logits, out.labels, out.indices)
-    images, loss, first, five, alike, right, bad, stopped = plan.team.sum([*mine, *judged, unreadable, out is None])
+    lost = 0 if spoiled is None else int(spoiled.sum())
+    found = plan.team.sum([*mine, *judged, unreadable, out is None, lost])
+    images, loss, first, five, alike, right, bad, stopped, lost_by_all = found
     if stopped:
         raise Stopped
     if not images:
@@ -59,4 +64,9 @@ def validate(plan: Plan, model: nn.Module, look: Look) -> Verdict:
             "no validation image could be read", hint="see unreadable.jsonl in the run's folder and replace the files"
         )
     teacher = {"val_agreement": alike / images, "val_teacher_top1": right / images} if plan.distiller is not None else {}
-    return Verdict(int(images), loss / images, first / images, five / images, int(bad), teacher)
+    broken = None
+    if lost_by_all:
+        mine_first = None if out is None or not lost else plan.source.val.name(int(out.indices[spoiled][0]))
+        name = next(name for name in plan.team.gathered(mine_first) if name is not None)
+        broken = f"not all logits are finite for {int(lost_by_all):,} of {int(images):,} images, {name} the first of them"
+    return Verdict(int(images), loss / images, first / images, five / images, int(bad), broken, teacher)

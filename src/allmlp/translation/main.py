@@ -11,6 +11,7 @@ from typing import Any, Literal
 from allmlp.data.progress import watched
 from allmlp.engine.device import best_device
 from allmlp.engine.environment import environment
+from allmlp.engine.load import load_finite
 from allmlp.errors import DataError, RunError
 from allmlp.files import whole_file, writing
 from allmlp.recipe import Recipe, load_recipe
@@ -28,7 +29,7 @@ from allmlp.translation.scores import scores
 from allmlp.translation.search import BEAMS, LENGTH_PENALTY, translate
 from allmlp.translation.setup import Text, make_plan, text_of, translation_of, vocabulary_of
 from allmlp.translation.vocabulary import Vocabulary
-from allmlp.weights.load import load_weights
+from allmlp.weights.files import read_tensors
 
 VOCABULARY = "vocabulary.model"
 BATCH = 32
@@ -151,7 +152,7 @@ def load(folder: str | os.PathLike[str], *, which: str = "best") -> tuple[Transl
         raise RunError(f"{folder} is no translation run", hint="give a folder that allmlp translate train wrote")
     vocabulary = Vocabulary.read(run.folder / VOCABULARY)
     model = create_translator(str(card.get("name")), **{**card["hyperparameters"], "vocabulary": len(vocabulary)})
-    load_weights(model, weights)
+    load_finite(model, read_tensors(weights), weights)
     return model.eval().to(best_device()), vocabulary
 
 

@@ -2,6 +2,7 @@
 
 # axes: b sentences, s pieces of the source, n pieces of the target, v pieces of the vocabulary
 
+import math
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -16,6 +17,7 @@ from allmlp.engine.device import autocast
 from allmlp.training.checkpoint import Position
 from allmlp.training.distributed import whole
 from allmlp.training.plan import Choice, Judged, Look, Losses, Plan, Product, Stopped
+from allmlp.training.supervised import judged_of
 from allmlp.translation.batches import TextBatch
 from allmlp.translation.model import BEGIN, END, PAD, Translator
 
@@ -59,9 +61,11 @@ class Translating:
         record: dict[str, Any] = {"val_loss": found["raw"][0], "val_top1": found["raw"][1]}
         if plan.ema is not None:
             found["ema"] = _pieces(plan, plan.ema.module, look)
-            record |= {"ema_loss": found["ema"][0], "ema_top1": found["ema"][1]}
+            loss, top1 = found["ema"]
+            record |= {"ema_loss": loss, "ema_top1": top1} if math.isfinite(loss) else {"ema_loss": None, "ema_top1": None}
         choices = {name: Choice(name, None, loss) for name, (loss, _) in found.items()}
-        return Judged(record, max(choices.values(), key=lambda choice: choice.rank), choices["raw"], 0)
+        broken = {name: None if math.isfinite(loss) else f"the loss is {loss:.4g}" for name, (loss, _) in found.items()}
+        return judged_of(record, choices, broken, 0)
 
     def product(self, plan: Plan) -> Product:
         """All of the model."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from allmlp.errors import WeightsError
 from allmlp.pages import own_pages
 from allmlp.weights.files import read_tensors, unwrap
+from allmlp.weights.finite import refuse_not_finite
 from allmlp.weights.layouts import recognise
 
 Source = Mapping[str, Tensor] | str | os.PathLike[str]
@@ -21,11 +22,15 @@ def load_weights(model: nn.Module, source: Source) -> str:
 
     source: a state dict, or a file (safetensors, `.pth` without code, Google's `.npz`).
     Returns the name of the layout that was recognised. Raises WeightsError that lists every missing,
-    unexpected and misshaped tensor; the model is then left as it was. One on the meta device gets memory once all fits.
+    unexpected and misshaped tensor, or names those with values that are not finite; the model is then left as it was. One on
+    the meta device gets memory once all fits.
     """
     given = unwrap(source) if isinstance(source, Mapping) else read_tensors(source)
     wanted = model.state_dict()
     found, layout = fitted(given, wanted, to=getattr(model, "name", "") or type(model).__name__)
+    found = {name: tensor.to(wanted[name].dtype) for name, tensor in found.items()}  # in which a number may be too large
+    what = "the state dict" if isinstance(source, Mapping) else os.fspath(source)
+    refuse_not_finite(found, what)
     if any(tensor.is_meta for tensor in wanted.values()):
         # to_empty does the same by empty_like, for which torch loads sympy; that takes as long as loading torch
         with own_pages():

@@ -14,6 +14,7 @@ from allmlp.registry import family_of
 from allmlp.run import write_json, write_model
 from allmlp.weights import layouts
 from allmlp.weights.files import write_tensors
+from allmlp.weights.finite import not_finite
 
 FILE = "model.safetensors"
 
@@ -89,6 +90,9 @@ print(json.load(open("bundle.json"))["classes"][int(logits.argmax())])
 def stored(tensors: dict[str, Tensor], precision: str) -> dict[str, Tensor]:
     """Tensors of the precision; counters stay as they are."""
     kind = DTYPES[precision]
+    large = not_finite({name: tensor.to(kind) for name, tensor in tensors.items() if tensor.is_floating_point()})
+    if large:
+        raise EngineError(f"{large[0]} has values that {precision} cannot hold", hint="use --precision bf16 or fp32")
     return {name: tensor.to(kind) if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
 
 

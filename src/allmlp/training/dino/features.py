@@ -21,8 +21,9 @@ NEIGHBOURS = 20
 """With how many DINO's article reports."""
 
 
-def knn(plan: Plan, model: ImageModel, voters: DataLoader[Batch], look: Look) -> tuple[float, int]:
-    """(share of the validation images whose class their neighbours name, files that could not be read).
+def knn(plan: Plan, model: ImageModel, voters: DataLoader[Batch], look: Look) -> tuple[float, int, str | None]:
+    """(share of the validation images whose class their neighbours name, files that could not be read, which features are not
+    finite: then the share says nothing).
 
     Called by every process; each makes the features of its share. Raises Stopped in all of them when a signal arrived.
     """
@@ -35,9 +36,12 @@ def knn(plan: Plan, model: ImageModel, voters: DataLoader[Batch], look: Look) ->
     (features, labels), (queries, due) = (_together(plan, part) for part in (taught, asked))
     if not len(labels) or not len(due):
         raise TrainingError("no validation image could be read", hint="see unreadable.jsonl in the run's folder")
+    spoiled = sum(int((~part.isfinite().all(1)).sum()) for part in (features, queries))
+    if spoiled:
+        return 0.0, int(unreadable), f"not all features are finite for {spoiled:,} of {len(features) + len(queries):,} images"
     few = min(NEIGHBOURS, len(labels))
     top1 = plan.team.by_first(lambda: knn_top1(features, labels, queries, due, neighbours=(few,))[few])
-    return top1, int(unreadable)
+    return top1, int(unreadable), None
 
 
 def _features(plan: Plan, model: ImageModel, batches: DataLoader[Batch], look: Look) -> Outputs | None:

@@ -114,9 +114,9 @@ class SelfDistilled:
         Raises TrainingError when they have said nothing for too long.
         """
         due = epoch in (1, plan.recipe.train.epochs) or epoch % self.dino.knn_every == 0
-        top1, unreadable = None, 0
+        top1, unreadable, broken = None, 0, None
         if self.voters is not None and due:
-            top1, unreadable = knn(plan, _teacher(plan), self.voters, look)
+            top1, unreadable, broken = knn(plan, _teacher(plan), self.voters, look)
         answers = self.state.close(LEAST)
         record = {
             **plan.img_size,
@@ -135,10 +135,12 @@ class SelfDistilled:
                 hint="use a lower --optim.lr, a lower dino.teacher_temperature, a centre that moves faster (dino.centre 0.9) "
                 "or a slower teacher; --dino.patience 0 trains on",
             )
+        if broken is None and not math.isfinite(answers.entropy + answers.information + answers.spread):
+            broken = f"the teacher's outputs have entropy {answers.entropy:.4g} and spread {answers.spread:.4g}"
         if self.voters is None:
-            return Judged(record, Choice("ema", None, -float(epoch)), Choice("ema", None), 0, worrying)
+            return Judged(record, Choice("ema", None, -float(epoch)), Choice("ema", None), 0, worrying, broken)
         choice = Choice("ema", top1)
-        return Judged(record, choice, choice, unreadable, worrying)
+        return Judged(record, choice, choice, unreadable, worrying, broken)
 
     def product(self, plan: Plan) -> Product:
         """The model without its head."""

@@ -3,7 +3,6 @@
 # axes: n images, k classes
 
 import hashlib
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,8 +13,9 @@ from torch import Tensor
 from allmlp.data.images import ArrayImages, Images
 from allmlp.data.loader import Batch
 from allmlp.data.progress import watched
-from allmlp.errors import RunError
+from allmlp.errors import DataError, RunError
 from allmlp.pixels.preprocess import Preprocessing
+from allmlp.strict_json import to_json
 from allmlp.training.distillation.teacher import Teacher
 from allmlp.weights.files import write_tensors
 
@@ -36,7 +36,13 @@ def kept_answers(
     answers = torch.full((len(images), len(teacher.outputs)), float("nan"))
     for batch in watched(batches, total=steps, what="asking the teacher", quiet=quiet):
         if len(batch.labels):
-            answers[batch.indices] = teacher(batch.images).cpu()
+            answers[batch.indices] = found = teacher(batch.images).cpu()
+            bad = batch.indices[~found.isfinite().all(1)]
+            if len(bad):
+                raise DataError(
+                    f"the teacher's logits are not finite for {images.name(int(bad[0]))}",
+                    hint="look at that image's values and leave it out, or choose another teacher",
+                )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_tensors(path, {"logits": answers}, {"signature": signature})
@@ -71,7 +77,7 @@ def _signature(teacher: Teacher, images: Images, student: Preprocessing) -> str:
         student.to_dict(),
         teacher.precision,
     ]
-    found.update(json.dumps(plain).encode())
+    found.update(to_json(plain).encode())
     if isinstance(images, ArrayImages):
         found.update(images.pixels.tobytes())
         return found.hexdigest()

@@ -21,6 +21,7 @@ from allmlp.surgery.fold import fold
 from allmlp.timm_names import names_of_timm
 from allmlp.training.distillation import cifar_resnet
 from allmlp.weights.files import check_file
+from allmlp.weights.finite import refuse_not_finite
 
 PROGRAMS = (".pt2", ".pt", ".pth", ".th", ".bin", ".pkl", ".jit", ".onnx", ".tar")
 """Suffixes of files that hold a program, or weights without one."""
@@ -67,6 +68,8 @@ def open_teacher(distill: Distill) -> Opened:
         known = [*cifar_resnet.DEPTHS, *released(), *names_of_timm()]
         raise RecipeError(f"there is no teacher {name!r}: no run, no file, and no name of timm's", hint=one_of(known, name))
     size = distill.img_size or opened.preprocessing.img_size
+    hint = "give a whole file of its weights: copy or fetch it again, or take an earlier checkpoint of the teacher's training"
+    refuse_not_finite(opened.net.state_dict(), f"the teacher {opened.title}", hint=hint)
     opened.net.eval().requires_grad_(False)
     return replace(opened, preprocessing=replace(opened.preprocessing, img_size=size))
 

@@ -57,12 +57,15 @@ class Teacher:
         empty = torch.zeros(1, spec.in_chans, *spec.img_size, device=self.device)
         try:
             with torch.inference_mode():
-                outputs = self.net(empty).shape[1]
+                logits = self.net(empty)
+                outputs, finite = logits.shape[1], bool(logits.isfinite().all())
         except Exception as error:  # networks fail in their own ways
             raise DataError(
                 "{} takes no images of {} × {} pixels: {}".format(title, *spec.img_size, str(error).split("\n")[0][:200]),
                 hint="leave distill.img_size away, or give a size it was made for",
             ) from None
+        if not finite:
+            raise DataError(f"{title} answers a black image with logits that are not finite", hint="choose another teacher")
         if outputs != len(self.opened.classes or ()):
             raise DataError(
                 f"{title} has {outputs} outputs and {len(self.opened.classes or ())} names",

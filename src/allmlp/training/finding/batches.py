@@ -15,6 +15,7 @@ from allmlp.data.images import Source
 from allmlp.engine.memory import free_bytes
 from allmlp.errors import RecipeError, TrainingError
 from allmlp.recipe import Recipe
+from allmlp.strict_json import to_json
 from allmlp.training.distributed import Team
 from allmlp.training.finding.trial import TOO_LARGE, Answer, Request
 from allmlp.training.main import images_of
@@ -129,7 +130,7 @@ def search(fits: Callable[[int], bool], *, most: int, within: float) -> bool:
 def in_a_process(request: Request) -> Answer:
     """The answer of a process of its own. Raises RecipeError for a recipe it cannot try, TrainingError if it breaks."""
     command = [sys.executable, "-m", "allmlp.training.finding.trial"]
-    done = subprocess.run(command, input=json.dumps(asdict(request)), capture_output=True, text=True)
+    done = subprocess.run(command, input=to_json(asdict(request)), capture_output=True, text=True)
     if done.returncode in (TOO_LARGE, -signal.SIGKILL):  # by itself, or by a system that had no more memory to give
         return Answer(fits=False)
     if done.returncode:

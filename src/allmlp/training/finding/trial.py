@@ -21,6 +21,7 @@ from allmlp.data.loader import Batch
 from allmlp.engine.memory import resident_bytes
 from allmlp.errors import AllmlpError, RecipeError
 from allmlp.recipe import recipe_from
+from allmlp.strict_json import to_json
 from allmlp.training.freeze import learning
 from allmlp.training.plan import Plan
 from allmlp.training.setup import make_plan
@@ -146,7 +147,7 @@ def main() -> None:
         if not any(words in str(error).lower() for words in REFUSALS):
             raise
         answer = Answer(fits=False)
-    print(json.dumps(asdict(answer)))
+    print(to_json(asdict(answer)))
 
 
 if __name__ == "__main__":
