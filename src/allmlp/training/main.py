@@ -26,6 +26,7 @@ from allmlp.signals import leave_if_asked, left_by
 from allmlp.training import checkpoint
 from allmlp.training.again import begun, cut_back, data_spec
 from allmlp.training.checkpoint import Position
+from allmlp.training.claim import Claim, new_folder
 from allmlp.training.display import Display, counted, program
 from allmlp.training.distillation.open import located
 from allmlp.training.distributed import Team, joined, may_restart, restarts
@@ -105,13 +106,13 @@ def _begun_or_again(
     chosen = replace(chosen, distill=located(chosen.distill))
     if out is None and (resume == "auto" or may_restart()):
         raise RunError("a run that may be started again needs a folder of its own", hint="give --out RUN")
-    with joined(chosen.train.patience) as team:
+    with joined(chosen.train.patience) as team, Claim() as claim:
         again = out is not None and (resume == "auto" or restarts() > 0)
         if out is not None and again:
             there = team.by_first(lambda: begun(out, chosen, spec))
             if there is not None:
-                return _go_on(there, team, quiet=quiet)
-        return _begin(chosen, spec, team, out=out, over=again, services=services, quiet=quiet)
+                return _go_on(there, team, claim, quiet=quiet)
+        return _begin(chosen, spec, team, claim, out=out, over=again, services=services, quiet=quiet)
 
 
 def resume(folder: str | os.PathLike[str], *, quiet: bool = False) -> Run:
@@ -127,14 +128,15 @@ def resume(folder: str | os.PathLike[str], *, quiet: bool = False) -> Run:
         raise RunError(
             f"{folder} is finished", hint=f"train again into another folder, with --recipe {run.recipe} and more --train.epochs"
         )
-    with joined(recipe.train.patience) as team:
-        return _go_on(run, team, quiet=quiet)
+    with joined(recipe.train.patience) as team, Claim() as claim:
+        return _go_on(run, team, claim, quiet=quiet)
 
 
 def _begin(
     recipe: Recipe,
     spec: str | None,
     team: Team,
+    claim: Claim,
     *,
     out: str | os.PathLike[str] | None,
     over: bool,
@@ -146,8 +148,9 @@ def _begin(
     if recipe.init is not None:
         recipe, start = start_from(recipe, source)
     plan = with_masks(make_plan(recipe, source, start, team), beside(recipe.init))
-    run = team.by_first(lambda: Run.create(out if out is not None else _fresh_folder(recipe, source), over=over))
+    run = team.by_first(lambda: claim.create(out if out is not None else _fresh_folder(recipe, source), over=over))
     display = display_of(run, team, quiet)
+    claim.say(display.say)
     record = beginning(source.title, spec, recipe, services, function="allmlp.train(…)")
     if team.first:
         with writing(run.recipe), whole_file(run.recipe) as temporary:
@@ -175,8 +178,11 @@ def beginning(title: str, spec: str | None, recipe: Recipe, services: Sequence[s
     }
 
 
-def _go_on(run: Run, team: Team, *, quiet: bool) -> Run:
+def _go_on(run: Run, team: Team, claim: Claim, *, quiet: bool) -> Run:
+    if run.told().get("state") != "finished":
+        team.by_first(lambda: claim.take(run.folder))
     display, record = display_of(run, team, quiet), run.told()
+    claim.say(display.say)
     if record.get("state") == "finished":
         display.say(f"{run.folder} is finished: nothing to go on with")
         return run
@@ -363,6 +369,6 @@ def describe(source: Source) -> dict[str, Any]:
 
 
 def _fresh_folder(recipe: Recipe, source: Source) -> Path:
-    """runs/MODEL-DATA-TIME, not there yet."""
+    """runs/MODEL-DATA-TIME, new."""
     words = "".join(c if c.isalnum() else "-" for c in source.title.split(" (")[0]).strip("-")
-    return Path("runs") / f"{recipe.model}-{words}-{time.strftime('%Y%m%d-%H%M%S')}"
+    return new_folder(f"{recipe.model}-{words}-{time.strftime('%Y%m%d-%H%M%S')}")
