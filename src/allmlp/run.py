@@ -3,7 +3,8 @@
 recipe.toml          every value the run used; training from it again repeats the run
 run.json             command, data, seed, state ("running", "stopped", "finished"), best epoch
 environment.json     versions, processor, threads, precision
-data.json            classes, counts, split, files that were left out and why
+data.json            classes, counts, split, files that were left out and why; a digest of the images' names, sizes and order
+images.safetensors   check sums of each image's name and size, so that --resume can say which images changed
 metrics.jsonl        one line per epoch
 steps.jsonl          one line per --train.log-every steps; events.out.tfevents.*: the same for TensorBoard
 log.txt              what was said on the screen
@@ -79,6 +80,7 @@ class Run:
     mixing = property(lambda self: self.folder / "mixing")
     report = property(lambda self: self.folder / "report.html")
     lock = property(lambda self: self.folder / LOCK)
+    images = property(lambda self: self.folder / "images.safetensors")
 
     def weights(self, which: str = "best") -> Path:
         """ "best" or "last": the safetensors file; its JSON has the same name."""

@@ -30,6 +30,7 @@ from allmlp.training.claim import Claim, new_folder
 from allmlp.training.display import Display, counted, program
 from allmlp.training.distillation.open import located
 from allmlp.training.distributed import Team, joined, may_restart, restarts
+from allmlp.training.fingerprint import Fingerprint
 from allmlp.training.journal import Journal
 from allmlp.training.loop import Loop
 from allmlp.training.masks import beside, keep_with, with_masks
@@ -156,7 +157,7 @@ def _begin(
         with writing(run.recipe), whole_file(run.recipe) as temporary:
             temporary.write_text(recipe.to_toml(), encoding="utf-8")
         write_json(run.environment, environment(plan.device, plan.precision) | chosen_by(plan))
-        write_json(run.data, describe(source))
+        write_json(run.data, describe(source) | Fingerprint(source).keep(run))
         keep_with(run, plan)
         for path, reason in source.left_out:
             run.append(run.unreadable, {"path": path, "reason": reason})
@@ -192,6 +193,8 @@ def _go_on(run: Run, team: Team, claim: Claim, *, quiet: bool) -> Run:
     recipe = replace(recipe, train=as_it_ran(recipe.train, chosen), distill=distill)
     source = images_of(run.data_spec(), recipe, team, quiet)
     before, now = read_record(run.data, "classes", "train", "val"), describe(source)
+    if isinstance(digest := before.get("digest"), str):
+        team.by_first(lambda: Fingerprint(source).refuse_other(run, digest, str(record.get("data"))))
     if any(before[key] != now[key] for key in ("classes", "train", "val")):
         raise RunError(
             f"the images of {record.get('data')} are not those this run began with", hint="restore them, or train again"
