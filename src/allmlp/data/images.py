@@ -104,9 +104,9 @@ class FileImages(Images):
             except OSError:
                 return -1
 
-        with ThreadPoolExecutor(min(16, 1 + len(self) // 1000)) as pool:  # a network's file system answers many at once
-            chunks = (self.paths[start : start + 10_000] for start in range(0, len(self), 10_000))
-            found = [value for chunk in chunks for value in pool.map(size, chunk)]
+        chunks = [self.paths[start : start + 1000] for start in range(0, len(self), 1000)]
+        with ThreadPoolExecutor(min(16, 1 + len(chunks))) as pool:  # a network's file system answers many at once
+            found = [value for values in pool.map(lambda paths: list(map(size, paths)), chunks) for value in values]
         return np.array(found, dtype=np.int64)
 
     def subset(self, indices: Indices) -> "FileImages":
