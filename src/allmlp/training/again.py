@@ -14,6 +14,8 @@ from allmlp.training.checkpoint import Position, newest_first
 
 FILLED = ("model", "hyper.", "data.img_size", "data.in_chans")
 """Fields that a run with `init` writes out where the command had left them open."""
+FORMER = {"optim.warmup": 5.0}
+"""Values that earlier versions wrote out where the command had left the field open."""
 
 
 def data_spec(data: str | os.PathLike[str] | None) -> str | None:
@@ -35,7 +37,8 @@ def begun(out: str | os.PathLike[str], asked: Recipe, spec: str | None) -> Run |
     then, now, usual = load_recipe(run.recipe).flat(), asked.flat(), Recipe().flat()
     for name in sorted({*then, *now}):
         filled = asked.init is not None and name.startswith(FILLED) and now.get(name) in (None, usual.get(name))
-        if then.get(name) != now.get(name) and not filled:
+        former = now.get(name) is None and name in FORMER and then.get(name) == FORMER[name]
+        if then.get(name) != now.get(name) and not filled and not former:
             raise _another(run, f"its {name} is {then.get(name)!r}, not {now.get(name)!r}")
     return run
 

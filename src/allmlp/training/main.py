@@ -4,6 +4,7 @@ import os
 import shlex
 import sys
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -20,7 +21,7 @@ from allmlp.engine.device import best_device
 from allmlp.engine.environment import environment
 from allmlp.errors import AllmlpError, RecipeError, RunError
 from allmlp.files import whole_file, writing
-from allmlp.recipe import Dino, Recipe, Train, load_recipe, recipe_from
+from allmlp.recipe import RENAMED, Dino, Recipe, Train, current, load_recipe, recipe_from
 from allmlp.run import Run, read_record, write_json
 from allmlp.signals import leave_if_asked, left_by
 from allmlp.training import checkpoint
@@ -34,6 +35,8 @@ from allmlp.training.fingerprint import Fingerprint
 from allmlp.training.journal import Journal
 from allmlp.training.loop import Loop
 from allmlp.training.masks import beside, keep_with, with_masks
+from allmlp.training.misfits import misfits
+from allmlp.training.optim import warmup_steps
 from allmlp.training.plan import Plan
 from allmlp.training.products import impossible
 from allmlp.training.retry import fitted
@@ -107,7 +110,7 @@ def _begun_or_again(
     chosen = replace(chosen, distill=located(chosen.distill))
     if out is None and (resume == "auto" or may_restart()):
         raise RunError("a run that may be started again needs a folder of its own", hint="give --out RUN")
-    with joined(chosen.train.patience) as team, Claim() as claim:
+    with joined(chosen.train.process_timeout) as team, Claim() as claim:
         again = out is not None and (resume == "auto" or restarts() > 0)
         if out is not None and again:
             there = team.by_first(lambda: begun(out, chosen, spec))
@@ -129,7 +132,7 @@ def resume(folder: str | os.PathLike[str], *, quiet: bool = False) -> Run:
         raise RunError(
             f"{folder} is finished", hint=f"train again into another folder, with --recipe {run.recipe} and more --train.epochs"
         )
-    with joined(recipe.train.patience) as team, Claim() as claim:
+    with joined(recipe.train.process_timeout) as team, Claim() as claim:
         return _go_on(run, team, claim, quiet=quiet)
 
 
@@ -153,6 +156,7 @@ def _begin(
     display = display_of(run, team, quiet)
     claim.say(display.say)
     record = beginning(source.title, spec, recipe, services, function="allmlp.train(…)")
+    record["warmup_steps"] = warmup_steps(recipe.optim, plan.steps, recipe.train.epochs)
     if team.first:
         with writing(run.recipe), whole_file(run.recipe) as temporary:
             temporary.write_text(recipe.to_toml(), encoding="utf-8")
@@ -249,6 +253,11 @@ def merged(recipe: Recipe | str | os.PathLike[str] | None, fields: Mapping[str, 
     for key, value in fields.items():
         group, dot, name = key.partition(".")
         change = {name: value} if dot else value
+        if isinstance(change, Mapping):
+            change, given = current(change, f"{group}."), change
+            for old in sorted(given.keys() - change.keys()):
+                now = RENAMED[f"{group}.{old}"]
+                warnings.warn(f"{group}.{old} is called {now} now", FutureWarning, stacklevel=3)
         known = table.get(group)
         table[group] = {**known, **change} if isinstance(change, Mapping) and isinstance(known, Mapping) else change
     return recipe_from(table)
@@ -350,6 +359,8 @@ def _summarise(display: Display, plan: Plan, run: Run) -> None:
         display.say(
             f"team     {plan.team.size} processes, {plan.parallel}, {plan.recipe.train.batch // plan.team.size} images each"
         )
+    for line in misfits(plan.recipe, plan.steps):
+        display.say(line, "yellow")
     length = f"{counted(plan.recipe.train.epochs, 'epoch')} of {counted(plan.steps, 'step')}"
     display.say(f"run      {run.folder}   seed {plan.recipe.seed}, {length}")
 

@@ -22,6 +22,8 @@ from allmlp.training.checkpoint import Position
 from allmlp.training.claim import Claim, new_folder
 from allmlp.training.distributed import Team, joined, may_restart, restarts
 from allmlp.training.main import as_it_ran, beginning, chosen_by, display_of, finish, merged
+from allmlp.training.misfits import misfits
+from allmlp.training.optim import warmup_steps
 from allmlp.translation.batches import digest, padded
 from allmlp.translation.model import END, Translator, create_translator
 from allmlp.translation.pairs import open_pairs
@@ -59,7 +61,7 @@ def train(
     if out is None and (resume == "auto" or may_restart()):
         raise RunError("a run that may be started again needs a folder of its own", hint="give --out RUN")
     where = str(Path(folder).expanduser().resolve())
-    with joined(chosen.train.patience) as team, Claim() as claim:
+    with joined(chosen.train.process_timeout) as team, Claim() as claim:
         again = out is not None and (resume == "auto" or restarts() > 0)
         there = team.by_first(lambda: begun(out, chosen, where)) if again and out is not None else None
         if there is not None:
@@ -72,7 +74,7 @@ def resume(folder: str | os.PathLike[str], *, quiet: bool = False) -> Run:
     run = Run.open(folder)
     if run.told().get("state") == "finished":
         raise RunError(f"{folder} is finished", hint=f"train again into another folder, with --recipe {run.recipe}")
-    with joined(load_recipe(run.recipe).train.patience) as team, Claim() as claim:
+    with joined(load_recipe(run.recipe).train.process_timeout) as team, Claim() as claim:
         return _go_on(run, team, claim, quiet=quiet)
 
 
@@ -95,6 +97,7 @@ def _begin(
     display = display_of(run, team, quiet, plan.task.counts)
     claim.say(display.say)
     record = beginning(folder.name, str(folder), recipe, services, function="allmlp.translation.main.train(…)")
+    record["warmup_steps"] = warmup_steps(recipe.optim, plan.steps, recipe.train.epochs)
     if team.first:
         with writing(run.recipe), whole_file(run.recipe) as temporary:
             temporary.write_text(recipe.to_toml(), encoding="utf-8")
@@ -107,6 +110,8 @@ def _begin(
         display.say(f"{name:<10} {len(found):,} sentences of {folder}{left_out}")
     count = sum(p.numel() for p in plan.model.parameters())
     display.say(f"model      {recipe.model}, {count / 1e6:.2f} M parameters, {plan.precision} on {plan.device.type}")
+    for line in misfits(recipe, plan.steps):
+        display.say(line, "yellow")
     display.say(f"run        {run.folder}   seed {recipe.seed}, {recipe.train.epochs} epochs of {plan.steps} steps")
     return finish(plan, run, Position(), display, record)
 
