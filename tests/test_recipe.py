@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from allmlp.errors import RecipeError
 from allmlp.models import list_models
 from allmlp.recipe import MOST_BYTES, Augment, Data, Optim, Recipe, Train, load_recipe, packaged_recipes, recipe_from
+from allmlp.training.main import merged
 from allmlp.translation.model import VARIANTS as TRANSLATORS
 from helpers import attempt
 
@@ -24,6 +25,18 @@ def loaded(text: str, folder: Path) -> Recipe:
 
 def test_an_empty_recipe_is_the_defaults(tmp_path: Path) -> None:
     assert loaded("", tmp_path) == Recipe()
+
+
+def test_a_field_is_read_by_the_name_that_earlier_versions_had(tmp_path: Path) -> None:
+    old = tmp_path / "old.toml"
+    old.write_text("[train]\npatience = 30\n")
+    assert load_recipe(old) == Recipe(train=Train(process_timeout=30.0))
+    assert "patience" not in load_recipe(old).to_toml()
+    with pytest.raises(RecipeError, match=r"train.patience is the old name of train.process_timeout"):
+        recipe_from({"train": {"patience": 30, "process_timeout": 30}})
+    for fields in ({"train": {"patience": 30}}, {"train.patience": 30}):
+        with pytest.warns(FutureWarning, match=r"train.patience is called train.process_timeout now"):
+            assert merged(Recipe(train=Train(process_timeout=5.0)), fields).train.process_timeout == 30.0
 
 
 def test_a_recipe_says_only_what_differs(tmp_path: Path) -> None:

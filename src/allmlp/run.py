@@ -3,7 +3,8 @@
 recipe.toml          every value the run used; training from it again repeats the run
 run.json             command, data, seed, state ("running", "stopped", "finished"), best epoch
 environment.json     versions, processor, threads, precision
-data.json            classes, counts, split, files that were left out and why
+data.json            classes, counts, split, files that were left out and why; a digest of the images' names, sizes and order
+images.safetensors   check sums of each image's name and size, so that --resume can say which images changed
 metrics.jsonl        one line per epoch
 steps.jsonl          one line per --train.log-every steps; events.out.tfevents.*: the same for TensorBoard
 log.txt              what was said on the screen
@@ -24,6 +25,7 @@ robustness.json      accuracy on corrupted images, and robustness/ with pictures
 datasheet.json       sizes of the images, and which of them are there twice
 mixing/              a few rows of the token-mixing weights, EPOCH.safetensors
 report.html          the page for people
+training.lock        while it is trained: by which process, on which machine, since when
 """
 
 import codecs
@@ -41,6 +43,8 @@ from allmlp.weights.files import write_tensors
 
 BUNDLE = "bundle.json"
 """What a folder that `allmlp.export` wrote says of itself."""
+LOCK = "training.lock"
+"""Is held by the process that trains into the folder."""
 PROBE = ".write-test"
 """Is made and removed to see whether a folder can be written."""
 MOST_BYTES = 256_000_000
@@ -76,6 +80,8 @@ class Run:
     datasheet = property(lambda self: self.folder / "datasheet.json")
     mixing = property(lambda self: self.folder / "mixing")
     report = property(lambda self: self.folder / "report.html")
+    lock = property(lambda self: self.folder / LOCK)
+    images = property(lambda self: self.folder / "images.safetensors")
 
     def weights(self, which: str = "best") -> Path:
         """ "best" or "last": the safetensors file; its JSON has the same name."""
@@ -98,7 +104,7 @@ class Run:
         path = Path(folder)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            found = {each for each in path.iterdir() if each.name != "shrunk"}
+            found = {each for each in path.iterdir() if each.name not in ("shrunk", LOCK)}
             stale = {path / PROBE, *half_written(path)} & found
             if over and ((path / "recipe.toml").is_file() or found == stale):
                 for lines in (*path.glob("*.jsonl"), *stale):

@@ -29,6 +29,22 @@ def test_a_teacher_that_is_said_takes_the_place_of_the_recipes(tmp_path: Path) -
     assert (recipe.model, recipe.distill.teacher, recipe.distill.mode) == ("mixer_xs", "resnet50", "soft")
 
 
+@pytest.mark.parametrize("words", [["--train.patience", "30"], ["--train.patience=30"]])
+def test_an_option_of_an_earlier_version_works_and_is_told_its_name_of_today(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert recipe_of(*words).train.process_timeout == 30
+    assert capsys.readouterr().err == "--train.patience is called --train.process-timeout now\n"
+
+
+def test_help_knows_the_name_of_today_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        recipe_of("--help")
+    said = capsys.readouterr().out
+    assert "--train.process-timeout" in said
+    assert "patience" not in said
+
+
 def test_one_number_is_a_square_image() -> None:
     assert recipe_of("--img-size", "48").data.img_size == (48, 48)
     assert recipe_of("--img-size", "24", "48").data.img_size == (24, 48)

@@ -73,7 +73,7 @@ def test_what_hangs_every_worker_is_an_error(tmp_path: Path) -> None:
     batches.tell, batches.patience = lambda _: None, 1.0
     with pytest.raises(DataError, match="hang again and again: no batch in 1 seconds") as error:
         next(iter(batches))
-    assert "--train.patience" in error.value.hint
+    assert "--train.process-timeout" in error.value.hint
     assert all_end()
 
 

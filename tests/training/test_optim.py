@@ -205,3 +205,18 @@ def test_adam_decays_through_the_gradient_and_adamw_beside_it() -> None:
         made.step()
         moved[name] = 2.0 - layer.weight.item()
     assert moved == pytest.approx({"adam": 0.01, "adamw": 0.01 * 0.5 * 2.0}, rel=1e-4)
+
+
+@pytest.mark.parametrize("epochs", [1, 3, 10, 49, 50, 51, 200])
+def test_the_usual_warm_up_takes_a_tenth_of_a_short_run_and_five_epochs_of_a_long_one(epochs: int) -> None:
+    found = rates(Optim(lr=1.0, decay="linear", min_lr=0.0), steps=20, epochs=epochs)
+    rising = min(100, 2 * epochs)
+    assert found[: rising + 1] == pytest.approx([*(i / rising for i in range(rising)), 1 - rising / (20 * epochs)])
+    if epochs >= 50:
+        assert found == rates(Optim(lr=1.0, warmup=5.0, decay="linear", min_lr=0.0), steps=20, epochs=epochs)
+
+
+def test_a_warm_up_that_is_named_stays_as_it_is() -> None:
+    """Five epochs of three: step i of 30 has i / 29 of the rate."""
+    found = rates(Optim(lr=1.0, warmup=5.0, min_lr=0.0), steps=10, epochs=3)
+    assert found[:29] == pytest.approx([i / 29 for i in range(29)])

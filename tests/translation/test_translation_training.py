@@ -16,7 +16,7 @@ pytest.importorskip("sacrebleu", reason="extra translate")
 
 from allmlp.errors import DataError, RecipeError, RunError
 from allmlp.recipe import Optim, Recipe, Train, Translation
-from allmlp.run import Run, read_json, read_lines
+from allmlp.run import Run, read_json, read_lines, write_json
 from allmlp.translation.main import evaluate, load, resume, train, translations
 from helpers import interrupt_after, same_weights
 from languages import write_text
@@ -147,6 +147,21 @@ def test_a_run_whose_sentences_changed_is_not_gone_on_with(text: Path, tmp_path:
             lines.write("ana bere\n")
     with pytest.raises(RunError, match="are not those this run began with"):
         resume(stopped.folder, quiet=True)
+
+
+def test_sentences_in_another_order_are_other_sentences(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = tmp_path / "text"
+    shutil.copytree(text, copy)
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 1)
+        stopped = train(copy, recipe=recipe(), out=tmp_path / "run", quiet=True)
+    for language in ("aa", "bb"):
+        lines = (copy / f"train.{language}").read_text(encoding="utf-8").splitlines(keepends=True)
+        (copy / f"train.{language}").write_text("".join([*lines[1:], lines[0]]), encoding="utf-8")
+    with pytest.raises(RunError, match="are not those this run began with"):
+        resume(stopped.folder, quiet=True)
+    write_json(stopped.data, {name: value for name, value in read_json(stopped.data).items() if name != "digest"})
+    assert read_json(resume(stopped.folder, quiet=True).state)["state"] == "finished"  # an older run's counts are the same
 
 
 @pytest.mark.slow

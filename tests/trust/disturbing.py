@@ -19,7 +19,7 @@ LEARN: dict[str, Any] = {
     "hyper": {"drop_path": 0.2},
     "augment": {"mixup": 0.4, "auto": "rand-m5-n1"},  # picture by picture, by workers
     "data": {"workers": 2},
-    "train": {"ema": 0.9, "save_steps": 1, "log_every": 1, "epochs": 2, "patience": PATIENCE},
+    "train": {"ema": 0.9, "save_steps": 1, "log_every": 1, "epochs": 2, "process_timeout": PATIENCE},
 }
 """A checkpoint after each step: many moments are moments of writing."""
 

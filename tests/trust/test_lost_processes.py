@@ -19,7 +19,7 @@ from ranks import free_port, in_processes
 FAULT = Fault(
     30,
     "A process killed or hung",
-    "a clear error within the time-out (train.patience), or its work is made again; no image lost; the same bits later",
+    "a clear error within the time-out (train.process_timeout), or its work is made again; no image lost; the same bits later",
 )
 pytestmark = pytest.mark.slow
 
@@ -44,11 +44,11 @@ def test_one_of_two_processes(how: str, stripes: Path, tmp_path: Path, small_rec
         said = other.error.what
         words = "is gone" if how == "killed" else f"has not answered for {PATIENCE:g} seconds"
         assert words in said
-        assert "--train.patience" in other.error.hint or how == "killed"
+        assert "--train.process-timeout" in other.error.hint or how == "killed"
         assert goes_on_to(whole, 2, stripes, recipe, out), turn
         shutil.rmtree(out)
     assert longest < PATIENCE + 15
-    limit = f" with train.patience {PATIENCE:g}" if how == "stopped" else ""
+    limit = f" with train.process_timeout {PATIENCE:g}" if how == "stopped" else ""
     card.seen(
         f"one of two processes {how}, the first and the second by turns",
         times,
@@ -66,7 +66,7 @@ def test_one_that_never_comes(stripes: Path, tmp_path: Path, small_recipe: Make,
     longest = 0.0
     for rank in (0, 1):
         since = time.monotonic()
-        recipe = small_recipe(train={"patience": 3.0})
+        recipe = small_recipe(train={"process_timeout": 3.0})
         (ended,) = in_processes(1, alone, stripes, recipe, tmp_path / "run", rank, free_port())
         assert isinstance(ended.error, TrainingError), ended
         assert "has not answered for 3 seconds: it hangs, or was never started" in ended.error.what

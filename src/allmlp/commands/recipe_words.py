@@ -5,14 +5,18 @@ from typing import Annotated, Literal, TypeVar
 
 import tyro
 
-from allmlp.commands.words import pair, parse, split_hyper
-from allmlp.recipe import Augment, Data, Distill, Optim, Recipe, Train, load_recipe
+from allmlp.commands.words import pair, parse, say, split_hyper
+from allmlp.recipe import RENAMED, Augment, Data, Distill, Optim, Recipe, Train, load_recipe
 
 Words = TypeVar("Words")
 """A dataclass with the words of one command."""
 
 SAME = ("model", "init", "freeze", "seed", "data", "augment", "optim", "train", "distill", "dino", "translation")
 """Words that are fields of a recipe, as far as a command has them."""
+
+
+OLD = {f"--{old}": f"--{new}".replace("_", "-") for old, new in RENAMED.items()}
+"""Options as earlier versions called them, which still work."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +59,7 @@ def recipe_and_words(
     Raises RecipeError.
     """
     words, hyper = split_hyper([word.removeprefix("--data=") for word in words if word != "--data"])  # --data X is X
+    words = [_todays(word) for word in words]
     source = _value_of(words, "--recipe")
     same = [each.name for each in fields(kind) if each.name in SAME]  # type: ignore[arg-type]
     base = load_recipe(source) if source is not None else usual or Recipe()
@@ -71,6 +76,16 @@ def recipe_and_words(
         values["data"] = replace(values["data"], img_size=pair(img_size))
     recipe = replace(base, **values, hyper={**({} if values["model"] != base.model else base.hyper), **hyper})
     return recipe, given, [*words, *(f"--hyper.{name}" for name in hyper)]
+
+
+def _todays(word: str) -> str:
+    """An option by its name of today, and a line that tells it where an earlier version's was given."""
+    option, equals, value = word.partition("=")
+    new = OLD.get(option)
+    if new is None:
+        return word
+    say(f"{option} is called {new} now")
+    return f"{new}{equals}{value}"
 
 
 def _value_of(words: list[str], option: str) -> str | None:

@@ -37,6 +37,9 @@ class HeldImages(ArrayImages):
     def name(self, index: int) -> str:
         return self.origin.name(index)
 
+    def sizes(self) -> Indices:
+        return self.origin.sizes()
+
     def subset(self, indices: Indices) -> "HeldImages":
         return HeldImages(self.pixels[indices], self.origin.subset(indices))
 

@@ -76,5 +76,14 @@ class HubImages(Images):
     def name(self, index: int) -> str:
         return f"{self.title}#{self.numbers[index]}"
 
+    def sizes(self) -> Indices:
+        """Bytes of the rows that hold their picture file themselves."""
+        table = getattr(self.rows, "data", None)
+        if table is None or getattr(self.rows, "_indices", None) is not None:
+            return super().sizes()
+        arrow = needed("pyarrow.compute", "hub", self.title)
+        lengths = arrow.binary_length(arrow.struct_field(table.column(self.column), "bytes"))
+        return np.asarray(arrow.fill_null(lengths, 0).to_numpy(), dtype=np.int64)[self.numbers]
+
     def subset(self, indices: Indices) -> "HubImages":
         return HubImages(self.rows, self.column, self.labels[indices], self.title, self.numbers[indices])

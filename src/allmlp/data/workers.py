@@ -80,7 +80,7 @@ class LastingLoader(DataLoader[Value]):
         if isinstance(error, _Hung):
             return DataError(
                 f"processes that prepare images hang again and again: no batch in {self.patience:g} seconds",
-                hint="look whether the disk answers; where a batch may rightly take longer, a larger --train.patience",
+                hint="look whether the disk answers; where a batch may rightly take longer, a larger --train.process-timeout",
             )
         return DataError(
             f"processes that prepare images are lost again and again: {error}",

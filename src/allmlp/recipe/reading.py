@@ -15,6 +15,8 @@ from allmlp.recipe.tables import Recipe
 
 MOST_BYTES = 1_000_000
 """A recipe is a page of text; a larger file is refused unread."""
+RENAMED = {"train.patience": "train.process_timeout"}
+"""Fields as earlier versions called them: recipes and run folders of theirs are read as before."""
 MOST = 2**63 - 1
 """What TOML promises for a whole number."""
 
@@ -54,11 +56,22 @@ def recipe_from(table: Mapping[str, Any]) -> Recipe:
     return recipe
 
 
+def current(table: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+    """The table with its fields' names of today. where: its own name and a dot. Raises RecipeError for both names of one."""
+    found = {}
+    for key, value in table.items():
+        name = RENAMED.get(where + key, where + key).removeprefix(where)
+        if name != key and name in table:
+            raise RecipeError(f"{where}{key} is the old name of {where}{name}, which is there too", hint=f"give {where}{name}")
+        found[name] = value
+    return found
+
+
 def _build(kind: type, table: Mapping[str, Any], where: str) -> Any:
     hints = typing.get_type_hints(kind)
     known = [f.name for f in fields(kind)]
     values = {}
-    for key, value in table.items():
+    for key, value in current(table, where).items():
         if key not in known:
             elsewhere = [name for name in _dotted(Recipe) if name.endswith(f".{key.casefold()}")]
             near = f"did you mean {' or '.join(elsewhere)}?" if elsewhere else one_of([where + k for k in known], where + key)

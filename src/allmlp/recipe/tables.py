@@ -138,8 +138,8 @@ class Optim:
     """Where a cosine takes it by the end of the run. None: it stays."""
     betas: tuple[float, float] = (0.9, 0.999)
     """Adam's and LAMB's; the first is the momentum of SGD and Muon."""
-    warmup: float = 5.0
-    """Epochs of linear warm-up."""
+    warmup: float | None = None
+    """Epochs of linear warm-up. None: 5, or a tenth of the run where that is less."""
     warmup_steps: int | None = None
     """Steps of linear warm-up, in place of `warmup`. None: `warmup` says."""
     decay: Literal["cosine", "linear"] = "cosine"
@@ -210,7 +210,7 @@ class Train:
     parallel: Literal["auto", "ddp", "fsdp"] = "auto"
     """With several processes: whole copies (DDP), or shards of weights and optimiser (FSDP2). "auto": shards from 100 M
     parameters on."""
-    patience: float = 600.0
+    process_timeout: float = 600.0
     """With several processes: seconds that one waits for another before it says that it hangs, and ends; half of them for a
     batch from --data.workers, which are started again then."""
     save_seconds: float = 300.0
@@ -227,7 +227,7 @@ class Train:
             within(self, name, least=1)
         for name in ("retry", "save_seconds"):
             within(self, name, least=0)
-        within(self, "patience", least=1)
+        within(self, "process_timeout", least=1)
         for name in ("smoothing", "threshold", "ema"):
             within(self, name, least=0, below=1)
         if self.compile and self.recompute:

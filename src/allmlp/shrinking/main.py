@@ -14,13 +14,14 @@ from allmlp.explanation.pruning import IMAGES, at_levels
 from allmlp.files import writing
 from allmlp.models.base import ImageModel
 from allmlp.recipe import Recipe, load_recipe
-from allmlp.run import Run, read_json, write_json, write_model
+from allmlp.run import LOCK, Run, read_json, write_json, write_model
 from allmlp.shrinking.measure import BATCH, ROUNDS, size, speed
 from allmlp.shrinking.methods import Asked, Shrunk, levels, shrunk
 from allmlp.shrinking.tune import tuning, untrained
 from allmlp.surgery.magnitude import Scope
 from allmlp.training.again import data_spec
-from allmlp.training.distributed import Team
+from allmlp.training.claim import Claim
+from allmlp.training.distributed import Team, is_first
 from allmlp.training.main import images_of, train
 from allmlp.training.masks import SUFFIX, write_masks
 
@@ -72,19 +73,25 @@ def shrink(
     if images.classes != model.classes:
         raise DataError(f"{images.title} has other classes than the model", hint="give the data it was trained on, as DATA")
     left = shrunk(model, asked)
-    shown, split = (images.val, "validation") if images.test is None else (images.test, "test")
-    subject = Subject(model, located(source, which)[0], os.fspath(source), shown, f"{images.title}, {split} images")
-    init = _written(left, asked, folder)
-    chosen = tuning(base, left.model, init, epochs=max(epochs, 1), lr=lr)
-    after = _accuracy(left.model, shown, quiet)
-    if not epochs:
-        run = untrained(left.model, chosen, images, spec, folder, after)
-    else:
-        run = train(spec, recipe=chosen, out=folder, resume="auto", quiet=quiet)
-        state = run.told()
-        if state["state"] != "finished":
-            return {"out": str(folder), "state": "stopped", "signal": state["signal"]}
-    return _measured(subject, asked, left, run, after, epochs, quiet)
+    with Claim() as claim:
+        if is_first():
+            with writing(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+            claim.take(folder)
+            _check(folder, asked)  # again: from here on nobody else changes it
+        shown, split = (images.val, "validation") if images.test is None else (images.test, "test")
+        subject = Subject(model, located(source, which)[0], os.fspath(source), shown, f"{images.title}, {split} images")
+        init = _written(left, asked, folder)
+        chosen = tuning(base, left.model, init, epochs=max(epochs, 1), lr=lr)
+        after = _accuracy(left.model, shown, quiet)
+        if not epochs:
+            run = untrained(left.model, chosen, images, spec, folder, after)
+        else:
+            run = train(spec, recipe=chosen, out=folder, resume="auto", quiet=quiet)
+            state = run.told()
+            if state["state"] != "finished":
+                return {"out": str(folder), "state": "stopped", "signal": state["signal"]}
+        return _measured(subject, asked, left, run, after, epochs, quiet)
 
 
 @dataclass(frozen=True)
@@ -131,7 +138,7 @@ def _check(folder: Path, asked: Asked) -> None:
     if begun.is_file():
         if read_json(begun) != asdict(asked):
             raise RunError(f"{folder} was begun with other words", hint="give the same words again, or choose another --out")
-    elif folder.is_dir() and any(folder.iterdir()):
+    elif folder.is_dir() and any(path.name != LOCK for path in folder.iterdir()):
         raise RunError(f"{folder} is not empty", hint="choose another --out")
 
 

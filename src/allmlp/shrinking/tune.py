@@ -14,6 +14,7 @@ from allmlp.models.base import ImageModel
 from allmlp.recipe import Distill, Recipe
 from allmlp.run import Run, write_json
 from allmlp.training.main import describe
+from allmlp.training.optim import WARMUP as USUAL
 
 RATE = 0.2
 """Of the recipe's learning rate, unless another is given: the model is trained already."""
@@ -37,7 +38,8 @@ def tuning(recipe: Recipe, model: ImageModel, init: Path, *, epochs: int, lr: fl
         crop_mode=spec.crop_mode,  # type: ignore[arg-type]
         interpolation=spec.interpolation,  # type: ignore[arg-type]
     )
-    rate, warmup = recipe.optim.lr * RATE if lr is None else lr, min(recipe.optim.warmup, WARMUP * epochs)
+    rate, asked = recipe.optim.lr * RATE if lr is None else lr, recipe.optim.warmup
+    warmup = min(USUAL if asked is None else asked, WARMUP * epochs)
     optim = replace(recipe.optim, lr=rate, warmup=warmup, warmup_steps=None, cooldown=0.0)
     return replace(
         recipe,

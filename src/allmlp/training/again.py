@@ -16,6 +16,8 @@ FILLED = ("model", "hyper.", "data.img_size")
 """Fields that a run with `init` writes out where the command had left them open."""
 BY_IMAGES = ("data.in_chans", "data.range")
 """Fields that every run writes out where they follow from the images."""
+FORMER = {"optim.warmup": 5.0}
+"""Values that earlier versions wrote out where the command had left the field open."""
 
 
 def data_spec(data: str | os.PathLike[str] | None) -> str | None:
@@ -38,7 +40,8 @@ def begun(out: str | os.PathLike[str], asked: Recipe, spec: str | None) -> Run |
     for name in sorted({*then, *now}):
         open_ = (asked.init is not None and name.startswith(FILLED)) or name in BY_IMAGES
         filled = open_ and now.get(name) in (None, usual.get(name))
-        if then.get(name) != now.get(name) and not filled:
+        former = now.get(name) is None and name in FORMER and then.get(name) == FORMER[name]
+        if then.get(name) != now.get(name) and not filled and not former:
             raise _another(run, f"its {name} is {then.get(name)!r}, not {now.get(name)!r}")
     return run
 

@@ -28,7 +28,7 @@ from allmlp.models.base import ImageModel
 
 LARGE = 100_000_000
 """From so many parameters on (Mixer-L and H, ResMLP-B24) "auto" shards them: FSDP2 instead of DDP."""
-PATIENCE = 600.0
+TIMEOUT = 600.0
 """Seconds that a process waits for the others unless told otherwise: rank 0 may be reading or writing on a slow disk."""
 
 Value = TypeVar("Value")
@@ -94,10 +94,10 @@ class Team:
 
 
 @contextmanager
-def joined(patience: float = PATIENCE) -> Iterator[Team]:
+def joined(timeout: float = TIMEOUT) -> Iterator[Team]:
     """The team this process was started in, by torchrun or any launcher that sets the same variables.
 
-    patience: seconds to wait for another process. Raises RunError when some of the variables are missing, and TrainingError
+    timeout: seconds to wait for another process. Raises RunError when some of the variables are missing, and TrainingError
     when another process of the team is gone, or has not answered for so long.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
@@ -110,27 +110,27 @@ def joined(patience: float = PATIENCE) -> Iterator[Team]:
     rank = int(os.environ["RANK"])
     if torch.cuda.is_available():
         torch.cuda.set_device(local_rank() % torch.cuda.device_count())
-    backend, limit = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timedelta(seconds=patience)
+    backend, limit = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timedelta(seconds=timeout)
     try:
         dist.init_process_group(backend, store=_attempt_store(rank, limit), rank=rank, world_size=size, timeout=limit)
         yield Team(rank, size)
     except RuntimeError as error:
         if isinstance(error, AllmlpError) or not (isinstance(error, dist.DistError) or "gloo" in str(error).lower()):
             raise
-        raise _lost(error, patience) from None
+        raise _lost(error, timeout) from None
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
 
 
-def _lost(error: RuntimeError, patience: float) -> TrainingError:
+def _lost(error: RuntimeError, timeout: float) -> TrainingError:
     """What is said of a process that is gone, or silent."""
     first = (str(error).splitlines() or [type(error).__name__])[0][:200]
     if any(word in str(error).lower() for word in ("timed out", "timeout")):
         return TrainingError(
-            f"another process of this run has not answered for {patience:g} seconds: it hangs, or was never started ({first})",
+            f"another process of this run has not answered for {timeout:g} seconds: it hangs, or was never started ({first})",
             hint="look at what it waits for, end it, and give the command again with --resume auto; where one may rightly take "
-            "longer, for a slow disk, a larger --train.patience",
+            "longer, for a slow disk, a larger --train.process-timeout",
         )
     return TrainingError(
         f"another process of this run is gone: {first}",

@@ -91,7 +91,7 @@ class Loop:
         self.plan = plan
         for batches in (plan.train_batches, plan.val_batches):
             if isinstance(batches, LastingLoader):
-                batches.tell, batches.patience = self._tell, plan.recipe.train.patience / 2
+                batches.tell, batches.patience = self._tell, plan.recipe.train.process_timeout / 2
         self.product = plan.task.product(plan)
 
     def _tell(self, text: str) -> None:

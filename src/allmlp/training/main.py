@@ -4,6 +4,7 @@ import os
 import shlex
 import sys
 import time
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -22,19 +23,23 @@ from allmlp.engine.device import best_device
 from allmlp.engine.environment import environment
 from allmlp.errors import AllmlpError, RecipeError, RunError
 from allmlp.files import whole_file, writing
-from allmlp.recipe import Dino, Recipe, Train, load_recipe, recipe_from
+from allmlp.recipe import RENAMED, Dino, Recipe, Train, current, load_recipe, recipe_from
 from allmlp.run import Run, read_record, write_json
 from allmlp.signals import leave_if_asked, left_by
 from allmlp.training import checkpoint
 from allmlp.training.again import begun, cut_back, data_spec
 from allmlp.training.by_images import described, findings, looked_at, reading_of, with_findings
 from allmlp.training.checkpoint import Position
+from allmlp.training.claim import Claim, new_folder
 from allmlp.training.display import Display, counted, program
 from allmlp.training.distillation.open import located
 from allmlp.training.distributed import Team, joined, may_restart, restarts
+from allmlp.training.fingerprint import Fingerprint
 from allmlp.training.journal import Journal
 from allmlp.training.loop import Loop
 from allmlp.training.masks import beside, keep_with, with_masks
+from allmlp.training.misfits import misfits
+from allmlp.training.optim import warmup_steps
 from allmlp.training.plan import Plan
 from allmlp.training.products import impossible
 from allmlp.training.retry import fitted
@@ -108,13 +113,13 @@ def _begun_or_again(
     chosen = replace(chosen, distill=located(chosen.distill))
     if out is None and (resume == "auto" or may_restart()):
         raise RunError("a run that may be started again needs a folder of its own", hint="give --out RUN")
-    with joined(chosen.train.patience) as team:
+    with joined(chosen.train.process_timeout) as team, Claim() as claim:
         again = out is not None and (resume == "auto" or restarts() > 0)
         if out is not None and again:
             there = team.by_first(lambda: begun(out, chosen, spec))
             if there is not None:
-                return _go_on(there, team, quiet=quiet)
-        return _begin(chosen, spec, team, out=out, over=again, services=services, quiet=quiet)
+                return _go_on(there, team, claim, quiet=quiet)
+        return _begin(chosen, spec, team, claim, out=out, over=again, services=services, quiet=quiet)
 
 
 def resume(folder: str | os.PathLike[str], *, quiet: bool = False) -> Run:
@@ -130,14 +135,15 @@ def resume(folder: str | os.PathLike[str], *, quiet: bool = False) -> Run:
         raise RunError(
             f"{folder} is finished", hint=f"train again into another folder, with --recipe {run.recipe} and more --train.epochs"
         )
-    with joined(recipe.train.patience) as team:
-        return _go_on(run, team, quiet=quiet)
+    with joined(recipe.train.process_timeout) as team, Claim() as claim:
+        return _go_on(run, team, claim, quiet=quiet)
 
 
 def _begin(
     recipe: Recipe,
     spec: str | None,
     team: Team,
+    claim: Claim,
     *,
     out: str | os.PathLike[str] | None,
     over: bool,
@@ -152,14 +158,16 @@ def _begin(
     told = list(findings(recipe, source, found.data.in_chans or source.in_chans))
     recipe = found
     plan = with_masks(make_plan(recipe, source, start, team), beside(recipe.init))
-    run = team.by_first(lambda: Run.create(out if out is not None else _fresh_folder(recipe, source), over=over))
+    run = team.by_first(lambda: claim.create(out if out is not None else _fresh_folder(recipe, source), over=over))
     display = display_of(run, team, quiet)
+    claim.say(display.say)
     record = beginning(source.title, spec, recipe, services, function="allmlp.train(…)")
+    record["warmup_steps"] = warmup_steps(recipe.optim, plan.steps, recipe.train.epochs)
     if team.first:
         with writing(run.recipe), whole_file(run.recipe) as temporary:
             temporary.write_text(recipe.to_toml(), encoding="utf-8")
         write_json(run.environment, environment(plan.device, plan.precision) | chosen_by(plan))
-        write_json(run.data, describe(source) | described(recipe, source))
+        write_json(run.data, describe(source) | described(recipe, source) | Fingerprint(source).keep(run))
         keep_with(run, plan)
         for path, reason in source.left_out:
             run.append(run.unreadable, {"path": path, "reason": reason})
@@ -181,8 +189,11 @@ def beginning(title: str, spec: str | None, recipe: Recipe, services: Sequence[s
     }
 
 
-def _go_on(run: Run, team: Team, *, quiet: bool) -> Run:
+def _go_on(run: Run, team: Team, claim: Claim, *, quiet: bool) -> Run:
+    if run.told().get("state") != "finished":
+        team.by_first(lambda: claim.take(run.folder))
     display, record = display_of(run, team, quiet), run.told()
+    claim.say(display.say)
     if record.get("state") == "finished":
         display.say(f"{run.folder} is finished: nothing to go on with")
         return run
@@ -195,6 +206,8 @@ def _go_on(run: Run, team: Team, *, quiet: bool) -> Run:
         recipe = replace(recipe, data=replace(recipe.data, in_chans=about["in_chans"]))
     source = images_of(run.data_spec(), recipe, team, quiet, look="deep" in about)
     before, now = read_record(run.data, "classes", "train", "val"), describe(source)
+    if isinstance(digest := before.get("digest"), str):
+        team.by_first(lambda: Fingerprint(source).refuse_other(run, digest, str(record.get("data"))))
     if any(before[key] != now[key] for key in ("classes", "train", "val")):
         raise RunError(
             f"the images of {record.get('data')} are not those this run began with", hint="restore them, or train again"
@@ -255,6 +268,11 @@ def merged(recipe: Recipe | str | os.PathLike[str] | None, fields: Mapping[str, 
     for key, value in fields.items():
         group, dot, name = key.partition(".")
         change = {name: value} if dot else value
+        if isinstance(change, Mapping):
+            change, given = current(change, f"{group}."), change
+            for old in sorted(given.keys() - change.keys()):
+                now = RENAMED[f"{group}.{old}"]
+                warnings.warn(f"{group}.{old} is called {now} now", FutureWarning, stacklevel=3)
         known = table.get(group)
         table[group] = {**known, **change} if isinstance(change, Mapping) and isinstance(known, Mapping) else change
     return recipe_from(table)
@@ -357,6 +375,8 @@ def _summarise(display: Display, plan: Plan, run: Run, about: Iterable[str]) -> 
         display.say(
             f"team     {plan.team.size} processes, {plan.parallel}, {plan.recipe.train.batch // plan.team.size} images each"
         )
+    for line in misfits(plan.recipe, plan.steps):
+        display.say(line, "yellow")
     length = f"{counted(plan.recipe.train.epochs, 'epoch')} of {counted(plan.steps, 'step')}"
     display.say(f"run      {run.folder}   seed {plan.recipe.seed}, {length}")
 
@@ -385,6 +405,6 @@ def describe(source: Source) -> dict[str, Any]:
 
 
 def _fresh_folder(recipe: Recipe, source: Source) -> Path:
-    """runs/MODEL-DATA-TIME, not there yet."""
+    """runs/MODEL-DATA-TIME, new."""
     words = "".join(c if c.isalnum() else "-" for c in source.title.split(" (")[0]).strip("-")
-    return Path("runs") / f"{recipe.model}-{words}-{time.strftime('%Y%m%d-%H%M%S')}"
+    return new_folder(f"{recipe.model}-{words}-{time.strftime('%Y%m%d-%H%M%S')}")

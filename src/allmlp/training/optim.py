@@ -10,6 +10,9 @@ from torch import nn
 
 from allmlp.recipe import Optim
 
+WARMUP, MOST_WARMUP = 5.0, 0.1
+"""Epochs of the warm-up where the recipe names none, and the largest share of the run that these may take."""
+
 
 class Schedule(Protocol):
     """Sets the optimiser's rate for a step of the run, which alone decides it."""
@@ -50,14 +53,25 @@ def peak(made: torch.optim.Optimizer) -> float:
     return float(max(group["lr"] for group in made.param_groups))
 
 
+def warmup_steps(optim: Optim, steps: int, epochs: int) -> int:
+    """Steps of linear warm-up that the recipe asks for. steps: in an epoch."""
+    if optim.warmup_steps is not None:
+        return optim.warmup_steps
+    return round((min(WARMUP, MOST_WARMUP * epochs) if optim.warmup is None else optim.warmup) * steps)
+
+
+def decaying_steps(optim: Optim, steps: int, epochs: int) -> int:
+    """Steps before the cooldown, at least one. steps: in an epoch."""
+    return max(steps * epochs - round(optim.cooldown * steps), 1)
+
+
 def schedule(made: torch.optim.Optimizer, optim: Optim, *, batch: int, steps: int, epochs: int) -> Schedule:
     """Linear warm-up, then a cosine or a line to `min_lr`, and the last epochs there; a function of the step alone."""
-    total = max(steps * epochs - round(optim.cooldown * steps), 1)
-    warmup = round(optim.warmup * steps) if optim.warmup_steps is None else optim.warmup_steps
+    total = decaying_steps(optim, steps, epochs)
     common: dict[str, Any] = dict(
         t_initial=max(total, 2),  # of a single step timm would say that there is nothing to schedule
         lr_min=optim.min_lr * batch / optim.lr_batch,
-        warmup_t=min(warmup, total - 1),
+        warmup_t=min(warmup_steps(optim, steps, epochs), total - 1),
         warmup_lr_init=optim.min_lr * batch / optim.lr_batch,
         t_in_epochs=False,
     )

@@ -4,6 +4,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,16 @@ class Sentences(Dataset[Encoded]):
     def lengths(self) -> list[int]:
         """Of the longer side, in pieces, begin or end counted."""
         return [max(len(source), len(target) + 1) for source, target in self.encoded]
+
+
+def digest(*splits: Sentences) -> str:
+    """Of all pieces in their order: whether these are the sentences a run began with."""
+    found = sha256()
+    for split in splits:
+        for pair in split.encoded:
+            found.update(repr(pair).encode())
+        found.update(b"\n")
+    return found.hexdigest()
 
 
 def sentences(pairs: Pairs, vocabulary: Vocabulary, longest: int) -> Sentences:

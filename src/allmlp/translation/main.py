@@ -20,9 +20,12 @@ from allmlp.run import Run, read_json, read_record, write_json
 from allmlp.training import checkpoint
 from allmlp.training.again import begun, cut_back
 from allmlp.training.checkpoint import Position
+from allmlp.training.claim import Claim, new_folder
 from allmlp.training.distributed import Team, joined, may_restart, restarts
 from allmlp.training.main import as_it_ran, beginning, chosen_by, display_of, finish, merged
-from allmlp.translation.batches import padded
+from allmlp.training.misfits import misfits
+from allmlp.training.optim import warmup_steps
+from allmlp.translation.batches import digest, padded
 from allmlp.translation.model import END, Translator, create_translator
 from allmlp.translation.pairs import open_pairs
 from allmlp.translation.scores import scores
@@ -59,12 +62,12 @@ def train(
     if out is None and (resume == "auto" or may_restart()):
         raise RunError("a run that may be started again needs a folder of its own", hint="give --out RUN")
     where = str(Path(folder).expanduser().resolve())
-    with joined(chosen.train.patience) as team:
+    with joined(chosen.train.process_timeout) as team, Claim() as claim:
         again = out is not None and (resume == "auto" or restarts() > 0)
         there = team.by_first(lambda: begun(out, chosen, where)) if again and out is not None else None
         if there is not None:
-            return _go_on(there, team, quiet=quiet)
-        return _begin(chosen, Path(where), team, out=out, over=again, services=log, quiet=quiet)
+            return _go_on(there, team, claim, quiet=quiet)
+        return _begin(chosen, Path(where), team, claim, out=out, over=again, services=log, quiet=quiet)
 
 
 def resume(folder: str | os.PathLike[str], *, quiet: bool = False) -> Run:
@@ -72,14 +75,15 @@ def resume(folder: str | os.PathLike[str], *, quiet: bool = False) -> Run:
     run = Run.open(folder)
     if run.told().get("state") == "finished":
         raise RunError(f"{folder} is finished", hint=f"train again into another folder, with --recipe {run.recipe}")
-    with joined(load_recipe(run.recipe).train.patience) as team:
-        return _go_on(run, team, quiet=quiet)
+    with joined(load_recipe(run.recipe).train.process_timeout) as team, Claim() as claim:
+        return _go_on(run, team, claim, quiet=quiet)
 
 
 def _begin(
     recipe: Recipe,
     folder: Path,
     team: Team,
+    claim: Claim,
     *,
     out: str | os.PathLike[str] | None,
     over: bool,
@@ -89,10 +93,12 @@ def _begin(
     learnt = team.by_first(lambda: vocabulary_of(folder, recipe).model)
     text = text_of(folder, recipe, Vocabulary(learnt))
     plan = make_plan(recipe, text, team)
-    usual = Path("runs") / f"{recipe.model}-{folder.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    run = team.by_first(lambda: Run.create(out if out is not None else usual, over=over))
+    usual = f"{recipe.model}-{folder.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    run = team.by_first(lambda: claim.create(out if out is not None else new_folder(usual), over=over))
     display = display_of(run, team, quiet, plan.task.counts)
+    claim.say(display.say)
     record = beginning(folder.name, str(folder), recipe, services, function="allmlp.translation.main.train(…)")
+    record["warmup_steps"] = warmup_steps(recipe.optim, plan.steps, recipe.train.epochs)
     if team.first:
         with writing(run.recipe), whole_file(run.recipe) as temporary:
             temporary.write_text(recipe.to_toml(), encoding="utf-8")
@@ -105,21 +111,27 @@ def _begin(
         display.say(f"{name:<10} {len(found):,} sentences of {folder}{left_out}")
     count = sum(p.numel() for p in plan.model.parameters())
     display.say(f"model      {recipe.model}, {count / 1e6:.2f} M parameters, {plan.precision} on {plan.device.type}")
+    for line in misfits(recipe, plan.steps):
+        display.say(line, "yellow")
     display.say(f"run        {run.folder}   seed {recipe.seed}, {recipe.train.epochs} epochs of {plan.steps} steps")
     return finish(plan, run, Position(), display, record)
 
 
-def _go_on(run: Run, team: Team, *, quiet: bool) -> Run:
+def _go_on(run: Run, team: Team, claim: Claim, *, quiet: bool) -> Run:
+    if run.told().get("state") != "finished":
+        team.by_first(lambda: claim.take(run.folder))
     record = run.told()
     recipe = load_recipe(run.recipe)
     recipe = replace(recipe, train=as_it_ran(recipe.train, read_record(run.environment, "precision")))
     display = display_of(run, team, quiet, "pieces")
+    claim.say(display.say)
     if record.get("state") == "finished":
         display.say(f"{run.folder} is finished: nothing to go on with")
         return run
     team.by_first(run.tidy)
     text = text_of(Path(run.data_spec() or ""), recipe, Vocabulary.read(run.folder / VOCABULARY))
-    if read_json(run.data) != _described(text):
+    before, now = read_json(run.data), _described(text)
+    if before != {name: value for name, value in now.items() if name in before or name != "digest"}:  # older runs have none
         raise RunError(
             f"the sentences of {run.data_spec()} are not those this run began with", hint="restore them, or train again"
         )
@@ -138,6 +150,7 @@ def _described(text: Text) -> dict[str, Any]:
         "vocabulary": len(text.vocabulary),
         "train": text.train.described(),
         "val": text.val.described(),
+        "digest": digest(text.train, text.val),
     }
 
 
