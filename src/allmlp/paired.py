@@ -1,9 +1,10 @@
-"""Models on the same images, side by side: bootstrap intervals, McNemar's exact test, Holm's correction."""
+"""Models on the same images, side by side: estimates with intervals, McNemar's test, Holm's correction."""
 
-# axes: m models, n images, r resamples, q bins of confidence
+# axes: m models, n images, q bins of confidence
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,20 +12,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-Values = NDArray[np.float64]
+from allmlp.calibration import DRAWS, Calibrated, Values, calibrated, correlation
+from allmlp.intervals import mean_interval, paired_interval, skewed_mean_interval, wilson_interval
 
 MEASURES = ("top1", "top5", "loss", "calibration_error")
-RESAMPLES = 2000
-LEVEL = 0.95
 BINS = 15
 """Of the calibration error, as in `metrics.reliability`."""
-AT_ONCE = 2_000_000
-"""Numbers that a batch of resamples may hold."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number measured on images, and its bootstrap interval."""
+    """A number measured on images, and its 95 % interval, in which it always lies."""
 
     value: float
     low: float
@@ -50,45 +48,61 @@ def measures(means: Values) -> Values:  # … 3+q → … 4
     return np.concatenate([means[..., :3], np.abs(means[..., 3:]).sum(-1, keepdims=True)], -1)
 
 
-def bootstrap(scores: Values, *, resamples: int = RESAMPLES, seed: int = 0) -> Values:  # m n s → r m s
-    """Means over images drawn with replacement. All models get the same draws, so that their differences are paired."""
-    models, images, columns = scores.shape
-    generator = np.random.default_rng(seed)
-    together = scores.transpose(1, 0, 2).reshape(images, models * columns)
-    means = np.empty((resamples, models * columns))
-    step = max(AT_ONCE // max(images, 1), 1)
-    for start in range(0, resamples, step):
-        draws = generator.integers(0, images, (min(step, resamples - start), images))
-        counts = np.stack([np.bincount(draw, minlength=images) for draw in draws])
-        means[start : start + step] = counts @ together / images
-    return means.reshape(resamples, models, columns)
-
-
 def estimates(
-    scores: Values, *, resamples: int = RESAMPLES, seed: int = 0
-) -> tuple[list[list[Estimate]], list[list[Estimate]]]:  # m n s → m × 4, m × 4
+    scores: Values, *, draws: int = DRAWS, seed: int = 0
+) -> tuple[list[list[Estimate]], list[list[Estimate]]]:  # m n 3+q → m × 4, m × 4
     """(each model's four measures, their differences to the first model's), with 95 % intervals.
 
-    Means have the percentile interval. Resampling inflates the calibration error, a sum of absolute values, as sampling
-    did, so its interval is the percentile interval reflected at the estimate (the basic bootstrap; Davison and Hinkley,
-    1997, section 5.2), and never below zero.
+    Shares have the intervals of `wilson_interval` and `paired_interval`, losses those of `skewed_mean_interval` and
+    `mean_interval`. The calibration error is the one behind the images (see `calibrated`); its difference has the
+    interval that follows from both and from how they move together (MOVER; Zou, Psychological Methods 12, 2007).
+    Models whose scores are the same on every image do not differ, surely.
     """
-    value = measures(scores.mean(1))
-    drawn = measures(bootstrap(scores, resamples=resamples, seed=seed))
-    own = _intervals(value, drawn)
-    own[:, 3] = own[:, 3].clip(0)
-    apart = _intervals(value - value[0], drawn - drawn[:, :1])
-    return _typed(own), _typed(apart)
+    errors = [calibrated(one[:, 3:], draws=draws, seed=seed) for one in scores]
+    own = [
+        [*(_share(one[:, i]) for i in (0, 1)), _loss(one[:, 2]), Estimate(e.value, e.low, e.high)]
+        for one, e in zip(scores, errors, strict=True)
+    ]
+    apart = [_apart(scores[0], one, errors[0], error) for one, error in zip(scores, errors, strict=True)]
+    return own, apart
 
 
-def _intervals(value: Values, drawn: Values) -> Values:  # m 4, r m 4 → m 4 3
-    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-    low[:, 3], high[:, 3] = 2 * value[:, 3] - high[:, 3], 2 * value[:, 3] - low[:, 3]
-    return np.stack([value, low, high], -1)
+def _apart(first: Values, second: Values, ours: Calibrated, theirs: Calibrated) -> list[Estimate]:  # n 3+q, n 3+q
+    if np.array_equal(first, second):
+        return [Estimate(0.0, 0.0, 0.0)] * len(MEASURES)
+    shares = [_gap(first[:, i], second[:, i]) for i in (0, 1)]
+    alike = correlation(first[:, 3:], second[:, 3:], ours, theirs)
+    return [*shares, _estimate(second[:, 2] - first[:, 2], mean_interval), _calibration_gap(ours, theirs, alike)]
 
 
-def _typed(intervals: Values) -> list[list[Estimate]]:
-    return [[Estimate(*numbers) for numbers in row] for row in intervals.tolist()]
+def _estimate(values: Values, interval: Callable[[Values], tuple[float, float]]) -> Estimate:
+    return Estimate(float(values.mean()), *interval(values))
+
+
+def _loss(losses: Values) -> Estimate:
+    found = _estimate(losses, skewed_mean_interval)
+    return replace(found, low=max(found.low, 0.0))
+
+
+def _share(hits: Values) -> Estimate:
+    value = float(hits.mean())
+    return Estimate(value, *wilson_interval(value, len(hits)))
+
+
+def _gap(first: Values, second: Values) -> Estimate:
+    gap = second - first
+    return Estimate(float(gap.mean()), *paired_interval(int((gap < 0).sum()), int((gap > 0).sum()), len(gap)))
+
+
+def _calibration_gap(first: Calibrated, second: Calibrated, alike: float) -> Estimate:
+    value = second.value - first.value
+
+    def half(a: float, b: float) -> float:
+        return math.sqrt(max(a * a + b * b - 2 * alike * a * b, 0.0))
+
+    below = half(second.value - second.low, first.high - first.value)
+    above = half(second.high - second.value, first.value - first.low)
+    return Estimate(value, max(value - below, -1.0), min(value + above, 1.0))
 
 
 @dataclass(frozen=True)

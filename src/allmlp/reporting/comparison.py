@@ -9,10 +9,10 @@ from typing import Any
 
 from markupsafe import Markup
 
+from allmlp.calibration import DRAWS
 from allmlp.errors import RunError, visible
 from allmlp.evaluation.comparison import Compared, Comparison
 from allmlp.files import whole_file, writing
-from allmlp.paired import RESAMPLES
 from allmlp.reporting import rivals
 from allmlp.reporting.ink import inline_svg
 from allmlp.reporting.records import Epoch, Records, read_records
@@ -77,7 +77,7 @@ def _render(found: Comparison) -> str:
         trained=[None if one is None else _trained(one) for one in records],
         curves=_curves([[] if one is None else one.epochs for one in records]),
         averaged=[visible(model.name) for model, one in zip(found.models, records, strict=True) if one and _averaged(one)],
-        resamples=RESAMPLES,
+        draws=DRAWS,
         shares=_shares(found.models),
         apart=_apart(found.models),
         recipe={visible(name): [said(value) for value in values] for name, values in found.recipe.items()},
