@@ -35,8 +35,6 @@ class Calibrated:
     value: float
     low: float
     high: float
-    bins: Values
-    """q: the excess of confidence in each bin that gives this error."""
 
 
 def calibrated(excess: Values, *, draws: int = DRAWS, seed: int = 0) -> Calibrated:  # n q
@@ -75,15 +73,7 @@ def calibrated(excess: Values, *, draws: int = DRAWS, seed: int = 0) -> Calibrat
     high = _solved(lambda step: even * step, likely, (1 - LEVEL) / 2, 0.0)
     value = min(float(middle.sum()), 1.0)
     most = max(float(high.sum()), _gap(excess), value)
-    return Calibrated(value, min(float(low.sum()), value), min(most, 1.0), sign * middle)
-
-
-def correlation(first: Values, second: Values, ours: Calibrated, theirs: Calibrated, *, seed: int = 0) -> float:  # n q, n q
-    """How two models' calibration errors move together from sample to sample of the same images, in [-1, 1]."""
-    both = _moved(np.cov(np.concatenate([first, second], 1).T, bias=True) / len(first), DRAWS, seed)
-    a, b = (np.abs(one.bins + moved).sum(1) for one, moved in zip((ours, theirs), np.split(both, 2, 1), strict=True))
-    spread = float(a.std() * b.std())
-    return float(((a - a.mean()) * (b - b.mean())).mean()) / spread if spread > 0 else 0.0
+    return Calibrated(value, min(float(low.sum()), value), min(most, 1.0))
 
 
 def _covariance(excess: Values) -> Values:  # n q → q q

@@ -79,6 +79,8 @@ def _results(found: "Comparison") -> None:
     def of(model: int, kind: Callable[[float], str], name: str, *, apart: bool = False) -> str:
         one = found.models[model]
         estimate = (one.differences if apart else one.measures)[name]
+        if estimate.low is None or estimate.high is None:
+            return kind(estimate.value)
         return f"{kind(estimate.value)} [{kind(estimate.low)}, {kind(estimate.high)}]"
 
     columns = ["model", "top-1", "top-5", "loss", "calibration error"]
@@ -97,6 +99,7 @@ def _results(found: "Comparison") -> None:
         [one.name, *(of(i, kind, name, apart=True) for name, kind in gaps.items())] for i, one in enumerate(found.models) if i
     ]
     print_table(columns, rows, right=columns[1:])
+    print("a difference of calibration errors has no interval: none is known that holds as often as it says")
 
 
 def _pairs(found: "Comparison") -> None:

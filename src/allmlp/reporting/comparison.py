@@ -126,7 +126,7 @@ def _curves(epochs: list[list[Epoch]]) -> list[tuple[str, Markup]]:
 def _shares(models: list[Compared]) -> Markup:
     top1 = [model.measures["top1"] for model in models]
     names = [visible(model.name) for model in models]
-    figure = rivals.intervals(names, [e.value for e in top1], [(e.low, e.high) for e in top1], numbers=range(len(models)))
+    figure = rivals.intervals(names, [e.value for e in top1], [e.bounds for e in top1], numbers=range(len(models)))
     return inline_svg(figure, "shares", "Top-1 accuracy of each model with its interval. The table has the numbers.")
 
 
@@ -135,7 +135,7 @@ def _apart(models: list[Compared]) -> Markup:
     figure = rivals.intervals(
         [visible(model.name) for model in models[1:]],
         [e.value for e in top1],
-        [(e.low, e.high) for e in top1],
+        [e.bounds for e in top1],
         numbers=range(1, len(models)),
         zero=True,
     )
