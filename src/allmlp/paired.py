@@ -17,6 +17,8 @@ from allmlp.intervals import mean_interval, paired_interval, skewed_mean_interva
 MEASURES = ("top1", "top5", "loss", "calibration_error")
 BINS = 15
 """Of the calibration error, as in `metrics.reliability`."""
+FEW = 5
+"""Wrong images from which on the losses alone give an interval."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def estimates(
     """
     errors = [calibrated(one[:, 3:], draws=draws, seed=seed) for one in scores]
     own = [
-        [*(_share(one[:, i]) for i in (0, 1)), _loss(one[:, 2]), Estimate(e.value, e.low, e.high)]
+        [*(_share(one[:, i]) for i in (0, 1)), _loss(one), Estimate(e.value, e.low, e.high)]
         for one, e in zip(scores, errors, strict=True)
     ]
     apart = [_apart(scores[0], one, errors[0], error) for one, error in zip(scores, errors, strict=True)]
@@ -84,8 +86,15 @@ def _estimate(values: Values, interval: Callable[[Values], tuple[float, float]])
     return Estimate(float(values.mean()), *interval(values))
 
 
-def _loss(losses: Values) -> Estimate:
+def _loss(scores: Values) -> Estimate:  # n 3+q
+    """The mean loss. Where hardly an image is wrong, the sample does not show what wrong ones cost: then the upper end takes
+    as many to be wrong as may be, each at the loss that it had, or would have had by the model's own confidence."""
+    right, losses = scores[:, 0], scores[:, 2]
     low, high = skewed_mean_interval(losses)
+    if (wrong := int((1 - right).sum())) < FEW:
+        confidence = scores[:, 3:].sum(1) + right
+        dear = max(float(-np.log((1 - confidence).clip(1e-12)).mean()), float(losses[right == 0].mean()) if wrong else 0.0)
+        high = max(high, float((losses * right).mean()) + wilson_interval(wrong / len(right), len(right))[1] * dear)
     return Estimate(float(losses.mean()), max(low, 0.0), high)
 
 
