@@ -178,33 +178,32 @@ def calibration(samples: int) -> list[dict[str, Any]]:
 
 def whole(samples: int) -> list[dict[str, Any]]:
     """All at once, as `compare` does it: logits of two models that err alike, through `image_scores` and `estimates`."""
-    rows = []
-    generator = torch.Generator().manual_seed(5)
+    generator, rows, few = torch.Generator().manual_seed(5), [], max(samples // 4, 1)
 
-    def models(n: int) -> tuple[list[torch.Tensor], torch.Tensor]:
-        image = 2 * torch.randn(n, 10, generator=generator)
+    def models(n: int, scale: float) -> tuple[list[torch.Tensor], torch.Tensor]:
+        image = scale * torch.randn(n, 10, generator=generator)
         labels = _drawn(image, generator)
-        noise = torch.randn(n, 10, generator=generator)
-        return [1.3 * image, 1.3 * image + 0.7 * noise], labels
+        return [1.3 * image, 1.3 * image + 0.35 * scale * torch.randn(n, 10, generator=generator)], labels
 
-    logits, labels = models(400_000)
-    truth = [image_scores(one, labels).mean(0) for one in logits]
-    true = [[*one[:3], float(np.abs(one[3:]).sum())] for one in truth]
-    few = max(samples // 4, 1)
-    for n in (50, 200, 1000):
-        own, apart = np.zeros(4), np.zeros(3)
-        for _ in range(few):
-            logits, labels = models(n)
-            found = estimates(np.stack([image_scores(one, labels) for one in logits]), draws=500)
-            for i in range(4):
-                low, high = found[0][1][i].bounds
-                own[i] += low <= true[1][i] <= high
-            for i in range(3):
-                low, high = found[1][1][i].bounds
-                apart[i] += low <= true[1][i] - true[0][i] <= high
-        names = ("top-1", "top-5", "loss", "calibration error")
-        row: dict[str, Any] = {"images": n, **dict(zip(names, (own / few).tolist(), strict=True))}
-        rows.append(row | dict(zip((f"difference of {name}" for name in names[:3]), (apart / few).tolist(), strict=True)))
+    for scale in (2.0, 10.0):
+        logits, labels = models(400_000, scale)
+        truth = [image_scores(one, labels).mean(0) for one in logits]
+        true = [[*one[:3], float(np.abs(one[3:]).sum())] for one in truth]
+        for n in (50, 200, 1000):
+            own, apart = np.zeros(4), np.zeros(3)
+            for _ in range(few):
+                logits, labels = models(n, scale)
+                found = estimates(np.stack([image_scores(one, labels) for one in logits]), draws=500)
+                for i in range(4):
+                    low, high = found[0][1][i].bounds
+                    own[i] += low <= true[1][i] <= high
+                for i in range(3):
+                    low, high = found[1][1][i].bounds
+                    apart[i] += low <= true[1][i] - true[0][i] <= high
+            names = ("top-1", "top-5", "loss", "calibration error")
+            row: dict[str, Any] = {"true top-1": float(true[1][0]), "images": n}
+            row |= dict(zip(names, (own / few).tolist(), strict=True))
+            rows.append(row | dict(zip((f"Δ {name}" for name in names[:3]), (apart / few).tolist(), strict=True)))
     return rows
 
 

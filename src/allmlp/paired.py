@@ -17,7 +17,7 @@ from allmlp.intervals import mean_interval, paired_interval, skewed_mean_interva
 MEASURES = ("top1", "top5", "loss", "calibration_error")
 BINS = 15
 """Of the calibration error, as in `metrics.reliability`."""
-FEW = 5
+FEW = 3
 """Wrong images from which on the losses alone give an interval."""
 
 
