@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from allmlp import metrics
-from allmlp.paired import Estimate, bootstrap, estimates, exact_p, holm, image_scores, mcnemar, measures
+from allmlp.paired import Estimate, estimates, exact_p, holm, image_scores, mcnemar, measures
 
 
 def outputs(images: int = 400, classes: int = 7, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -49,12 +49,14 @@ def test_image_scores_average_to_the_metrics() -> None:
     assert found == pytest.approx([expected[name] for name in ("top1", "top5", "loss", "calibration_error")])
 
 
-def test_the_interval_of_a_constant_is_itself() -> None:
+def test_the_loss_of_a_constant_is_sure_and_its_share_is_not() -> None:
     logits, labels = torch.zeros(20, 4), torch.zeros(20, dtype=torch.long)  # right with a confidence of ¼
     own, apart = estimates(image_scores(logits, labels)[None])
-    loss = np.log(4)
-    for found, value in zip(own[0], (1.0, 1.0, loss, 0.75), strict=True):
-        assert (found.value, found.low, found.high) == pytest.approx((value, value, value))
+    top1, _, loss, error = own[0]
+    assert (loss.value, loss.low, loss.high) == pytest.approx((np.log(4),) * 3)
+    assert (top1.value, top1.high) == (1.0, 1.0)
+    assert top1.low == pytest.approx(20 / (20 + 1.96**2), abs=1e-4)  # Wilson's where all are right
+    assert 0.55 < error.low < error.value < 0.76  # ¾, if all other images are right too
     assert apart[0] == [Estimate(0.0, 0.0, 0.0)] * 4
 
 
@@ -65,39 +67,54 @@ def test_identical_models_do_not_differ_at_all() -> None:
     assert apart[1] == [Estimate(0.0, 0.0, 0.0)] * 4
 
 
-def test_the_interval_of_a_share_is_nearly_the_binomials() -> None:
-    scores = np.zeros((1, 1000, 18))
-    scores[0, :700, 0] = 1
-    top1 = estimates(scores)[0][0][0]
-    half = 1.96 * (0.7 * 0.3 / 1000) ** 0.5
-    assert (top1.low, top1.high) == pytest.approx((0.7 - half, 0.7 + half), abs=0.003)  # error of 2,000 resamples
+def test_models_that_are_right_on_the_same_images_may_differ_on_others() -> None:
+    """Tango's interval of no disagreement in n images: ± z² / (n + z²)."""
+    logits, labels = outputs()
+    apart = estimates(np.stack([image_scores(logits, labels), image_scores(2 * logits, labels)]))[1][1]
+    half = 1.96**2 / (400 + 1.96**2)
+    assert (apart[0].value, apart[0].low, apart[0].high) == pytest.approx((0, -half, half), abs=1e-5)
 
 
 def test_a_paired_difference_is_surer_than_two_intervals() -> None:
-    """Where models err on nearly the same images, b = 10 and c = 0 of 1000: variance of the mean of a 0/1 of 1 %."""
+    """Where models err on nearly the same images, b = 0 and c = 10 of 1000: variance of the mean of a 0/1 of 1 %."""
     scores = np.zeros((2, 1000, 18))
     scores[0, :500, 0], scores[1, :510, 0] = 1, 1
     own, apart = estimates(scores)
     half = 1.96 * (0.01 * 0.99 / 1000) ** 0.5
     assert own[0][0].high > own[1][0].low
-    assert (apart[1][0].low, apart[1][0].high) == pytest.approx((0.01 - half, 0.01 + half), abs=0.002)
+    assert (apart[1][0].low, apart[1][0].high) == pytest.approx((0.01 - half, 0.01 + half), abs=0.003)
 
 
-def test_resamples_follow_from_the_seed_and_are_the_same_for_every_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    scores = np.random.default_rng(0).random((2, 50, 3))
-    means = bootstrap(scores, resamples=30, seed=1)
-    assert np.array_equal(means, bootstrap(scores, resamples=30, seed=1))
-    assert not np.array_equal(means, bootstrap(scores, resamples=30, seed=2))
-    assert np.allclose(means[:, 1], bootstrap(scores[1:], resamples=30, seed=1)[:, 0])
-    monkeypatch.setattr("allmlp.paired.AT_ONCE", 150)  # three resamples at a time
-    assert np.allclose(means, bootstrap(scores, resamples=30, seed=1))
+def test_a_difference_excludes_zero_where_mcnemars_test_does() -> None:
+    for b, c in [(0, 10), (3, 15), (40, 70)]:
+        scores = np.zeros((2, 500, 18))
+        scores[0, :b, 0], scores[1, b : b + c, 0] = 1, 1
+        gap = estimates(scores)[1][1][0]
+        assert exact_p(b, c) < 0.05
+        assert gap.low > 0
+        assert gap.value == pytest.approx((c - b) / 500)
 
 
-def test_the_calibration_errors_interval_is_freed_of_what_resampling_adds() -> None:
-    """Of a perfectly calibrated model: the error is there by chance alone, so zero is within its interval."""
-    generator = torch.Generator().manual_seed(3)
-    logits = torch.stack([torch.rand(500, generator=generator) * 3, torch.zeros(500)], 1)
-    labels = (torch.rand(500, generator=generator) > logits.softmax(1)[:, 0]).long()
-    found = estimates(image_scores(logits, labels)[None])[0][0][3]
-    assert found.value > 0.01
-    assert found.low == 0.0 <= found.value
+def test_intervals_follow_from_the_seed_and_not_from_the_other_models() -> None:
+    logits, labels = outputs()
+    scores = np.stack([image_scores(factor * logits, labels) for factor in (1, 2, 3)])
+    own = estimates(scores, seed=1)[0]
+    assert own == estimates(scores, seed=1)[0]
+    assert own != estimates(scores, seed=2)[0]
+    assert own[1] == estimates(scores[1:2], seed=1)[0][0]
+
+
+@pytest.mark.parametrize("images", [2, 3, 10, 100, 1000])
+@pytest.mark.parametrize("factor", [0.1, 1.0, 5.0, 50.0])
+def test_every_estimate_lies_in_its_own_interval(images: int, factor: float) -> None:
+    for seed in range(5):
+        logits, labels = outputs(images, seed=seed)
+        other, _ = outputs(images, seed=seed + 100)
+        found = estimates(np.stack([image_scores(factor * logits, labels), image_scores(other, labels)]))
+        assert (found[1][1][3].low, found[1][1][3].high) == (None, None), "no interval of this holds as often as it says"
+        for one in (one for rows in found for row in rows for one in row if one.low is not None):
+            assert one.low <= one.value <= one.high
+            assert all(np.isfinite([one.low, one.value, one.high]))
+        for top1, top5, loss, error in found[0]:
+            assert min(top1.low, top5.low, loss.low, error.low) >= 0
+            assert max(top1.high, top5.high, error.high) <= 1

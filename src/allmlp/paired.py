@@ -1,8 +1,8 @@
-"""Models on the same images, side by side: bootstrap intervals, McNemar's exact test, Holm's correction."""
+"""Models on the same images, side by side: estimates with intervals, McNemar's test, Holm's correction."""
 
-# axes: m models, n images, r resamples, q bins of confidence
+# axes: m models, n images, q bins of confidence
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,24 +11,30 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-Values = NDArray[np.float64]
+from allmlp.calibration import DRAWS, Calibrated, Values, calibrated
+from allmlp.intervals import mean_interval, paired_interval, skewed_mean_interval, wilson_interval
 
 MEASURES = ("top1", "top5", "loss", "calibration_error")
-RESAMPLES = 2000
-LEVEL = 0.95
 BINS = 15
 """Of the calibration error, as in `metrics.reliability`."""
-AT_ONCE = 2_000_000
-"""Numbers that a batch of resamples may hold."""
+FEW = 3
+"""Wrong images from which on the losses alone give an interval."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number measured on images, and its bootstrap interval."""
+    """A number measured on images, and its 95 % interval, in which it always lies; None where there is none."""
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Of a number that has an interval."""
+        assert self.low is not None
+        assert self.high is not None
+        return self.low, self.high
 
 
 def image_scores(logits: Tensor, labels: Tensor) -> Values:  # n k, n → n 3+q
@@ -50,45 +56,56 @@ def measures(means: Values) -> Values:  # … 3+q → … 4
     return np.concatenate([means[..., :3], np.abs(means[..., 3:]).sum(-1, keepdims=True)], -1)
 
 
-def bootstrap(scores: Values, *, resamples: int = RESAMPLES, seed: int = 0) -> Values:  # m n s → r m s
-    """Means over images drawn with replacement. All models get the same draws, so that their differences are paired."""
-    models, images, columns = scores.shape
-    generator = np.random.default_rng(seed)
-    together = scores.transpose(1, 0, 2).reshape(images, models * columns)
-    means = np.empty((resamples, models * columns))
-    step = max(AT_ONCE // max(images, 1), 1)
-    for start in range(0, resamples, step):
-        draws = generator.integers(0, images, (min(step, resamples - start), images))
-        counts = np.stack([np.bincount(draw, minlength=images) for draw in draws])
-        means[start : start + step] = counts @ together / images
-    return means.reshape(resamples, models, columns)
-
-
 def estimates(
-    scores: Values, *, resamples: int = RESAMPLES, seed: int = 0
-) -> tuple[list[list[Estimate]], list[list[Estimate]]]:  # m n s → m × 4, m × 4
+    scores: Values, *, draws: int = DRAWS, seed: int = 0
+) -> tuple[list[list[Estimate]], list[list[Estimate]]]:  # m n 3+q → m × 4, m × 4
     """(each model's four measures, their differences to the first model's), with 95 % intervals.
 
-    Means have the percentile interval. Resampling inflates the calibration error, a sum of absolute values, as sampling
-    did, so its interval is the percentile interval reflected at the estimate (the basic bootstrap; Davison and Hinkley,
-    1997, section 5.2), and never below zero.
+    Shares have the intervals of `wilson_interval` and `paired_interval`, losses those of `skewed_mean_interval` and
+    `mean_interval`. The calibration error is the one behind the images (see `calibrated`); its difference has no interval,
+    since none is known that holds as often as it says (docs/decisions/0022). Models whose scores are the same on every
+    image do not differ, surely.
     """
-    value = measures(scores.mean(1))
-    drawn = measures(bootstrap(scores, resamples=resamples, seed=seed))
-    own = _intervals(value, drawn)
-    own[:, 3] = own[:, 3].clip(0)
-    apart = _intervals(value - value[0], drawn - drawn[:, :1])
-    return _typed(own), _typed(apart)
+    errors = [calibrated(one[:, 3:], draws=draws, seed=seed) for one in scores]
+    own = [
+        [*(_share(one[:, i]) for i in (0, 1)), _loss(one), Estimate(e.value, e.low, e.high)]
+        for one, e in zip(scores, errors, strict=True)
+    ]
+    apart = [_apart(scores[0], one, errors[0], error) for one, error in zip(scores, errors, strict=True)]
+    return own, apart
 
 
-def _intervals(value: Values, drawn: Values) -> Values:  # m 4, r m 4 → m 4 3
-    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-    low[:, 3], high[:, 3] = 2 * value[:, 3] - high[:, 3], 2 * value[:, 3] - low[:, 3]
-    return np.stack([value, low, high], -1)
+def _apart(first: Values, second: Values, ours: Calibrated, theirs: Calibrated) -> list[Estimate]:  # n 3+q, n 3+q
+    if np.array_equal(first, second):
+        return [Estimate(0.0, 0.0, 0.0)] * len(MEASURES)
+    shares = [_gap(first[:, i], second[:, i]) for i in (0, 1)]
+    return [*shares, _estimate(second[:, 2] - first[:, 2], mean_interval), Estimate(theirs.value - ours.value, None, None)]
 
 
-def _typed(intervals: Values) -> list[list[Estimate]]:
-    return [[Estimate(*numbers) for numbers in row] for row in intervals.tolist()]
+def _estimate(values: Values, interval: Callable[[Values], tuple[float, float]]) -> Estimate:
+    return Estimate(float(values.mean()), *interval(values))
+
+
+def _loss(scores: Values) -> Estimate:  # n 3+q
+    """The mean loss. Where hardly an image is wrong, the sample does not show what wrong ones cost: then the upper end takes
+    as many to be wrong as may be, each at the loss that it had, or would have had by the model's own confidence."""
+    right, losses = scores[:, 0], scores[:, 2]
+    low, high = skewed_mean_interval(losses)
+    if (wrong := int((1 - right).sum())) < FEW:
+        confidence = scores[:, 3:].sum(1) + right
+        dear = max(float(-np.log((1 - confidence).clip(1e-12)).mean()), float(losses[right == 0].mean()) if wrong else 0.0)
+        high = max(high, float((losses * right).mean()) + wilson_interval(wrong / len(right), len(right))[1] * dear)
+    return Estimate(float(losses.mean()), max(low, 0.0), high)
+
+
+def _share(hits: Values) -> Estimate:
+    value = float(hits.mean())
+    return Estimate(value, *wilson_interval(value, len(hits)))
+
+
+def _gap(first: Values, second: Values) -> Estimate:
+    gap = second - first
+    return Estimate(float(gap.mean()), *paired_interval(int((gap < 0).sum()), int((gap > 0).sum()), len(gap)))
 
 
 @dataclass(frozen=True)

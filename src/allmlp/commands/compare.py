@@ -36,7 +36,7 @@ class Words:
     engine: Engines = "auto"
     """What answers: the models as they are (eager), an engine, or the fastest here when there are many images (auto)."""
     seed: int = 0
-    """Of the bootstrap's resamples."""
+    """Of the samples that are simulated for the calibration error."""
     json: bool = False
     """Print everything as JSON on stdout."""
 
@@ -79,6 +79,8 @@ def _results(found: "Comparison") -> None:
     def of(model: int, kind: Callable[[float], str], name: str, *, apart: bool = False) -> str:
         one = found.models[model]
         estimate = (one.differences if apart else one.measures)[name]
+        if estimate.low is None or estimate.high is None:
+            return kind(estimate.value)
         return f"{kind(estimate.value)} [{kind(estimate.low)}, {kind(estimate.high)}]"
 
     columns = ["model", "top-1", "top-5", "loss", "calibration error"]
@@ -87,13 +89,17 @@ def _results(found: "Comparison") -> None:
     if found.classes <= 5:
         columns.remove("top-5")
         del shown["top5"], gaps["top5"]
-    rows = [[one.name, *(of(i, kind, name) for name, kind in shown.items())] for i, one in enumerate(found.models)]
-    print_table(columns, rows, right=columns[1:])
+    rows = [
+        [one.name, *(of(i, kind, name) for name, kind in shown.items()), percent(one.ece)] for i, one in enumerate(found.models)
+    ]
+    print_table([*columns, "ECE"], rows, right=[*columns[1:], "ECE"])
+    print("calibration error: without what chance adds to the ECE of so many images")
     print(f"\nagainst {found.models[0].name}, shares in points")
     rows = [
         [one.name, *(of(i, kind, name, apart=True) for name, kind in gaps.items())] for i, one in enumerate(found.models) if i
     ]
     print_table(columns, rows, right=columns[1:])
+    print("a difference of calibration errors has no interval: none is known that holds as often as it says")
 
 
 def _pairs(found: "Comparison") -> None:

@@ -66,6 +66,8 @@ def _classes(given: Words) -> int:
     five = f"   top-5 {result['top5']:.2%}" if len(result["per_class"]) > 5 else ""
     print(f"\n{result['data']}: {result['images']:,} images")
     print(f"top-1 {result['top1']:.2%}{five}   loss {result['loss']:.4f}   calibration error {result['calibration_error']:.2%}")
+    error = result["calibration_error_debiased"]
+    print(f"calibration error without what chance adds: {error['value']:.2%} [{error['low']:.2%}, {error['high']:.2%}]")
     for count, images, label, predicted in _confusions(result)[:MOST_CONFUSIONS]:
         print(f"{label} taken for {predicted}: {count} of {images}")
     _say_unreadable(result)

@@ -37,7 +37,7 @@ class HeldImages(ArrayImages):
     def name(self, index: int) -> str:
         return self.origin.name(index)
 
-    def sizes(self) -> Indices:
+    def sizes(self) -> Indices | None:
         return self.origin.sizes()
 
     def subset(self, indices: Indices) -> "HeldImages":

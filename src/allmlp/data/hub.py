@@ -76,8 +76,8 @@ class HubImages(Images):
     def name(self, index: int) -> str:
         return f"{self.title}#{self.numbers[index]}"
 
-    def sizes(self) -> Indices:
-        """Bytes of the rows that hold their picture file themselves."""
+    def sizes(self) -> Indices | None:
+        """Bytes of the rows that hold their image file themselves; None where they are not at hand."""
         table = getattr(self.rows, "data", None)
         if table is None or getattr(self.rows, "_indices", None) is not None:
             return super().sizes()

@@ -71,11 +71,6 @@ class Images(ABC):
         """Raises UnreadableImage for what its first bytes show to be no picture."""
         self.open(index, 3)
 
-    def sizes(self) -> Indices:
-        """A number of each image that changes when its content does, as far as that is cheap to know: bytes of its file; 0
-        where nothing is known, -1 for a file that is not there."""
-        return np.zeros(len(self), dtype=np.int64)
-
     def relabelled(self, labels: Sequence[int] | Indices) -> Self:
         """The same images as other classes."""
         other = copy(self)
@@ -104,9 +99,6 @@ class FileImages(Images):
         except OSError as error:
             raise UnreadableImage(path, f"{type(error).__name__}: {error.strerror}") from None
 
-    def sizes(self) -> Indices:
-        return np.array([_size(path) for path in self.paths], dtype=np.int64)
-
     def head(self, index: int, length: int) -> bytes:
         path = self.paths[index]
         try:
@@ -122,15 +114,9 @@ class FileImages(Images):
         return os.fspath(self.paths[index])
 
     def sizes(self) -> Indices:
-        def size(path: str) -> int:
-            try:
-                return os.stat(path).st_size  # noqa: PTH116 - a million files: Path takes twice as long
-            except OSError:
-                return -1
-
         chunks = [self.paths[start : start + 1000] for start in range(0, len(self), 1000)]
         with ThreadPoolExecutor(min(16, 1 + len(chunks))) as pool:  # a network's file system answers many at once
-            found = [value for values in pool.map(lambda paths: list(map(size, paths)), chunks) for value in values]
+            found = [value for values in pool.map(lambda paths: list(map(_size, paths)), chunks) for value in values]
         return np.array(found, dtype=np.int64)
 
     def subset(self, indices: Indices) -> "FileImages":
@@ -196,9 +182,6 @@ class PackedImages(Images):
 
     def name(self, index: int) -> str:
         return f"{self.called[self.places[index, 0]]}:{self.names[index]}"
-
-    def sizes(self) -> Indices:
-        return self.places[:, 2].astype(np.int64)
 
     def subset(self, indices: Indices) -> "PackedImages":
         return type(self)(self.files, self.places[indices], self.names[indices], self.labels[indices], self.called)

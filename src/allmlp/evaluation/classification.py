@@ -2,6 +2,7 @@
 
 import os
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from allmlp.evaluation.answers import Split, answers, images_for
 from allmlp.evaluation.mistakes import mistakes
 from allmlp.evaluation.probing import probe
 from allmlp.evaluation.real import evaluate_real
+from allmlp.paired import estimates, image_scores
 from allmlp.run import Run, write_json
 
 
@@ -40,7 +42,8 @@ def evaluate(
     engine: what answers: "eager" (the model as it is), a backend of `allmlp.compile`, or "auto", the fastest for many images.
     knn, linear: measure its features instead, on classes that may be others than its own (see `evaluation.probing.probe`).
     real: by the labels of ImageNet-ReaL instead (see `evaluation.real.evaluate_real`).
-    Returns shares in [0, 1] (top1, top5, loss in nats, calibration_error, per_class, confusion, calibration)
+    Returns shares in [0, 1] (top1, top5, loss in nats, calibration_error, calibration_error_debiased
+    without what chance adds to it and with a 95 % interval, per_class, confusion, calibration)
     the most confident mistakes, and examples of each pair of classes that was confused.
     Raises AllmlpError for a run or data that cannot be used.
     """
@@ -65,6 +68,7 @@ def evaluate(
     result: dict[str, Any] = {"data": title, "split": measured, "weights": which if folder else str(run)}
     result["engine"] = answered
     result |= metrics.summary(out.logits, out.labels, model.classes)
+    result["calibration_error_debiased"] = asdict(estimates(image_scores(out.logits, out.labels)[None])[0][0][-1])
     result |= mistakes(folder, measured, images, out, model)
     result["unreadable"] = len(left_out) + len(out.unreadable)
     result["unreadable_files"] = [{"path": p, "reason": r} for p, r in [*left_out, *out.unreadable][:1000]]

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from allmlp.calibration import DRAWS, LEVEL, Values
 from allmlp.data.images import Images
 from allmlp.engine.cost import multiply_adds, parameters
 from allmlp.engine.load import load
 from allmlp.errors import AllmlpError, DataError, RunError
 from allmlp.evaluation.answers import answers, images_for
 from allmlp.models.base import ImageModel
-from allmlp.paired import LEVEL, MEASURES, RESAMPLES, Estimate, Values, estimates, holm, image_scores, mcnemar
+from allmlp.paired import MEASURES, Estimate, estimates, holm, image_scores, mcnemar, measures
 from allmlp.recipe import load_recipe
 from allmlp.run import Run
 
@@ -35,9 +36,11 @@ class Compared:
     run: Run | None
     """None for weights without a run folder."""
     measures: dict[str, Estimate]
-    """By `MEASURES`: shares in [0, 1], the loss in nats."""
+    """By `MEASURES`: shares in [0, 1], the loss in nats; the calibration error without what chance adds to it."""
+    ece: float
+    """The calibration error of these very images, as `evaluate` says it: chance adds to it, the more the fewer there are."""
     differences: dict[str, Estimate]
-    """To the first model, from the same resamples."""
+    """To the first model."""
     parameters: int
     macs: int
     """Multiply-adds of one image."""
@@ -82,7 +85,7 @@ class Comparison:
         found = asdict(self)
         for row in found["models"]:
             del row["run"]
-        return {**found, "resamples": RESAMPLES, "level": LEVEL}
+        return {**found, "draws": DRAWS, "level": LEVEL}
 
 
 def compare(
@@ -100,8 +103,9 @@ def compare(
 
     runs: finished run folders; with `data` whatever `allmlp.load` takes. The first one is what the others are compared
     with. data: as for `allmlp.evaluate`; None: the runs' own test or validation images, which must be the same.
-    which: "best" or "last" weights. most: so many of the images, at even distances. seed: of the resamples.
-    Raises AllmlpError for fewer than two runs, unfinished ones, and such as have other classes or images.
+    which: "best" or "last" weights. most: so many of the images, at even distances. seed: of the samples
+    that are simulated for the calibration error.
+    Raises AllmlpError for fewer than two runs or images, unfinished ones, and such as have other classes or images.
     """
     paths = [os.fspath(run) for run in runs]
     if not 2 <= len(paths) <= MOST:
@@ -122,7 +126,10 @@ def compare(
         read.append(_keys(chosen)[out.indices.numpy()])
         engines.append(answered)
     together = _matched(scores, read)
+    if together.shape[1] < 2:
+        raise DataError("one image says nothing of chance", hint="compare on two images or more")
     own, apart = estimates(together, seed=seed)
+    ece = measures(together.mean(1))[:, MEASURES.index("calibration_error")].tolist()
     return Comparison(
         data=title,
         images=together.shape[1],
@@ -137,6 +144,7 @@ def compare(
                 path=paths[i],
                 run=folders[i],
                 measures=dict(zip(MEASURES, own[i], strict=True)),
+                ece=ece[i],
                 differences=dict(zip(MEASURES, apart[i], strict=True)),
                 parameters=costs[i][0],
                 macs=costs[i][1],

@@ -8,10 +8,10 @@ from typing import Any
 
 from markupsafe import Markup
 
+from allmlp.calibration import DRAWS
 from allmlp.errors import RunError, visible
 from allmlp.evaluation.comparison import Compared, Comparison
 from allmlp.files import whole_file, writing
-from allmlp.paired import RESAMPLES
 from allmlp.reporting import rivals
 from allmlp.reporting.ink import inline_svg
 from allmlp.reporting.records import Epoch, Records, read_records
@@ -77,7 +77,7 @@ def _render(found: Comparison) -> str:
         trained=[None if one is None else _trained(one) for one in records],
         curves=_curves([[] if one is None else one.epochs for one in records]),
         averaged=[visible(model.name) for model, one in zip(found.models, records, strict=True) if one and _averaged(one)],
-        resamples=RESAMPLES,
+        draws=DRAWS,
         shares=_shares(found.models),
         apart=_apart(found.models),
         recipe={visible(name): [said(value) for value in values] for name, values in found.recipe.items()},
@@ -126,7 +126,7 @@ def _curves(epochs: list[list[Epoch]]) -> list[tuple[str, Markup]]:
 def _shares(models: list[Compared]) -> Markup:
     top1 = [model.measures["top1"] for model in models]
     names = [visible(model.name) for model in models]
-    figure = rivals.intervals(names, [e.value for e in top1], [(e.low, e.high) for e in top1], numbers=range(len(models)))
+    figure = rivals.intervals(names, [e.value for e in top1], [e.bounds for e in top1], numbers=range(len(models)))
     return inline_svg(figure, "shares", "Top-1 accuracy of each model with its interval. The table has the numbers.")
 
 
@@ -135,7 +135,7 @@ def _apart(models: list[Compared]) -> Markup:
     figure = rivals.intervals(
         [visible(model.name) for model in models[1:]],
         [e.value for e in top1],
-        [(e.low, e.high) for e in top1],
+        [e.bounds for e in top1],
         numbers=range(1, len(models)),
         zero=True,
     )

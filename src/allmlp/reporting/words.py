@@ -1,21 +1,9 @@
 """How the report says numbers, and how sure they are."""
 
-import math
 from datetime import datetime
 from unicodedata import east_asian_width
 
-Z95 = 1.959963984540054
-"""Quantile of the normal distribution that leaves 2.5 % above it."""
-
-
-def wilson_interval(share: float, images: int) -> tuple[float, float]:
-    """95 % interval of a share in [0, 1] that was measured on `images` images (Wilson, 1927); (0, 1) for none."""
-    if not images:
-        return 0.0, 1.0
-    square = Z95**2 / images
-    middle = (share + square / 2) / (1 + square)
-    half = math.sqrt(share * (1 - share) * square + square**2 / 4) / (1 + square)
-    return max(middle - half, 0.0), min(middle + half, 1.0)
+from allmlp.intervals import wilson_interval as wilson_interval
 
 
 def percent(share: float | None) -> str:

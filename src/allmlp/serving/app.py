@@ -9,13 +9,14 @@ from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Query, Request
+from fastapi import Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from allmlp.errors import AllmlpError
+from allmlp.serving.accept import HTML, JSON, TEXT, answers_in
 from allmlp.serving.evidence import check_class, evidence_of
 from allmlp.serving.guard import App, Guard, refusal
 from allmlp.serving.journal import Journal
@@ -25,7 +26,7 @@ from allmlp.serving.mixing import mixing_of
 from allmlp.serving.pages import PAGE_HEADERS, docs_of, page_of
 from allmlp.serving.pictures import HOW, Upload, pictures_of
 from allmlp.serving.refused import Refused, busy
-from allmlp.serving.schema import ANSWERS, BODY, RELOADS, Mixing, Model, Predictions, Status
+from allmlp.serving.schema import ANSWERS, BODY, KINDS, RELOADS, Mixing, Model, Predictions, Status
 from allmlp.serving.served import Holder, Served, Source
 
 SMALL = 100_000
@@ -53,19 +54,25 @@ class Server:
         return Served(self.source, counted=self.metrics.batches.observe, quiet=quiet)
 
     def _routes(self) -> FastAPI:
-        app = FastAPI(title="allmlp", version=version("allmlp"), docs_url=None, redoc_url=None, lifespan=self._life)
+        words: dict[str, Any] = {"docs_url": None, "redoc_url": None, "openapi_url": None}
+        app = FastAPI(title="allmlp", version=version("allmlp"), lifespan=self._life, **words)
         app.router.redirect_slashes = False  # which would send clients where the Host header says
+        json, html, text = (_only(kind) for kind in (JSON, HTML, TEXT))
+        shown: dict[str, Any] = {"responses": KINDS, **json}
         predict: dict[str, Any] = {"response_model": Predictions, "responses": ANSWERS, "openapi_extra": {"requestBody": BODY}}
-        app.add_api_route("/v1/predict", self.predict, methods=["POST"], summary="Classes of pictures", **predict)
-        app.add_api_route("/v1/model", self.model, summary="The model that answers", response_model=Model)
-        app.add_api_route("/v1/mixing", self.mixing, summary="Its token-mixing maps", response_model=Mixing)
-        reload: dict[str, Any] = {"methods": ["POST"], "response_model": Model, "responses": RELOADS}
+        predict |= {"methods": ["POST"], **json}
+        app.add_api_route("/v1/predict", self.predict, summary="Classes of pictures", **predict)
+        app.add_api_route("/v1/model", self.model, summary="The model that answers", response_model=Model, **shown)
+        app.add_api_route("/v1/mixing", self.mixing, summary="Its token-mixing maps", response_model=Mixing, **shown)
+        reload: dict[str, Any] = {"methods": ["POST"], "response_model": Model, "responses": RELOADS, **json}
         app.add_api_route("/v1/reload", self.reload, summary="Load the model anew; needs the key", **reload)
-        app.add_api_route("/healthz", self.healthz, summary="Whether the process lives", response_model=Status)
-        app.add_api_route("/readyz", self.healthz, summary="Whether it takes requests", response_model=Status)
-        app.add_api_route("/metrics", self.scraped, summary="For Prometheus", response_class=PlainTextResponse)
-        app.add_api_route("/", self.page, include_in_schema=False)
-        app.add_api_route("/docs", self.docs, include_in_schema=False)
+        app.add_api_route("/healthz", self.healthz, summary="Whether the process lives", response_model=Status, **shown)
+        app.add_api_route("/readyz", self.healthz, summary="Whether it takes requests", response_model=Status, **shown)
+        shown = {"response_class": PlainTextResponse, "responses": KINDS, **text}
+        app.add_api_route("/metrics", self.scraped, summary="For Prometheus", **shown)
+        app.add_api_route("/", self.page, include_in_schema=False, **html)
+        app.add_api_route("/docs", self.docs, include_in_schema=False, **html)
+        app.add_api_route("/openapi.json", self.openapi, include_in_schema=False, **json)
         app.add_exception_handler(Refused, _refused)
         app.add_exception_handler(HTTPException, _http)
         app.add_exception_handler(RequestValidationError, _invalid)
@@ -170,11 +177,19 @@ class Server:
     async def docs(self, request: Request) -> Response:
         return HTMLResponse(docs_of(request.app.openapi()), headers=PAGE_HEADERS)
 
+    async def openapi(self, request: Request) -> Response:
+        return JSONResponse(request.app.openapi())
+
     async def healthz(self) -> Response:
         return JSONResponse({"status": "ok"})
 
     async def scraped(self) -> Response:
         return Response(self.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _only(kind: str) -> dict[str, Any]:
+    """Of a route that answers in this kind of content alone."""
+    return {"dependencies": [Depends(answers_in(kind))]}
 
 
 async def _refused(_: Request, error: Exception) -> Response:
@@ -188,6 +203,8 @@ async def _http(request: Request, error: Exception) -> Response:
     what, hint = known.get(error.status_code, str(error.detail)), "see /docs for what there is"
     answer = refusal(Refused(error.status_code, what, hint=hint))
     answer.headers.update(error.headers or {})
+    if "GET" in answer.headers.get("allow", ""):  # HEAD is answered wherever GET is, by the guard
+        answer.headers["allow"] = "GET, HEAD"
     return answer
 
 

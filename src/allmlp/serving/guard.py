@@ -9,6 +9,7 @@ from typing import Any
 
 from starlette.responses import JSONResponse
 
+from allmlp.serving.coding import Decoder, decoder_of
 from allmlp.serving.journal import Journal
 from allmlp.serving.limits import Limits, Load, Received
 from allmlp.serving.metrics import Metrics
@@ -46,10 +47,13 @@ class Guard:
             await self.app(scope, receive, send)
             return
         exchange = Exchange(dict(scope["headers"]), receive, send, self.limits.body_seconds)
+        if scope["method"] == "HEAD":  # whatever GET would be answered, without the body
+            scope, exchange.bodiless = {**scope, "method": "GET"}, True
         try:
             with self.load.request(always=scope["path"] == ALIVE) as exchange.received:
                 exchange.received.declared(exchange.length)
                 self._identified(scope["path"], exchange.headers)
+                exchange.decoder = None if exchange.whole else decoder_of(scope["headers"])
                 await self.app(scope, exchange.receive, exchange.send)
         except Refused as refused:
             await refusal(refused)(scope, exchange.receive, exchange.send)
@@ -72,7 +76,7 @@ class Guard:
         self.metrics.requests.labels(path, status).inc()
         self.metrics.seconds.labels(path).observe(seconds)
         came = exchange.received.bytes if exchange.received else 0
-        words = {"method": scope["method"], "path": scope["path"][:200], "status": status}
+        words = {"method": "HEAD" if exchange.bodiless else scope["method"], "path": scope["path"][:200], "status": status}
         client = (scope.get("client") or ("",))[0]
         self.journal.line("request", **words, ms=round(1000 * seconds, 1), bytes=came, client=client)
 
@@ -88,7 +92,10 @@ class Exchange:
         self.received: Received | None = None
         self.whole = not self.length and b"transfer-encoding" not in headers
         self.status = 0
-        self.held = False
+        self.held = self.bodiless = False
+        self.decoder: Decoder | None = None
+        self.came = 0
+        """Bytes of the body as they came, before they are decompressed."""
         self.patient = b"expect" not in headers  # who asks before sending has the answer and sends no more
 
     async def receive(self) -> MutableMapping[str, Any]:
@@ -102,16 +109,37 @@ class Exchange:
             self.patient = False
             raise Refused(408, "the body did not come in time", hint="send it faster, or in smaller requests") from None
         self._came(message)
-        if self.received is not None:
-            self.received.more(len(message.get("body", b"")))
+        if self.received is None:
+            return message
+        if self.decoder is not None:
+            return await self._decoded(message, self.decoder, self.received)
+        self.received.more(len(message.get("body", b"")))
         return message
+
+    async def _decoded(
+        self, message: MutableMapping[str, Any], decoder: Decoder, received: Received
+    ) -> MutableMapping[str, Any]:
+        """The message with its plain bytes, which count as if they had come so."""
+        if message["type"] != "http.request":
+            return message
+        data, plain = message.get("body", b""), bytearray()
+        self.came += len(data)
+        received.declared(self.came)  # a compressed body of any length may have few plain bytes
+        async for step in decoder.decoded(data):
+            received.more(len(step))
+            plain += step
+        if self.whole:
+            decoder.end()
+        return {**message, "body": bytes(plain)}
 
     async def send(self, message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             if not self.whole:  # what is still to come is not read as a request
                 message["headers"] = [*message["headers"], (b"connection", b"close")]
-        elif not self.whole and not message.get("more_body", False):
+        elif self.bodiless:
+            message = {**message, "body": b""}
+        if message["type"] == "http.response.body" and not self.whole and not message.get("more_body", False):
             self.held = True
             message = {**message, "more_body": True}
         await self._send(message)

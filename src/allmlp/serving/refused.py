@@ -4,11 +4,14 @@ from allmlp.errors import AllmlpError
 
 
 class Refused(AllmlpError):
-    """A request that is not answered. `status` is HTTP's; `retry` says after how many seconds it may come again."""
+    """A request that is not answered. `status` is HTTP's; `retry` says after how many seconds it may come again; `more` are
+    headers that go with it."""
 
-    def __init__(self, status: int, what: str, *, hint: str, retry: int | None = None) -> None:
+    def __init__(
+        self, status: int, what: str, *, hint: str, retry: int | None = None, more: dict[str, str] | None = None
+    ) -> None:
         super().__init__(what, hint=hint)
-        self.status, self.retry = status, retry
+        self.status, self.retry, self.more = status, retry, more or {}
 
     def body(self) -> dict[str, str]:
         """For JSON."""
@@ -17,7 +20,7 @@ class Refused(AllmlpError):
     def headers(self) -> dict[str, str]:
         """Besides those that every answer has."""
         more = {"retry-after": str(self.retry)} if self.retry is not None else {}
-        return more | ({"www-authenticate": "Bearer"} if self.status == 401 else {})
+        return self.more | more | ({"www-authenticate": "Bearer"} if self.status == 401 else {})
 
 
 def busy(what: str) -> Refused:

@@ -66,22 +66,30 @@ class Problem(BaseModel):
 _WHAT = {
     400: "The body is not understood, or cut short.",
     401: "The key is missing or wrong.",
+    406: "The header Accept does not take what is answered here.",
     408: "The request did not come in time.",
     413: "Too many bytes, pictures or pixels.",
-    415: "Another content type.",
+    415: "Another content type, or a content encoding that is not known (Accept-Encoding names those that are).",
     422: "A picture that cannot be read, or a value that cannot be.",
     503: "Too much to do: come again after Retry-After seconds.",
 }
 ANSWERS: dict[int | str, dict[str, Any]] = {status: {"model": Problem, "description": what} for status, what in _WHAT.items()}
 
+KINDS: dict[int | str, dict[str, Any]] = {406: ANSWERS[406]}
+"""Of every route."""
+
 RELOADS: dict[int | str, dict[str, Any]] = {
+    **KINDS,
     401: ANSWERS[401],
     403: {"model": Problem, "description": "The server has no key."},
     409: {"model": Problem, "description": "It cannot be loaded, and the model that was there stays."},
 }
 
+TEXTS = "In either alphabet of RFC 4648, with or without line breaks and padding; or data:image/png;base64 and so on."
+
 BODY: dict[str, Any] = {
     "required": True,
+    "description": "As it is, or with Content-Encoding: gzip or deflate; its limit counts the bytes without it.",
     "content": {
         "multipart/form-data": {
             "schema": {
@@ -97,7 +105,11 @@ BODY: dict[str, Any] = {
                 "required": [FIELD],
                 "additionalProperties": False,
                 "properties": {
-                    FIELD: {"type": "array", "minItems": 1, "items": {"type": "string", "contentEncoding": "base64"}}
+                    FIELD: {
+                        "type": "array",
+                        "minItems": 1,
+                        "items": {"type": "string", "contentEncoding": "base64", "description": TEXTS},
+                    }
                 },
             }
         },

@@ -62,7 +62,8 @@ class Fingerprint:
         )
 
     def _marks(self, images: Images, split: str, digest: Any) -> Marks:
-        sizes, found = images.sizes(), np.empty((len(images), 2), dtype=np.uint32)
+        known, found = images.sizes(), np.empty((len(images), 2), dtype=np.uint32)
+        sizes = np.zeros(len(images), dtype=np.int64) if known is None else known
         skipped = len(self.root)
         digest.update(split.encode())
         for start in range(0, len(images), CHUNK):
