@@ -14,6 +14,7 @@ from torch import Tensor
 from allmlp.errors import ModelError
 from allmlp.pixels.centre import ResizedCentre
 from allmlp.pixels.channels import as_channels
+from allmlp.pixels.reading import Reading
 from allmlp.pixels.resample import MODES
 from allmlp.pixels.tensor import ToNormalised, in_one_buffer
 
@@ -45,6 +46,10 @@ class Preprocessing:
     """"center" keeps the aspect ratio and crops; "squash" resizes to the input's shape; "border" pads."""
     interpolation: str = "bicubic"
     """"bicubic", "bilinear" or "lanczos"."""
+    value_range: tuple[float, float] | None = None
+    """The values of deep images (16 and 32 bits, floats) that become 0 and 255. None: by an image's type, or its own values."""
+    page: int | None = None
+    """Which page of TIFF files is read, from 1. None: the only one."""
 
     def __post_init__(self) -> None:
         """Raises ModelError: a card beside weights may be anybody's."""
@@ -56,6 +61,9 @@ class Preprocessing:
             "crop_ratio": _numbers((self.crop_ratio,), 1, int, float) and LEAST_CROP <= self.crop_ratio <= 1,
             "crop_mode": self.crop_mode in ("center", "squash", "border"),
             "interpolation": self.interpolation in ("bicubic", "bilinear", "lanczos"),
+            "value_range": self.value_range is None
+            or (_numbers(self.value_range, 2, int, float) and self.value_range[0] < self.value_range[1]),
+            "page": self.page is None or (type(self.page) is int and self.page > 0),
         }
         wrong = [f"{name}={str(getattr(self, name))[:100]}" for name, holds in fine.items() if not holds]
         if wrong:
@@ -65,7 +73,12 @@ class Preprocessing:
             )
 
     def __call__(self, image: Image.Image) -> Tensor:  # any mode → c h w, float32, normalised
-        return _pipeline(self)(as_channels(image, self.in_chans))
+        return _pipeline(self)(as_channels(image, self.reading))
+
+    @property
+    def reading(self) -> Reading:
+        """How image files are decoded for this."""
+        return Reading(self.in_chans, self.value_range, self.page)
 
     def fit(self, *, img_size: tuple[int, int], in_chans: int) -> "Preprocessing":
         """The same for another size and number of channels; mean and std are averaged when that changes."""
@@ -75,8 +88,8 @@ class Preprocessing:
         return replace(self, img_size=img_size, in_chans=in_chans, mean=(mean,) * in_chans, std=(std,) * in_chans)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        """Plain values for JSON; what is None is left out."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items() if v is not None}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Preprocessing":

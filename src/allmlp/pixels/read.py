@@ -3,18 +3,25 @@
 import io
 import os
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple, TypeVar
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from allmlp.errors import DataError
-from allmlp.pixels.channels import as_channels
+from allmlp.pixels.bare import bare
+from allmlp.pixels.channels import Stored, as_channels
 from allmlp.pixels.formats import FORMATS as FORMATS
 from allmlp.pixels.formats import SUFFIXES as SUFFIXES
 from allmlp.pixels.formats import formats, needs
+from allmlp.pixels.orientation import orientation_of, upright
+from allmlp.pixels.pages import MAGIC, Page, Refused, page_of
+from allmlp.pixels.reading import Reading, as_reading
+from allmlp.pixels.sixteen import sixteen_bits
+from allmlp.pixels.tiff import OnePage
 
 MOST_PIXELS = 64_000_000
 """A picture that declares more is refused before it is decoded (192 MB as RGB)."""
@@ -27,39 +34,46 @@ MOST_SCANS = 256
 
 
 class UnreadableImage(DataError):
-    """One picture that cannot be decoded; `reason` is short and has no path in it."""
+    """One image that cannot be decoded; `reason` is short and has no path in it."""
 
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(f"{path} cannot be read: {reason}", hint="replace or remove the file")
+    def __init__(self, path: str, reason: str, hint: str = "replace or remove the file") -> None:
+        super().__init__(f"{path} cannot be read: {reason}", hint=hint)
         self.path, self.reason = path, reason
 
-    def __reduce__(self) -> tuple[type, tuple[str, str]]:  # crosses from worker processes
-        return type(self), (self.path, self.reason)
+    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:  # crosses from worker processes
+        return type(self), (self.path, self.reason, self.hint)
 
 
-def read_image(path: str | os.PathLike[str], in_chans: int | None = None) -> Image.Image:
-    """The first frame of a picture, decoded; as 8-bit grey (1) or RGB (3) when in_chans says so.
+T = TypeVar("T")
+Opened = Callable[[], Image.Image]
+"""Opens the image, from its beginning, as often as it is called."""
 
-    Raises UnreadableImage, and nothing else, when that fails.
+
+def read_image(path: str | os.PathLike[str], wanted: Reading | int | None = None) -> Image.Image:
+    """Decode an image file, upright; of an animation the first frame.
+
+    Args:
+        path: the file.
+        wanted: a number of channels, 1 (grey) or 3 (RGB), of 8 bits, or more than that; None: all as they are.
+
+    Raises:
+        UnreadableImage: and nothing else, when that fails.
     """
-    with _opened(path, os.fspath(path)) as image:
-        return _decoded(image, in_chans)
+    return _used(path, os.fspath(path), lambda open_, page: _decoded(open_, page, wanted), _page_of(wanted))
 
 
-def decode_image(content: bytes, name: str, in_chans: int | None = None) -> Image.Image:
-    """The same for the bytes of a picture file; name: what to call it when it cannot be read."""
-    with _opened(io.BytesIO(content), name) as image:
-        return _decoded(image, in_chans)
+def decode_image(content: bytes, name: str, wanted: Reading | int | None = None) -> Image.Image:
+    """Decode the bytes of an image file as `read_image` does a file; name: what to call it when it cannot be read."""
+    return _used(io.BytesIO(content), name, lambda open_, page: _decoded(open_, page, wanted), _page_of(wanted))
 
 
 def probe_image(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """(width, height) from the header alone. Raises UnreadableImage for what is no picture."""
-    with _opened(path, os.fspath(path)) as image:
-        return image.size
+    """(width, height) from the header alone. Raises UnreadableImage for what is no image."""
+    return _used(path, os.fspath(path), lambda open_, _: open_().size)
 
 
 class Header(NamedTuple):
-    """What a picture file says of itself."""
+    """What an image file says of itself."""
 
     format: str
     """Pillow's name of the format."""
@@ -70,34 +84,53 @@ class Header(NamedTuple):
 
 
 def probe_content(content: bytes, name: str) -> Header:
-    """The header among the first bytes of a picture file. Raises UnreadableImage for what is no picture."""
-    with _opened(io.BytesIO(content), name) as image:
+    """The header among the first bytes of an image file. Raises UnreadableImage for what is no image."""
+
+    def header(open_: Opened, _: Page | None) -> Header:
+        image = open_()
         return Header(image.format or "", image.mode, image.size)
 
+    return _used(io.BytesIO(content), name, header)
 
-def _decoded(image: Image.Image, in_chans: int | None) -> Image.Image:
+
+def _page_of(wanted: Reading | int | None) -> int | None:
+    return None if wanted is None else as_reading(wanted).page
+
+
+def _decoded(open_: Opened, page: Page | None, wanted: Reading | int | None) -> Image.Image:
+    image = open_()
+    if page is not None:
+        page.check()
+    sixteen = None if wanted is None else sixteen_bits(image, open_)
     image.load()
-    return image if in_chans is None else as_channels(image, in_chans)
+    if page is not None:
+        page.check_padding(image)
+    stored = Stored(orientation_of(image)) if page is None else page.stored(image.mode)
+    return (
+        upright(image, stored.orientation) if wanted is None else as_channels(image, wanted, replace(stored, sixteen=sixteen))
+    )
 
 
-@contextmanager
-def _opened(file: str | os.PathLike[str] | io.BytesIO, name: str) -> Iterator[Image.Image]:
-    """Decoders raise far more than OSError on damaged files, so everything they raise is translated."""
+def _used(
+    file: str | os.PathLike[str] | io.BytesIO, name: str, use: Callable[[Opened, Page | None], T], number: int | None = None
+) -> T:
+    """What `use` makes of the image; number: of a TIFF file's page.
+
+    Decoders raise far more than OSError on damaged files, so everything they raise is translated.
+    """
     try:
         if not isinstance(file, io.BytesIO) and not Path(file).is_file():
             raise UnreadableImage(name, "not a file")
-        with warnings.catch_warnings():
+        with (
+            nullcontext(file) if isinstance(file, io.BytesIO) else Path(file).open("rb") as stream,
+            warnings.catch_warnings(),
+        ):
             warnings.simplefilter("ignore")  # about damaged metadata; what matters raises
-            with Image.open(file, formats=formats()) as image:
-                width, height = image.size
-                if width * height > MOST_PIXELS:
-                    raise UnreadableImage(name, f"{width} × {height} pixels are more than {MOST_PIXELS:,}")
-                if max(width, height) > NARROWEST * min(width, height):
-                    raise UnreadableImage(name, f"{width} × {height} pixels are narrower than 1:{NARROWEST}")
-                _check_scans(image, name)
-                yield image
+            return _tiff(stream, name, use, number) if stream.read(4) in MAGIC else _other(stream, name, use)
     except UnreadableImage:
         raise
+    except Refused as error:
+        raise UnreadableImage(name, error.reason, error.hint) from None
     except UnidentifiedImageError:
         raise UnreadableImage(name, _unknown(file)) from None
     except Exception as error:
@@ -117,6 +150,45 @@ def _unknown(file: str | os.PathLike[str] | io.BytesIO) -> str:
         except OSError as error:
             return f"{type(error).__name__}: {error.strerror}"
     return (needs(head) or "not a picture of a known format") if head else "the file is empty"
+
+
+def _tiff(stream: BinaryIO, name: str, use: Callable[[Opened, Page | None], T], number: int | None) -> T:
+    """Decoders see nothing of it but one page's pixels."""
+    page = page_of(stream, number)
+    if page is None:
+        raise UnidentifiedImageError
+    try:
+        return use(lambda: _opened(page.alone(), name), page)
+    except UnidentifiedImageError:
+        raise page.unknown() from None
+
+
+def _other(stream: BinaryIO, name: str, use: Callable[[Opened, Page | None], T]) -> T:
+    """Where decoding fails, and metadata may be why, it is tried again without."""
+    try:
+        return use(lambda: _opened(stream, name), None)
+    except (UnreadableImage, MemoryError, Image.DecompressionBombError):
+        raise
+    except Exception as error:
+        stream.seek(0)
+        content = bare(stream.read())
+        if content is not None:
+            with suppress(Exception):
+                return use(lambda: _opened(io.BytesIO(content), name), None)
+        raise error from None
+
+
+def _opened(file: BinaryIO | OnePage, name: str) -> Image.Image:
+    """The header is read, and what it declares is within bounds. Raises UnreadableImage, or what Pillow raises."""
+    file.seek(0)
+    image = Image.open(file, formats=formats())  # type: ignore[arg-type]  # it needs read, seek and tell
+    width, height = image.size
+    if width * height > MOST_PIXELS:
+        raise UnreadableImage(name, f"{width} × {height} pixels are more than {MOST_PIXELS:,}")
+    if max(width, height) > NARROWEST * min(width, height):
+        raise UnreadableImage(name, f"{width} × {height} pixels are narrower than 1:{NARROWEST}")
+    _check_scans(image, name)
+    return image
 
 
 def _check_scans(image: Image.Image, name: str) -> None:

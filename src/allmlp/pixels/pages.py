@@ -1,0 +1,124 @@
+"""One page of a TIFF file: which it is, whether its channels can be understood, and what its values are."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from allmlp.pixels.channels import DEEP, Stored, nodata_in
+from allmlp.pixels.orientation import turned_by
+from allmlp.pixels.tiff import (
+    BITS,
+    CHANNELS,
+    DESCRIPTION,
+    EXTRA,
+    FORMAT,
+    NODATA,
+    PHOTOMETRIC,
+    PLANES,
+    Directory,
+    File,
+    OnePage,
+    pages,
+)
+
+MAGIC = (b"II\x2a\0", b"MM\0\x2a", b"II\0\x2a", b"MM\x2a\0", b"II\x2b\0", b"MM\0\x2b")
+"""How TIFF files begin; the third and the fourth are in the wrong order, and Pillow reads them."""
+COLOURS = {2: 3, 5: 4, 6: 3, 8: 3}
+"""Photometric interpretation → channels that are colours; all others have one."""
+RGB, OPACITY = 2, {1, 2, 999}
+"""A photometric interpretation; kinds of extra channels that are opacity, Corel Draw's among them."""
+SIGNED, FLOATS = 2, 3
+"""Sample formats."""
+CHOOSE = "choose a page for training with --data.page 1, or save the pages as files of their own"
+SPLIT = "save what the model is to see as grey, or as three channels of RGB"
+
+
+class Refused(Exception):
+    """A TIFF file that holds more than one image of one or three channels; reason and hint are for people."""
+
+    def __init__(self, reason: str, hint: str) -> None:
+        super().__init__(reason)
+        self.reason, self.hint = reason, hint
+
+
+@dataclass(frozen=True)
+class Page:
+    """The page that is read, and how many there are."""
+
+    directory: Directory
+    count: int
+    chosen: bool
+    """Whether somebody said which page is meant."""
+
+    def alone(self) -> OnePage:
+        """The file as a decoder is to see it."""
+        return OnePage(self.directory)
+
+    def check(self) -> None:
+        """Raises Refused for one of several pages that nobody chose, and for channels that are not understood."""
+        if not self.chosen and self.count > 1:
+            raise Refused(f"it is a stack of {self.count:,} pages, of which none is chosen", CHOOSE)
+        images = re.match(r"ImageJ=.*?\bimages=(\d+)", self.directory.text(DESCRIPTION), re.DOTALL)
+        if not self.chosen and images is not None and int(images[1]) > 1:
+            raise Refused(f"it is ImageJ's stack of {images[1]} images in one page", "save it as a TIFF file of pages")
+        if self.extra > (self.photometric == RGB and self.directory.number(PLANES, 1) == 1):
+            raise Refused(f"it has {self.channels} channels, which are neither grey nor RGB", SPLIT)
+
+    def check_padding(self, image: Image.Image) -> None:
+        """Raises Refused for a fourth channel beside RGB that is neither opacity nor everywhere the same."""
+        if self.extra == 1 and image.mode == "RGB" and len(set(image.tobytes("raw", "RGBX")[3::4])) > 1:
+            raise Refused("it has a fourth channel, which is neither colour nor opacity", SPLIT)
+
+    def unknown(self) -> Refused:
+        """Why Pillow has no way of reading this page."""
+        bits = self.directory.numbers(BITS) or (1,)
+        kind = {SIGNED: "signed ", FLOATS: "floating-point "}.get((self.directory.numbers(FORMAT) or (1,))[0], "")
+        channels = f"{self.channels} channels of " if self.channels > 1 else ""
+        return Refused(f"TIFF with {channels}{kind}values of {max(bits)} bits is not read", f"{SPLIT}, of 8, 16 or 32 bits")
+
+    @property
+    def photometric(self) -> int:
+        return self.directory.number(PHOTOMETRIC, 1)
+
+    @property
+    def channels(self) -> int:
+        return self.directory.number(CHANNELS, 1)
+
+    @property
+    def extra(self) -> int:
+        """Channels that are neither colour nor opacity."""
+        kinds, colours = self.directory.numbers(EXTRA), COLOURS.get(self.photometric, 1)
+        opacity = bool(OPACITY & set(kinds)) or (self.photometric == RGB and not kinds and self.channels == 4)
+        return self.channels - colours - opacity
+
+    def stored(self, mode: str) -> Stored:
+        """What the page says of its pixels. mode: Pillow's."""
+        bits, format_ = (self.directory.numbers(BITS) or (1,))[0], (self.directory.numbers(FORMAT) or (1,))[0]
+        dtypes: dict[tuple[str, int, int], np.dtype[Any]] = {
+            ("L", 8, SIGNED): np.dtype(np.int8),
+            ("I", 32, 1): np.dtype(np.uint32),
+        }
+        return Stored(
+            orientation=turned_by(self.directory),
+            nodata=nodata_in(self.directory.text(NODATA)),
+            type_range=(0.0, float(2**bits - 1)) if mode.startswith("I;16") and bits < 16 else None,
+            dtype=dtypes.get((mode, bits, format_)),
+            inverted=self.photometric == 0 and mode in DEEP,
+        )
+
+
+def page_of(file: File, number: int | None) -> Page | None:
+    """The page of this number, from 1; None: the first. None for a file without directories.
+
+    Raises Refused where there are fewer.
+    """
+    found = pages(file)
+    if not found:
+        return None
+    if number is not None and number > len(found):
+        counted = f"{len(found):,} page{'s' * (len(found) > 1)}"
+        raise Refused(f"it has {counted}, so there is no page {number}", "choose another page, or leave the file out")
+    return Page(found[0 if number is None else number - 1], len(found), number is not None)
