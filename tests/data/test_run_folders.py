@@ -76,8 +76,6 @@ def test_a_run_that_was_trained_is_told(tmp_path: Path, images: Path) -> None:
     assert is_run_folder(tmp_path / "bundle")
 
 
-
-
 def test_a_folder_of_runs_holds_nothing_else(tmp_path: Path) -> None:
     for name in ("a", "b"):
         as_run(tmp_path / "runs" / name, "run.json", "recipe.toml")
@@ -144,7 +142,7 @@ def test_every_command_that_takes_images_refuses_a_run(
 def test_runs_below_a_folder_of_images_are_passed_over_and_named(
     images: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = [file for file in walk_files(images)]
+    before = list(walk_files(images))
     as_run(images / "runs" / "a", "run.json", "recipe.toml")
     as_run(images / "cat" / "deep" / "mine", "best.safetensors", "best.json")
     assert list(walk_files(images)) == before

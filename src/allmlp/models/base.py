@@ -4,17 +4,17 @@
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from allmlp.errors import ModelError
 from allmlp.models.arguments import choice, whole
 from allmlp.nn.recompute import recompute
+from allmlp.pixels.given import Given, images_of
 from allmlp.pixels.preprocess import Preprocessing
 
 _PLACE = re.compile(r"(?:stages\.(\d+)\.)?(?:blocks\.(\d+)\.)?")
@@ -211,15 +211,25 @@ class ImageModel(nn.Module, ABC):
         self.hyperparameters = {**self.hyperparameters, "num_classes": num_classes}
 
     @torch.inference_mode()
-    def predict(self, images: Image.Image | Sequence[Image.Image], *, top: int = 5, batch: int = 32) -> list[Prediction]:
-        """Classify PIL pictures of any size and mode.
+    def predict(self, images: Given | Iterable[Given], *, top: int = 5, batch: int = 32) -> list[Prediction]:
+        """Classify images of any size and mode.
 
-        top: how many classes to name, at most as many as there are. Returns one Prediction per picture.
-        Raises ModelError when the model has no classes.
+        Args:
+            images: one or several: paths of files, PIL images, or arrays of uint8, height × width (× channels).
+            top: how many classes to name, at most as many as there are.
+            batch: images at a time.
+
+        Returns:
+            One Prediction per image.
+
+        Raises:
+            ModelError: when the model has no classes.
+            DataError: for no image at all, and for what is none; UnreadableImage, one of its kind, for one that cannot be
+                decoded.
         """
         if not self.num_classes:
             raise ModelError("this model has no classes (num_classes=0)", hint="give it a head with reset_classifier")
-        pictures = [images] if isinstance(images, Image.Image) else list(images)
+        pictures = images_of(images)
         names = self.classes or tuple(str(i) for i in range(self.num_classes))
         weight = next(self.parameters())
         was_training = self.training
@@ -227,7 +237,8 @@ class ImageModel(nn.Module, ABC):
         found = []
         try:
             for start in range(0, len(pictures), max(batch, 1)):
-                pixels = torch.stack([self.preprocessing(p) for p in pictures[start : start + max(batch, 1)]])
+                some = enumerate(pictures[start : start + max(batch, 1)], start)
+                pixels = torch.stack([self.preprocessing(image, f"image {i}, counted from 0,") for i, image in some])
                 probabilities = self(pixels.to(weight)).float().softmax(-1)
                 best = probabilities.topk(min(max(top, 1), self.num_classes))
                 found += [
