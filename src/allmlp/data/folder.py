@@ -9,6 +9,7 @@ from allmlp.data.images import FileImages, Images
 from allmlp.data.layout import open_tree
 from allmlp.data.names import SPLITS, is_leftover, split_of
 from allmlp.data.parts import Parts
+from allmlp.data.run_folders import FOUND, holds_runs_alone
 from allmlp.data.tree import Tree, seen
 from allmlp.errors import DataError
 
@@ -16,18 +17,25 @@ from allmlp.errors import DataError
 class Folder(Tree):
     """A folder on disk."""
 
+    notes: list[str]
+
     def __init__(self, path: Path) -> None:
-        self.path, self.place = path, str(path)
+        self.path, self.place, self.notes = path, str(path), []
 
     def folders(self) -> list[str]:
-        """Links to folders are among them, but for those to this folder or one above it."""
-        return seen([entry.name for entry in self._entries() if _is_folder(entry) and not self._leads_up(entry)])
+        """Links to folders are among them, but for those to this folder or one above it; run folders are not."""
+        found = seen([entry.name for entry in self._entries() if _is_folder(entry) and not self._leads_up(entry)])
+        runs = [name for name in found if holds_runs_alone(self.path / name)]
+        self.notes += [f"{FOUND}{self.path / name}" for name in runs]
+        return [name for name in found if name not in runs]
 
     def inside(self, name: str) -> "Folder":
-        return Folder(self.path / name)
+        inner = Folder(self.path / name)
+        inner.notes = self.notes
+        return inner
 
     def files(self) -> Iterator[str]:
-        return walk_files(self.path)
+        return walk_files(self.path, self.notes)
 
     def here(self) -> list[str]:
         return seen([entry.name for entry in self._entries() if not _is_folder(entry)])
@@ -68,9 +76,10 @@ def files_of(folder: Path, suffix: str) -> list[Path]:
     return [folder / name for name in Folder(folder).here() if name.lower().endswith(suffix)]
 
 
-def walk_files(folder: Path) -> Iterator[str]:
+def walk_files(folder: Path, notes: list[str] | None = None) -> Iterator[str]:
     """Every file below a folder in a fixed order, but for hidden ones and what systems leave behind.
 
+    notes: is told the run folders below, whose files are passed over.
     Links to folders are followed, each folder once: a link to a folder that is below anyway, or above, leads nowhere new.
     Raises DataError for a folder that cannot be listed: images would be missing and nobody know.
     """
@@ -86,7 +95,11 @@ def walk_files(folder: Path) -> Iterator[str]:
         return new
 
     for place, folders, names in os.walk(folder, onerror=_closed, followlinks=True):
-        folders[:] = [name for name in seen(folders) if enters(os.path.join(place, name))]  # noqa: PTH118
+        below = [os.path.join(place, name) for name in seen(folders)]  # noqa: PTH118
+        runs = [path for path in below if holds_runs_alone(path)]
+        if notes is not None:
+            notes += [f"{FOUND}{path}" for path in runs]
+        folders[:] = [os.path.basename(path) for path in below if path not in runs and enters(path)]  # noqa: PTH119
         for name in sorted(names):
             if not is_leftover(name):
                 yield os.path.join(place, name)  # noqa: PTH118 - a million files: str is four times faster than Path

@@ -214,7 +214,7 @@ class ArrayImages(Images):
     def name(self, index: int) -> str:
         return f"{self.title}#{self.numbers[index]}"
 
-    def sizes(self) -> Indices:
+    def sizes(self) -> Indices | None:
         """Check sums: arrays of one shape have one size."""
         return np.array([crc32(image.tobytes()) for image in self.pixels], dtype=np.int64)
 

@@ -40,7 +40,7 @@ def open_tree(tree: Tree, title: str, *, layout: str = "auto", quiet: bool = Fal
     passed_over = Counter(tree.passed_over)
     if splits and not found.classes:
         passed_over += Counter(ending(name) for name in where.here() if not is_image(name))
-    notes = found.notes + (_loose(where) if splits and not found.classes else ())
+    notes = (*found.notes, *(_loose(where) if splits and not found.classes else ()), *tree.notes)
 
     def training() -> Part:
         if "train" in splits:

@@ -13,6 +13,7 @@ from allmlp.data.damage import Failure
 from allmlp.data.images import Images
 from allmlp.data.names import few, in_endings, nfc
 from allmlp.data.progress import watched
+from allmlp.data.run_folders import in_one_line
 from allmlp.errors import DataError
 from allmlp.pixels.formats import SUFFIXES, reader_of
 from allmlp.pixels.read import UnreadableImage
@@ -112,7 +113,7 @@ def _refuse_empty(part: Part, kept: Images, left_out: Mapping[int, UnreadableIma
 def findings(notes: Sequence[str], passed_over: Mapping[str, int]) -> list[str]:
     """What was found besides images, a line each."""
     kinds = in_endings(passed_over)
-    return [*notes, *([kinds + reader_of(passed_over)] if kinds else [])]
+    return [*in_one_line(notes), *([kinds + reader_of(passed_over)] if kinds else [])]
 
 
 def together(parts: Parts, found: Iterable[Part]) -> tuple[tuple[str, ...], Counter[str]]:

@@ -16,6 +16,7 @@ from allmlp.data.images import Images, Source
 from allmlp.data.parquet import has_parquet, open_parquet
 from allmlp.data.parts import Parts, labelled
 from allmlp.data.progress import tell
+from allmlp.data.run_folders import refuse_run_folder
 from allmlp.data.shards import has_shards, is_shard, open_shards
 from allmlp.data.split import few_shots, limited
 from allmlp.errors import DataError, one_of
@@ -88,6 +89,7 @@ def open_parts(spec: str, *, layout: str = "auto", quiet: bool = False) -> Parts
 
 def _opener(path: Path, layout: str) -> Callable[..., Parts]:
     """By what a path holds. Class folders are not hidden by a table or an archive beside them."""
+    refuse_run_folder(path)
     if path.is_dir():
         if has_shards(path):
             return open_shards

@@ -18,7 +18,8 @@ from allmlp.data.archive import images_in, is_archive
 from allmlp.data.folder import walk_files
 from allmlp.data.names import ending, is_image
 from allmlp.data.parquet import count_rows, picture_rows
-from allmlp.data.progress import counting
+from allmlp.data.progress import counting, tell
+from allmlp.data.run_folders import in_one_line, refuse_run_folder
 from allmlp.data.shards import expanded
 from allmlp.errors import DataError
 from allmlp.pixels.read import decode_image, read_image
@@ -62,15 +63,18 @@ class Stretch:
 def survey(sources: Iterable[str], *, quiet: bool = True) -> Survey:
     """Count the pictures without opening any; archives and tables at an address are fetched into the cache folder.
 
-    quiet: no bar. Raises DataError for a source that is not there, or where there is none.
+    Run folders below are passed over, and named on stderr. quiet: no bar, and nothing is said. Raises DataError for a source
+    that is not there, or where there is none.
     """
-    given, count, digest, others = list(sources), 0, hashlib.sha256(), Counter[str]()
+    given, count, digest = list(sources), 0, hashlib.sha256()
+    others, notes = Counter[str](), list[str]()
     with counting(None, "looking at the sources", quiet=quiet) as more:
-        for place, stamp in _places(given, others):
+        for place, stamp in _places(given, others, notes):
             digest.update(f"{place}\0{_stamp(place) if stamp is None else stamp}\n".encode(errors="surrogateescape"))
             found = _count(place)
             count += found
             more(found)
+    tell(in_one_line(notes), quiet=quiet)
     if not count:
         raise DataError(f"there is no picture in {', '.join(given) or 'nothing'}", hint=KINDS)
     return Survey(count, digest.hexdigest(), others)
@@ -122,19 +126,20 @@ Place = tuple[str, str | None]
 """A picture, an archive or a table, and its stamp where the listing tells it."""
 
 
-def _places(sources: list[str], passed_over: Counter[str] | None = None) -> Iterator[Place]:
-    """passed_over: is told the endings of other files in folders.
+def _places(sources: list[str], passed_over: Counter[str] | None = None, notes: list[str] | None = None) -> Iterator[Place]:
+    """What a list names may be missing, and is then an unreadable image.
 
-    What a list names may be missing, and is then an unreadable picture."""
+    passed_over: is told the endings of other files in folders. notes: is told run folders that are passed over."""
     others: Counter[str] = Counter() if passed_over is None else passed_over
     for source in sources:
         path = Path(source).expanduser()
+        refuse_run_folder(path)
         if source.startswith("@"):
             yield from ((name, "" if is_address(name) else None) for name in _listed(Path(source[1:]).expanduser()))
         elif is_address(source):
             yield from (place for one in expanded(source) for place in _at(one, others))
         elif path.is_dir():
-            yield from _of_folder(((file, None) for file in walk_files(path)), others)
+            yield from _of_folder(((file, None) for file in walk_files(path, notes)), others)
         elif path.exists():
             yield str(path), None
         else:

@@ -4,7 +4,7 @@ import codecs
 import sys
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from allmlp.data.images import Images
 from allmlp.data.names import ending, is_image, is_leftover, is_wrapper, nfc, split_of
@@ -22,6 +22,8 @@ class Tree(ABC):
     """What to call it in messages."""
     passed_over: Counter[str] = Counter()
     """Kind → how many entries are no files of their own."""
+    notes: Sequence[str] = ()
+    """What was found in it besides, a line each; it grows as folders are listed, and those inside add to it."""
 
     @abstractmethod
     def folders(self) -> list[str]:
@@ -75,12 +77,13 @@ def list_classes(tree: Tree, only: list[str] | None = None, *, quiet: bool = Fal
                 labels.append(number)
             else:
                 passed_over[ending(file)] += 1
+    beside = (f"{loose:,} image{'s' * (loose != 1)} beside the class folders of {tree.place} passed over",) if loose else ()
     part = Part(
         place=tree.place,
         classes=tuple(classes),
         images=tree.images(files, labels),
         passed_over=passed_over,
-        notes=(f"{loose:,} image{'s' * (loose != 1)} beside the class folders of {tree.place} passed over",) if loose else (),
+        notes=(*beside, *tree.notes),
     )
     return checked(part, quiet=quiet)
 

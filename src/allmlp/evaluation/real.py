@@ -22,6 +22,7 @@ from allmlp.data.images import FileImages, Images
 from allmlp.data.names import is_image, split_of
 from allmlp.data.parquet import has_parquet
 from allmlp.data.parts import imagenet_places
+from allmlp.data.run_folders import refuse_run_folder
 from allmlp.data.shards import has_shards
 from allmlp.data.sources import open_parts
 from allmlp.engine.bundle import is_bundle
@@ -99,6 +100,7 @@ def real_labels() -> list[list[int]]:
 
 def _validation_images(path: Path, spec: str, quiet: bool) -> Images:
     """Whatever their class folders say."""
+    refuse_run_folder(path)
     if not path.is_dir() or has_shards(path) or has_parquet(path):
         parts = open_parts(spec, quiet=quiet)
         return (parts.val or parts.test or parts.train)().images

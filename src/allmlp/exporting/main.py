@@ -14,6 +14,7 @@ from allmlp.engine.environment import processor
 from allmlp.engine.kept import hashes, model_hash
 from allmlp.engine.load import load
 from allmlp.errors import AllmlpError, EngineError, RunError, one_of
+from allmlp.exporting import standalone
 from allmlp.exporting.formats.base import PRECISIONS, Format, Order
 from allmlp.exporting.formats.table import FORMATS
 from allmlp.exporting.parity import Compared, compare, refuse
@@ -38,6 +39,8 @@ def export(
     quiet: bool = True,
 ) -> dict[str, Any]:
     """Write a model as a bundle: the file, bundle.json, and a README with the code that loads it without allmlp.
+
+    Beside the README lies read_image.py, the code by which allmlp reads image files.
 
     source: whatever `allmlp.load` takes. format: "onnx", "openvino", "executorch", "litert", "coreml",
     "torch", "safetensors" or "timm".
@@ -114,6 +117,8 @@ def _made(made: Format, order: Order, folder: Path, pictures: Pictures, min_agre
     refuse(order, found, min_agreement)
     card = _card(made, order, found, pictures, notes)
     (folder / "README.md").write_text(readme(made, order, card), encoding="utf-8")
+    if made.reads_images:
+        (folder / standalone.FILE).write_text(standalone.read_image_source(), encoding="utf-8")
     card["files"] = hashes(folder)
     write_json(folder / BUNDLE, card)
     return card

@@ -12,10 +12,15 @@ TEXT = """\
 ```python
 {code}```
 
-{notes}
+{reads}{notes}
 Compared with the model in float32 on {images} {of}{by}: logits off by
 {deviation:.1e}, relative to their norm; {agreement:.1%} of the decisions the same.{inside}
 `bundle.json` has the classes, the preprocessing, versions and hashes.
+"""
+READS = """\
+`read_image.py` reads image files as allmlp does: EXIF's orientation applied, transparency on white, {deep}.
+A program in another language must do the same, and then what the code above does.
+
 """
 WORDS = {
     "onnx": "ONNX opset {opset}. Input `{name}`: {shape}, {dtype}; output `logits`, float32.",
@@ -37,7 +42,13 @@ def readme(made: Format, order: Order, card: dict[str, Any]) -> str:
     inside = ""
     if order.with_preprocessing:
         inside = f"\nWith the preprocessing in the graph beside Pillow's, off by {figures['deviation_with_preprocessing']:.1e}."
+    between = order.model.preprocessing.value_range
+    deep = "deep values (16 and 32 bits, floats) as 8 bits"
+    deep += (
+        " by the range of their type, or their own" if between is None else f": {between[0]:g} is black, {between[1]:g} white"
+    )
     return TEXT.format(
+        reads=READS.format(deep=deep) if made.reads_images else "",
         name=card["name"],
         title=made.title,
         precision=order.precision,

@@ -4,17 +4,17 @@
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from allmlp.errors import ModelError
 from allmlp.models.arguments import choice, whole
 from allmlp.nn.recompute import recompute
+from allmlp.pixels.given import Given, images_of
 from allmlp.pixels.preprocess import Preprocessing
 from allmlp.pixels.reading import Reading
 from allmlp.weights.finite import refuse_not_finite
@@ -218,16 +218,26 @@ class ImageModel(nn.Module, ABC):
         self.hyperparameters = {**self.hyperparameters, "num_classes": num_classes}
 
     @torch.inference_mode()
-    def predict(self, images: Image.Image | Sequence[Image.Image], *, top: int = 5, batch: int = 32) -> list[Prediction]:
-        """Classify PIL pictures of any size and mode.
+    def predict(self, images: Given | Iterable[Given], *, top: int = 5, batch: int = 32) -> list[Prediction]:
+        """Classify images of any size and mode.
 
-        top: how many classes to name, at most as many as there are. Returns one Prediction per picture.
-        Raises ModelError when the model has no classes, or its logits for a picture are not finite; WeightsError when its
-        weights are not.
+        Args:
+            images: one or several: paths of files, PIL images, or arrays of uint8, height × width (× channels).
+            top: how many classes to name, at most as many as there are.
+            batch: images at a time.
+
+        Returns:
+            One Prediction per image.
+
+        Raises:
+            ModelError: when the model has no classes, or its logits for an image are not finite.
+            WeightsError: when its weights are not finite.
+            DataError: for no image at all, and for what is none; UnreadableImage, one of its kind, for one that cannot be
+                decoded.
         """
         if not self.num_classes:
             raise ModelError("this model has no classes (num_classes=0)", hint="give it a head with reset_classifier")
-        pictures = [images] if isinstance(images, Image.Image) else list(images)
+        pictures = images_of(images)
         names = self.classes or tuple(str(i) for i in range(self.num_classes))
         weight = next(self.parameters())
         was_training = self.training
@@ -235,7 +245,8 @@ class ImageModel(nn.Module, ABC):
         found = []
         try:
             for start in range(0, len(pictures), max(batch, 1)):
-                pixels = torch.stack([self.preprocessing(p) for p in pictures[start : start + max(batch, 1)]])
+                some = enumerate(pictures[start : start + max(batch, 1)], start)
+                pixels = torch.stack([self.preprocessing(image, f"image {i}, counted from 0,") for i, image in some])
                 logits = self(pixels.to(weight)).float()
                 self._refuse_not_finite(logits, pixels, start)
                 best = logits.softmax(-1).topk(min(max(top, 1), self.num_classes))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from allmlp.errors import ModelError
 from allmlp.pixels.centre import ResizedCentre
-from allmlp.pixels.channels import as_channels
+from allmlp.pixels.given import Given, in_channels
 from allmlp.pixels.reading import Reading
 from allmlp.pixels.resample import MODES
 from allmlp.pixels.tensor import ToNormalised, in_one_buffer
@@ -72,8 +72,17 @@ class Preprocessing:
                 hint="use the values that allmlp wrote beside the weights",
             )
 
-    def __call__(self, image: Image.Image) -> Tensor:  # any mode → c h w, float32, normalised
-        return _pipeline(self)(as_channels(image, self.reading))
+    def __call__(self, image: Given, name: str = "the image") -> Tensor:  # → c h w, float32, normalised
+        """The tensor that a model takes.
+
+        Args:
+            image: a file's path, a PIL image of any size and mode, or pixels of uint8, h w or h w c.
+            name: what to call an image without a file in messages.
+
+        Raises:
+            DataError: for what is no image; UnreadableImage, one of its kind, for one that cannot be decoded.
+        """
+        return _pipeline(self)(in_channels(image, self.reading, name))
 
     @property
     def reading(self) -> Reading:

@@ -174,9 +174,14 @@ def _used(
     except UnidentifiedImageError:
         raise UnreadableImage(name, _unknown(file)) from None
     except Exception as error:
-        lines = str(error).splitlines()
-        what = lines[0].replace(name, "").strip(" :'\"")[:200] if lines else ""
-        raise UnreadableImage(name, f"{type(error).__name__}: {what}".rstrip(": ")) from None
+        raise UnreadableImage(name, reason_of(error, name)) from None
+
+
+def reason_of(error: Exception, name: str) -> str:
+    """Why decoding failed, in a line without the file's name."""
+    lines = str(error).splitlines()
+    what = lines[0].replace(name, "").strip(" :'\"")[:200] if lines else ""
+    return f"{type(error).__name__}: {what}".rstrip(": ")
 
 
 def _unknown(file: str | os.PathLike[str] | io.BytesIO) -> str:

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from allmlp.errors import EngineError
 from allmlp.models.base import ImageModel
 from allmlp.pixels.graph import PicturesIn
+from allmlp.pixels.preprocess import Preprocessing
+from allmlp.pixels.reading import Reading
 from allmlp.surgery.fold import fold
 
 Runner = Callable[[Tensor], Tensor]
@@ -62,6 +64,8 @@ class Format(ABC):
     """Packages whose versions the bundle notes, and its README asks for."""
     graph: ClassVar[bool] = True
     """Whether the file holds operations, and so may hold preprocessing and a batch; otherwise weights alone."""
+    reads_images: ClassVar[bool] = True
+    """Whether the code in its README begins with an image file, so that the bundle has the code that reads one."""
     planned: ClassVar[bool] = False
     """Whether memory is planned when the file is written: it then takes one number of images, all of one size."""
 
@@ -105,6 +109,14 @@ class Format(ABC):
         """Python that loads the file in the current folder without allmlp, and says what is on picture.jpg."""
 
 
+def reading_of(spec: Preprocessing) -> tuple[str, str]:
+    """(what to import, how to call it) of the bundle's own code that reads picture.jpg as allmlp does."""
+    reading = spec.reading
+    if reading == Reading(spec.in_chans):
+        return "read_image", f'read_image("picture.jpg", {spec.in_chans})'
+    return "Reading, read_image", f'read_image("picture.jpg", {reading!r})'
+
+
 class Deployed(nn.Module):
     """A model for inference, folded: pictures or normalised images in, float32 logits out, whatever it computes in."""
 
@@ -139,8 +151,10 @@ def captured(order: Order) -> torch.export.ExportedProgram:
 
 def lines_before(order: Order, *names: str, line: str = "") -> str:
     """Python that makes an array `images` of picture.jpg, as the file takes it; names, line: what else to import."""
-    imports = [f"import {', '.join(('json', 'numpy as np', *names))}", *([line] if line else []), "from PIL import Image"]
-    lines = "\n".join([*imports, *_prepared(order)])
+    read, _ = reading_of(order.model.preprocessing)
+    imports = [f"import {', '.join(('json', 'numpy as np', *names))}", *([line] if line else [])]
+    pillow = [] if order.with_preprocessing else ["from PIL import Image"]
+    lines = "\n".join([*imports, *pillow, f"from read_image import {read}", *_prepared(order)])
     if order.batch is not None and order.batch > 1:
         lines += f"\nimages = np.repeat(images, {order.batch}, 0)  # the file takes {order.batch} at a time"
     return f"{lines}\n"
@@ -149,9 +163,9 @@ def lines_before(order: Order, *names: str, line: str = "") -> str:
 def _prepared(order: Order) -> list[str]:
     spec = order.model.preprocessing
     mode = "L" if spec.in_chans == 1 else "RGB"
+    _, read = reading_of(spec)
     if order.with_preprocessing:
-        shape = "[None, ..., None]" if mode == "L" else "[None]"
-        return [f'images = np.asarray(Image.open("picture.jpg").convert("{mode}")){shape}']
+        return [f"images = np.asarray({read}){'[None, ..., None]' if mode == 'L' else '[None]'}"]
     (height, width), (tall, wide) = spec.img_size, (math.floor(side / spec.crop_ratio) for side in spec.img_size)
     mean, std = (list(values) if mode == "RGB" else values[0] for values in (spec.mean, spec.std))
     cropped = [f"pixels = np.asarray(picture.crop((left, top, left + {width}, top + {height})), np.float32) / 255"]
@@ -164,7 +178,7 @@ def _prepared(order: Order) -> list[str]:
         ]
     axes = "[None, None]" if mode == "L" else ".transpose(2, 0, 1)[None]"
     return [
-        f'picture = Image.open("picture.jpg").convert("{mode}")',
+        f"picture = {read}",
         f"picture = picture.resize({_resized(spec.crop_mode, tall, wide)}, Image.Resampling.{spec.interpolation.upper()})",
         f"left, top = round((picture.width - {width}) / 2), round((picture.height - {height}) / 2)",
         *cropped,
@@ -179,4 +193,6 @@ def _resized(crop_mode: str, tall: int, wide: int) -> str:
     if crop_mode == "center" and tall == wide:
         return f"[{tall} * side // min(picture.size) for side in picture.size]"
     chosen = "max" if crop_mode == "border" else "min"
-    return f"[round(side / {chosen}(picture.width / {wide}, picture.height / {tall})) for side in picture.size]"
+    least = ("max(1, ", ")") if crop_mode == "border" else ("", "")  # what is very long would vanish
+    sides = f"round(side / {chosen}(picture.width / {wide}, picture.height / {tall}))"
+    return f"[{least[0]}{sides}{least[1]} for side in picture.size]"

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from allmlp.engine.load import load
 from allmlp.errors import EngineError, WeightsError
-from allmlp.exporting.formats.base import DTYPES, Format, Order, Runner
+from allmlp.exporting.formats.base import DTYPES, Format, Order, Runner, reading_of
 from allmlp.models.base import ImageModel
 from allmlp.registry import family_of
 from allmlp.run import write_json, write_model
@@ -27,6 +27,7 @@ class Safetensors(Format):
     precisions = tuple(DTYPES)
     needs = ("torch", "safetensors")
     graph = False
+    reads_images = False
 
     def write(self, order: Order, folder: Path) -> dict[str, Any]:
         write_model(folder / FILE, stored(order.model.state_dict(), order.precision), order.model.card())
@@ -53,7 +54,7 @@ class Timm(Format):
     name = "timm"
     title = "timm"
     precisions = tuple(DTYPES)
-    needs = ("timm", "torch", "pillow")
+    needs = ("timm", "torch", "numpy", "pillow")
     graph = False
 
     def write(self, order: Order, folder: Path) -> dict[str, Any]:
@@ -76,13 +77,13 @@ class Timm(Format):
             ) from None
 
     def code(self, order: Order) -> str:
-        mode = "L" if order.model.in_chans == 1 else "RGB"
+        read, picture = reading_of(order.model.preprocessing)
         return f"""\
 import json, timm
-from PIL import Image
+from read_image import {read}
 model = timm.create_model("local-dir:.", pretrained=True).eval()
 prepare = timm.data.create_transform(**timm.data.resolve_data_config(model=model))
-logits = model(prepare(Image.open("picture.jpg").convert("{mode}"))[None])
+logits = model(prepare({picture})[None])
 print(json.load(open("bundle.json"))["classes"][int(logits.argmax())])
 """
 
