@@ -42,7 +42,7 @@ class HeldImages(ArrayImages):
 
 
 def held(source: Source, wanted: Reading | int | None = None, *, quiet: bool = False) -> Source:
-    """The source with its training and validation images decoded into memory; wanted: how, in the source's channels unless given.
+    """The source with its training and validation images decoded into memory; wanted: how, else in the source's channels.
 
     Only where all of them have one size of at most SMALL pixels a side and take at most MOST_BYTES; else the source
     as it is. Images that cannot be decoded move to `left_out`. Raises DataError when that empties a class.
