@@ -26,6 +26,7 @@ from allmlp.data.shards import scanned
 from allmlp.data.sources import open_parts, open_source
 from allmlp.errors import DataError
 from helpers import PictureFolder, attempt, picture
+from tiffs import picture_of, tiff
 
 
 @pytest.fixture(autouse=True)
@@ -287,3 +288,21 @@ def test_images_that_are_no_files_are_packed_as_pictures(tmp_path: Path, monkeyp
     assert made.classes == embedded().classes
     assert made.images.labels.tolist() == images.labels.tolist()
     assert all(made.images.open(i, 1).tobytes() == images.open(i, 1).tobytes() for i in range(len(images)))
+
+
+def test_deep_images_keep_their_depth_and_their_size(tmp_path: Path) -> None:
+    values = {name: picture_of(seed, (40, 30), "uint16") for seed, name in enumerate("ab")}
+    for name, pixels in values.items():
+        (tmp_path / "images" / name).mkdir(parents=True)
+        (tmp_path / "images" / name / "deep.tif").write_bytes(tiff(pixels))
+        Image.fromarray(pixels).save(tmp_path / "images" / name / "deep.png")
+        (tmp_path / "images" / name / "float.tif").write_bytes(tiff(pixels.astype(np.float32)))
+        (tmp_path / "images" / name / "eight.tif").write_bytes(tiff(pixels.astype(np.uint8)))
+    whole = open_parts(str(tmp_path / "images")).train().images
+    again = open_parts(str(packed(tmp_path / "images", tmp_path / "shards", size=16))).train().images
+    kept = {again.name(i).rsplit("/", 1)[-1]: again.content(i) for i in range(len(again))}
+    assert len(kept) == 4
+    for i in range(len(whole)):
+        name = whole.name(i).rsplit("/", 1)[-1]
+        same = whole.content(i) in [again.content(j) for j in range(len(again))]
+        assert same == (name != "eight.tif")

@@ -85,6 +85,8 @@ class Page:
 
     def unknown(self) -> Refused:
         """Why Pillow has no way of reading this page."""
+        if self.directory.big and self.directory.order == ">":
+            return Refused("big-endian BigTIFF is not read", "save it as TIFF, or as little-endian BigTIFF")
         kind = {SIGNED: "signed ", FLOATS: "floating-point "}.get(self.format, "")
         channels = f"{self.channels} channels of " if self.channels > 1 else ""
         return Refused(
