@@ -13,8 +13,8 @@ from allmlp.files import whole_file, writing
 from allmlp.models.base import ImageModel
 from allmlp.recipe import Distill, Recipe
 from allmlp.run import Run, write_json
-from allmlp.training.main import describe
 from allmlp.training.optim import WARMUP as USUAL
+from allmlp.training.summary import describe
 
 RATE = 0.2
 """Of the recipe's learning rate, unless another is given: the model is trained already."""
