@@ -81,12 +81,21 @@ def test_a_model_of_deep_images_reads_them_alike_wherever_it_is_asked(deep: Path
     (said,) = model.predict(Image.open(path), top=3)
     assert list(said.classes) == row["classes"]
     assert np.allclose(said.probabilities, row["probabilities"], atol=1e-6)
-    allmlp.export(deep_run.folder, format="torch", out=tmp_path / "bundle", quiet=True)
-    graph = open_answering(tmp_path / "bundle")
+    allmlp.export(deep_run.folder, format="safetensors", out=tmp_path / "bundle", quiet=True)
     assert read_json(tmp_path / "bundle" / "bundle.json")["preprocessing"] == model.preprocessing.to_dict()
-    (answered,) = allmlp.predict(graph, [path])
-    assert answered["classes"] == row["classes"]
-    assert np.allclose(answered["probabilities"], row["probabilities"], atol=1e-5)
+    (answered,) = allmlp.predict(open_answering(tmp_path / "bundle"), [path])
+    assert answered == row
+
+
+def test_an_exported_graph_of_deep_images_has_their_range(deep: Path, deep_run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript", reason="allmlp[export] brings it")
+    pytest.importorskip("onnxruntime", reason="allmlp[export] brings it")
+    allmlp.export(deep_run.folder, format="onnx", out=tmp_path / "bundle", quiet=True)
+    for path in sorted(deep.glob("*/*.tif"))[::9]:
+        (due,), (found,) = (
+            allmlp.predict(model, [path]) for model in (allmlp.load(deep_run.folder), open_answering(tmp_path / "bundle"))
+        )
+        assert np.allclose(found["probabilities"], due["probabilities"], atol=1e-5)
 
 
 def test_an_interrupted_run_on_deep_images_goes_on_with_its_range(
