@@ -23,6 +23,6 @@ def follow_readme(bundle: Path, number: int, size: tuple[int, int]) -> str:
     (bundle / "picture.png").rename(bundle / "picture.jpg")  # the name is the README's; readers look at the content
     code = re.findall(r"```python\n(.*?)```", (bundle / "README.md").read_text(encoding="utf-8"), re.S)[0]
     blocked = f"import sys; sys.modules['allmlp'] = None\n{code}"
-    done = subprocess.run([sys.executable, "-c", blocked], cwd=bundle, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", blocked], cwd=bundle, capture_output=True, text=True, timeout=1800)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()[-1]

@@ -18,6 +18,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
+from allmlp.engine.abilities import Abilities
 from allmlp.models import create_model
 from allmlp.run import Run, read_lines
 from allmlp.training.display import Display
@@ -100,3 +101,14 @@ def interrupt_after(monkeypatch: pytest.MonkeyPatch, steps: int, number: int = s
         plain(self, **shown)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Display, "step", step)
+
+
+def pretend(patch: pytest.MonkeyPatch, **abilities: object) -> None:
+    """Choices are made as on a processor with these abilities, and no others."""
+    here = Abilities(**{"architecture": "x86_64", **abilities})  # type: ignore[arg-type]
+    for module in ("engine.device", "engine.choice", "engine.kept", "engine.information", "training.products"):
+        patch.setattr(f"allmlp.{module}.abilities", lambda: here)
+
+
+ZEN4 = {"vendor": "AMD", "avx512": True, "avx512_bf16": True, "mkl": True}
+"""Fast in bf16, and in oneDNN's float32."""

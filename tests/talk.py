@@ -26,7 +26,7 @@ def talk(server: Server, action: Callable[[httpx2.AsyncClient], Awaitable[Answer
 
     async def run() -> Answer:
         transport = httpx2.ASGITransport(app=server.app)
-        async with httpx2.AsyncClient(transport=transport, base_url="http://test", timeout=60) as client:
+        async with httpx2.AsyncClient(transport=transport, base_url="http://test", timeout=600) as client:
             return await action(client)
 
     return asyncio.run(run())

@@ -21,7 +21,7 @@ from allmlp.registry import families, family_of, register
 
 def in_a_new_process(code: str) -> Any:
     """What the code's last print says, as JSON."""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=1800, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -58,7 +58,7 @@ for code in json.loads(sys.argv[1]):
 def orders() -> dict[str, Any]:
     """Order of import → what timm then knows, in processes of their own."""
     command = [sys.executable, "-c", IN_EVERY_ORDER, json.dumps(list(ORDERS.values()))]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1800, check=False)
     assert done.returncode == 0, done.stderr
     return dict(zip(ORDERS, map(json.loads, done.stdout.splitlines()), strict=True))
 

@@ -28,6 +28,7 @@ COMMANDS = {
     "models": "architectures: parameters, multiply-adds, published accuracy",
     "profile": "what models cost: multiply-adds, memory, speed",
     "recipes": "the recipes that come with allmlp",
+    "info": "versions, the machine, what allmlp decides on it and why: for bug reports",
 }
 
 TRAINING = (["train"], ["pretrain"], ["translate", "train"])

@@ -37,7 +37,7 @@ def test_two_processes_are_measured_beside_their_prediction(tmp_path: Path) -> N
     """As from a terminal: the processes that it starts import the script again."""
     file = tmp_path / "scaling.json"
     measured = [sys.executable, str(SCRIPT), "--img-size", "32", "--batch", "4", "--rounds", "2", "--json", str(file)]
-    subprocess.run(measured, check=True, capture_output=True, timeout=300)
+    subprocess.run(measured, check=True, capture_output=True, timeout=1800)
     found = read_json(file)
     assert found["measured_two"] > 0
     assert [row["processes"] for row in found["predicted"]] == [2, 4, 8, 16, 32, 64]

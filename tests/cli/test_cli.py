@@ -348,14 +348,14 @@ def test_signal_saves_and_says_how_to_go_on(number: int, status: int, pictures: 
         text=True,
         start_new_session=True,
     )
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not (out / "metrics.jsonl").exists() and time.monotonic() < deadline:
         time.sleep(0.2)
     if number == signal.SIGINT:
         os.killpg(process.pid, number)
     else:
         process.send_signal(number)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=600)
     assert process.returncode == status, said
     assert f"allmlp train --resume {out}" in said
     assert "Traceback" not in said

@@ -91,7 +91,7 @@ def ended_once_it_answers() -> int:
         port: int = probe.getsockname()[1]
 
     def end() -> None:
-        for _ in range(600):
+        for _ in range(20_000):
             time.sleep(0.1)
             with suppress(OSError), urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5):
                 os.kill(os.getpid(), signal.SIGTERM)

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from allmlp.data.folder import Folder, list_classes
+from allmlp.data.folder import Folder
 from allmlp.data.images import Images, Source
 from allmlp.data.parts import Part
 from allmlp.data.sources import open_labelled, open_source
+from allmlp.data.tree import list_classes
 from allmlp.errors import DataError
 from helpers import PictureFolder, picture
 
@@ -111,9 +112,10 @@ def test_upper_case_suffixes_are_images_and_other_files_are_counted(picture_fold
     root = picture_folder({"cat": 2, "dog": 2})
     (root / "cat" / "0.png").rename(root / "cat" / "0.PNG")
     (root / "cat" / "notes.txt").touch()
-    (root / "dog" / "Thumbs.db").touch()
+    (root / "dog" / "words").touch()
     listing = listed(root)
     assert len(listing.images) == 4
+    assert listing.passed_over == {".txt": 1, "without ending": 1}
     assert listing.ignored == 2
 
 

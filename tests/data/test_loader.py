@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from allmlp.data.folder import Folder, list_classes
+from allmlp.data.folder import Folder
 from allmlp.data.images import ArrayImages, FileImages
 from allmlp.data.keys import seed_everything
 from allmlp.data.loader import Batch, Order, plain_batches, training_batches
 from allmlp.data.memory import memory_batches
 from allmlp.data.transforms import training_transform
+from allmlp.data.tree import list_classes
 from allmlp.pixels.preprocess import Preprocessing
 from allmlp.recipe import Augment
 from helpers import PictureFolder

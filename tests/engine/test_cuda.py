@@ -177,7 +177,7 @@ def test_on_a_gpu_torch_compile_answers_as_its_model_does(model: ImageModel, pre
 def test_on_a_gpu_auto_follows_the_model_and_is_remembered(model: ImageModel) -> None:
     first, second = (allmlp.compile(model.cuda(), batch=2) for _ in range(2))
     assert (first.device.type, first.from_disk, second.from_disk) == ("cuda", False, True)
-    assert {key.split()[0] for key in first.seconds_per_image} == {"cuda", "eager"}
+    assert (first.backend, first.seconds_per_image) == ("cuda", {})
     assert (second.backend, second.precision) == (first.backend, first.precision)
     assert off(second, model, images(model)) < OFF[second.precision]
 

@@ -3,6 +3,7 @@
 # axes: b images, c channels, h w pixels
 
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from allmlp.engine.gpu import plain
 from allmlp.engine.gpu.find import make_gpu_plan
 from allmlp.engine.gpu.kit import Kit, cublas_gelu, kit_for
 from allmlp.engine.gpu.layout import ModulesOnGpu, cut
-from allmlp.engine.gpu.quickest import Quickest
+from allmlp.engine.gpu.quickest import ROUNDS, Quickest
 from allmlp.engine.plans import layout
 from allmlp.models.base import ImageModel
 from allmlp.surgery.fold import fold
@@ -150,25 +151,64 @@ class Forms:
         return self.said[self.asked]
 
 
+Measure = Callable[[], dict[str, Any]]
+
+
+def now(shapes: dict[str, Any], measure: Measure) -> dict[str, Any]:
+    """Nothing was written down before."""
+    return measure()
+
+
 def test_the_quickest_form_that_computes_the_same_is_chosen_once_for_each_shape() -> None:
     forms = Forms(plain=3, slow=4, fast=1, wrong=0.1)
     others = [forms.form("slow"), forms.form("broken"), forms.form("wrong", 1.01), forms.form("fast")]
-    add = Quickest(forms.form("plain"), others, forms.seconds)
+    add = Quickest(forms.form("plain"), others, forms.seconds, now)
     x, one = torch.ones(2, 3), torch.ones(3)
     assert torch.equal(add(x, one), torch.full((2, 3), 2.0))
     assert torch.equal(x, torch.full((2, 3), 2.0))  # written over once: the trials had copies
     assert forms.calls[-1] == "fast"
-    assert forms.timed == 3
+    assert forms.timed == 3 * ROUNDS
     add(torch.ones(2, 3), one)
-    assert forms.timed == 3
+    assert forms.timed == 3 * ROUNDS
     add(torch.ones(4, 3), one)
     add(torch.ones(4, 3), one, power=2)
-    assert forms.timed == 9
+    assert forms.timed == 9 * ROUNDS
+
+
+def test_what_was_written_down_is_taken_without_a_clock_where_it_is_right() -> None:
+    x, one = torch.ones(2, 3), torch.ones(3)
+    for number, taken in ((2, "fast"), (1, "plain"), (0, "plain"), (7, "plain"), ("fast", "plain")):
+        forms = Forms()  # none has a time
+        add = Quickest(
+            forms.form("plain"),
+            [forms.form("wrong", 2.0), forms.form("fast")],
+            forms.seconds,
+            lambda *_, n=number: {"chosen": n},
+        )
+        add(x.clone(), one)
+        assert forms.calls[-1] == taken
+
+
+def test_where_nothing_can_be_written_down_torchs_form_is_taken() -> None:
+    forms = Forms(plain=3, fast=1)
+    add = Quickest(forms.form("plain"), [forms.form("fast")], forms.seconds, lambda shapes, measure: None)
+    add(torch.ones(2, 3), torch.ones(3))
+    assert (forms.calls, forms.timed) == (["plain"], 0)
+
+
+def test_a_clock_that_is_slow_every_second_time_changes_no_choice() -> None:
+    """As on a machine where something else runs by turns."""
+    forms, turns = Forms(plain=3, fast=2), count()
+    add = Quickest(
+        forms.form("plain"), [forms.form("fast")], lambda call: forms.seconds(call) * (6 if next(turns) % 2 else 1), now
+    )
+    add(torch.ones(2, 3), torch.ones(3))
+    assert forms.calls[-1] == "fast"
 
 
 def test_answers_that_are_not_numbers_are_never_near() -> None:
     forms = Forms(plain=3, odd=0.1)
-    add = Quickest(forms.form("plain"), [forms.form("odd", float("nan"))], forms.seconds)
+    add = Quickest(forms.form("plain"), [forms.form("odd", float("nan"))], forms.seconds, now)
     assert torch.equal(add(torch.ones(2), torch.ones(2)), torch.full((2,), 2.0))
 
 

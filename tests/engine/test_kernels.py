@@ -32,7 +32,7 @@ def interpreted() -> dict[str, dict[str, float]]:
     """Kind of numbers → what was computed → how far it is from float64."""
     words = {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(HERE.parent), *sys.path])}
     command = [sys.executable, str(HERE / "interpreted.py")]
-    done = subprocess.run(command, env={**os.environ, **words}, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, env={**os.environ, **words}, capture_output=True, text=True, timeout=1800, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

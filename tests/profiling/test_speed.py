@@ -50,4 +50,4 @@ def test_the_faster_memory_order_is_kept(order: torch.memory_format, clock: list
 
 
 def test_the_clock_is_the_real_one_outside_these_tests() -> None:
-    assert 0.01 <= typical_seconds(lambda: time.sleep(0.01), least=0, device=CPU) < 1
+    assert typical_seconds(lambda: time.sleep(0.01), least=0, device=CPU) >= 0.01

@@ -78,7 +78,7 @@ class Browser:
             raise RuntimeError(found["exceptionDetails"])
         return found["result"].get("value")
 
-    def wait(self, script: str, seconds: float = 30) -> Any:
+    def wait(self, script: str, seconds: float = 600) -> Any:
         """Until the expression is true."""
         ends = time.monotonic() + seconds
         while not (found := self.run(script)):

@@ -25,7 +25,7 @@ def with_server(size: int, action: Callable[[uvicorn.Server, socket.socket], Awa
         await send({"type": "http.response.body", "body": bytes(size)})
 
     async def run() -> None:
-        server = uvicorn.Server(uvicorn.Config(app, lifespan="off", **uvicorn_words(Limits(answer_seconds=0.5))))
+        server = uvicorn.Server(uvicorn.Config(app, lifespan="off", **uvicorn_words(Limits(answer_seconds=3))))
         with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as client:
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -42,7 +42,7 @@ def test_a_client_that_never_reads_its_answer_is_let_go() -> None:
     async def never_reads(server: uvicorn.Server, client: socket.socket) -> None:
         await asyncio.get_running_loop().sock_sendall(client, ASKED)
         for seen in (True, False):
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(300):
                 while bool(server.server_state.connections) != seen:
                     await asyncio.sleep(0.01)
         assert not server.server_state.tasks

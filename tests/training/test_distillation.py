@@ -18,7 +18,6 @@ from allmlp.pixels.preprocess import Preprocessing
 from allmlp.recipe import Distill, Recipe
 from allmlp.run import Run, read_json, read_lines
 from allmlp.training.distillation import cifar_resnet
-from allmlp.training.distillation import teacher as teachers
 from allmlp.training.distillation.distiller import Distiller
 from allmlp.training.distillation.open import Opened, open_teacher
 from allmlp.training.distillation.teacher import Teacher
@@ -26,7 +25,7 @@ from allmlp.training.main import merged
 from allmlp.training.objectives import cross_entropy
 from allmlp.training.setup import make_plan
 from allmlp.training.step import update
-from helpers import interrupt_after, same_weights
+from helpers import ZEN4, interrupt_after, pretend, same_weights
 
 CPU = torch.device("cpu")
 GREY = Preprocessing(img_size=(16, 16), in_chans=1, mean=(0.5,), std=(0.25,), crop_ratio=1.0)
@@ -368,15 +367,19 @@ def test_opened_networks_with_convolutions_run_channels_last() -> None:
     assert found == {"conv": True, "patches": False}
 
 
-def test_the_teachers_precision_is_timed_once_and_kept_for_resuming(
-    teacher_run: Run, stripes: Path, tmp_path: Path, small_recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
+def test_the_teachers_precision_follows_from_the_processor_and_is_kept_for_resuming(
+    stripes: Path, tmp_path: Path, small_recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(teachers, "faster_precision", lambda *_: "bf16")
-    recipe = small_recipe(augment={"cutmix": 1.0}, **distilled(teacher_run, mode="soft"))
-    undisturbed = allmlp.train(stripes, recipe=recipe, out=tmp_path / "a", quiet=True)
+    wide = small_recipe(hyper={"dim": 256, "depth": 1}, train={"epochs": 1})
+    teacher = allmlp.train(stripes, recipe=wide, out=tmp_path / "teacher", quiet=True)
+    recipe = small_recipe(augment={"cutmix": 1.0}, **distilled(teacher, mode="soft"))
     with monkeypatch.context() as patch:
+        pretend(patch, **ZEN4)
+        undisturbed = allmlp.train(stripes, recipe=recipe, out=tmp_path / "a", quiet=True)
         interrupt_after(patch, 6)
         stopped = allmlp.train(stripes, recipe=recipe, out=tmp_path / "b", quiet=True)
     assert read_json(stopped.environment)["teacher_precision"] == "bf16"
-    monkeypatch.setattr(teachers, "faster_precision", lambda *_: "fp32")
+    pretend(monkeypatch, vendor="Intel")
     assert same_weights(undisturbed, allmlp.resume(stopped.folder, quiet=True))
+    other = allmlp.train(stripes, recipe=recipe, out=tmp_path / "c", quiet=True)
+    assert read_json(other.environment)["teacher_precision"] == "fp32"

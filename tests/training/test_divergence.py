@@ -131,6 +131,28 @@ def test_a_gradient_that_is_none_moves_nothing_and_is_named(
     assert all(torch.equal(value, given[name]) for name, value in models[0].state_dict().items())
 
 
+def test_where_a_run_goes_back_to_does_not_hang_on_when_checkpoints_were_written(
+    stripes: Path, tmp_path: Path, small_recipe: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Never inside an epoch, in every step, or after a signal between."""
+    runs = []
+    for name, seconds, stop in (("never", 300.0, None), ("always", 0.0, None), ("stopped", 300.0, 5)):
+        recipe = small_recipe(train={"retry": 1, "keep": 1, "save_seconds": seconds})
+        with monkeypatch.context() as patch:
+            if stop is not None:
+                interrupt_after(patch, stop)
+                allmlp.train(stripes, recipe=recipe, out=tmp_path / name, quiet=True)
+        with monkeypatch.context() as patch:
+            poison(patch, *((7,) if stop is None else (7 - stop,)))
+            if stop is None:
+                runs.append(allmlp.train(stripes, recipe=recipe, out=tmp_path / name, quiet=True))
+            else:
+                runs.append(allmlp.resume(tmp_path / name, quiet=True))
+    assert all(len(read_json(run.state)["retries"]) == 1 for run in runs)
+    assert same_weights(runs[0], runs[1])
+    assert same_weights(runs[0], runs[2])
+
+
 def test_before_the_first_checkpoint_a_run_goes_back_to_its_beginning(
     stripes: Path, tmp_path: Path, small_recipe: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

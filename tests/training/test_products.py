@@ -11,14 +11,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import allmlp
-from allmlp.engine import device
 from allmlp.engine.plans.products import broken
 from allmlp.errors import RecipeError
 from allmlp.recipe import Recipe, Train
 from allmlp.run import Run, read_json
 from allmlp.training import products
-from allmlp.training.products import OneDNN, chosen_precision, chosen_products, multiplied
-from helpers import interrupt_after, same_weights
+from allmlp.training.products import OneDNN, chosen_products, multiplied
+from helpers import ZEN4, interrupt_after, pretend, same_weights
 from ranks import in_processes, values
 
 Make = Callable[..., Recipe]
@@ -73,38 +72,6 @@ def test_only_float32_on_the_cpu_and_outside_autocast_is_taken(monkeypatch: pyte
             F.linear(x, weight)
 
 
-@pytest.mark.parametrize(("gain", "chosen"), [(1.0, "torch"), (products.GAIN, "onednn"), (3.0, "onednn")])
-def test_auto_takes_what_is_clearly_faster(gain: float, chosen: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(products, "trouble", lambda: "")
-    monkeypatch.setattr(products, "gain", lambda: gain)
-    assert chosen_products(Train(), CPU, "fp32") == chosen
-    assert chosen_products(Train(), CPU, "bf16") == "torch"
-    assert chosen_products(Train(), torch.device("cuda"), "fp32") == "torch"
-    assert chosen_products(Train(compile=True), CPU, "fp32") == "torch"
-    assert chosen_products(Train(products="torch"), CPU, "fp32") == "torch"
-    assert chosen_products(Train(products="onednn"), CPU, "fp32") == "onednn"
-
-
-@pytest.mark.parametrize(
-    ("gain", "dim", "train", "chosen"),
-    [
-        (4.0, 96, {}, "bf16"),
-        (2.9, 96, {}, "fp32"),
-        (4.0, 64, {}, "fp32"),
-        (2.0, 256, {}, "bf16"),
-        (4.0, 96, {"precision": "fp32"}, "fp32"),
-        (4.0, 96, {"products": "onednn"}, "fp32"),
-    ],
-)
-def test_steps_take_bf16_in_narrow_models_where_it_is_far_faster(
-    gain: float, dim: int, train: dict[str, Any], chosen: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(products, "bf16_gain", lambda: gain)
-    monkeypatch.setattr(device, "bf16_gain", lambda: gain)
-    model = allmlp.create_model("resmlp_xs", dim=dim, depth=1)
-    assert chosen_precision(Train(**train), CPU, model) == chosen
-
-
 def test_where_it_is_wrong_auto_leaves_it_and_asking_for_it_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(products, "trouble", lambda: "its products are off by 3.0e-01 here")
     assert chosen_products(Train(), CPU, "fp32") == "torch"
@@ -152,13 +119,13 @@ def test_a_run_records_what_multiplied_and_resumes_with_it_to_the_same_bits(
 def test_a_run_goes_on_with_what_was_chosen_when_it_began(
     stripes: Path, tmp_path: Path, small_recipe: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another machine, or another load, may time it otherwise."""
+    """Another machine would choose otherwise."""
     whole = allmlp.train(stripes, recipe=small_recipe(train={"products": "onednn"}), out=tmp_path / "whole", quiet=True)
     with monkeypatch.context() as patch:
-        patch.setattr(products, "gain", lambda: 2.0)
+        pretend(patch, **ZEN4)
         interrupt_after(patch, 6)
         stopped = allmlp.train(stripes, recipe=small_recipe(), out=tmp_path / "stopped", quiet=True)
-    monkeypatch.setattr(products, "gain", lambda: 1.0)
+    pretend(monkeypatch, vendor="Intel")
     assert same_weights(whole, allmlp.resume(stopped.folder, quiet=True))
 
 
@@ -168,7 +135,7 @@ def test_a_run_goes_on_by_torch_where_there_is_no_onednn_unless_the_recipe_asks_
 ) -> None:
     for asked in ("auto", "onednn"):
         with monkeypatch.context() as patch:
-            patch.setattr(products, "gain", lambda: 2.0)
+            pretend(patch, **ZEN4)
             interrupt_after(patch, 6)
             recipe = small_recipe(train={"products": asked})
             assert (

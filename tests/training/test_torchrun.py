@@ -33,7 +33,7 @@ class Launch:
 
     def ends(self) -> tuple[int, str]:
         """(status, what it said)"""
-        said, _ = self.process.communicate(timeout=500)
+        said, _ = self.process.communicate(timeout=1800)
         return self.process.returncode, said
 
     def at_step(self, count: int) -> "Launch":

@@ -65,7 +65,7 @@ class Apart:
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
 
-    def __call__(self, *words: object, seconds: float = 60, folder: Path | None = None, user: int = 0) -> Ended:
+    def __call__(self, *words: object, seconds: float = 600, folder: Path | None = None, user: int = 0) -> Ended:
         """`allmlp words…`. seconds: what it may take. folder: where it runs. user: as whom, where this one is root."""
         asked = {"words": [str(word) for word in words], "seconds": seconds, "folder": str(folder or Path.cwd()), "user": user}
         assert self.process.stdin is not None

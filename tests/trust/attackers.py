@@ -49,7 +49,7 @@ class Honest:
             which = order.randrange(len(requested))
             try:
                 writer.write(requested[which])
-                status, body = await asyncio.wait_for(answer_of(reader), 120)
+                status, body = await asyncio.wait_for(answer_of(reader), 600)
             except (OSError, EOFError, TimeoutError) as error:
                 self.lost.append(repr(error))
                 return

@@ -110,7 +110,7 @@ class Served:
         start, answered, slowest = self.resident("VmRSS"), 0, 0.0
         for content in contents:
             body = json.dumps({"images": [base64.b64encode(content).decode()]})
-            line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+            line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=600)
             begun = time.monotonic()
             line.request("POST", "/v1/predict", body, {"content-type": "application/json"})
             answer = line.getresponse()

@@ -43,6 +43,10 @@ class Card:
         """How often to provoke it: as often as the page says, or, in an ordinary test run, less often."""
         return full if FOLDER else quick
 
+    def within(self, seconds: float, limit: float) -> None:
+        """Hold a time to its limit where times are measured, by `make trust`; an ordinary test run judges none."""
+        assert not FOLDER or seconds < limit, f"{seconds:.1f} s, and {limit:g} s are the limit"
+
     def seen(self, how: str, times: int, what: str) -> None:
         """Say, at the end of a test whose assertions all held, what was seen."""
         self.lines.append((how, times, what))

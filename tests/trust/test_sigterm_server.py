@@ -26,7 +26,8 @@ pytestmark = pytest.mark.slow
 FAULT = Fault(
     97, "SIGTERM to a loaded server", "every request that was sent before it is answered; exit 0 within the grace time, 30 s"
 )
-GRACE = 30
+GRACE, HANG = 30, 600
+"""Seconds: what is promised, and after which a server hangs on a machine under any load."""
 MODES = ("once", "twice", "with SIGHUP before and after", "twice, while a model is loaded anew")
 
 
@@ -56,7 +57,7 @@ class Asking:
                 await writer.drain()
                 sent = time.monotonic()
                 self.open += 1
-                status, _ = await asyncio.wait_for(answer_of(reader), 60)
+                status, _ = await asyncio.wait_for(answer_of(reader), HANG)
                 self.statuses[status] += 1
             except (OSError, EOFError, TimeoutError) as error:
                 if sent < self.told:
@@ -84,7 +85,7 @@ async def ended(server: Popen[str], port: int, mode: str, moment: float) -> tupl
     if mode != "once":
         await asyncio.sleep(moment / 10)
         server.send_signal(signal.SIGHUP if "after" in mode else signal.SIGTERM)
-    while server.poll() is None and time.monotonic() < asking.told + 2 * GRACE:
+    while server.poll() is None and time.monotonic() < asking.told + HANG:
         await asyncio.sleep(0.02)
     took = time.monotonic() - asking.told
     await asyncio.gather(*clients)
@@ -99,7 +100,7 @@ def test_what_was_sent_before_it_is_answered(process: Servers, card: Card) -> No
         asking, took = asyncio.run(ended(server, port, mode, chance.uniform(0, 2)))
         assert not asking.lost, (mode, asking.lost)
         assert (server.returncode, set(asking.statuses) <= {200, 503}) == (0, True), (mode, asking.statuses)
-        assert took < GRACE, mode
+        card.within(took, GRACE)
         assert server.stderr is not None
         assert "Traceback" not in server.stderr.read() + process.log.read_text(encoding="utf-8")
         statuses, under_way, longest = statuses + asking.statuses, under_way + asking.under_way, max(longest, took)
@@ -118,8 +119,9 @@ def test_while_it_starts(process: Servers, weights: Path, card: Card) -> None:
         time.sleep(chance.uniform(0, whole))
         heard, told = hears(server, signal.SIGTERM), time.monotonic()
         server.send_signal(signal.SIGTERM)
-        status = server.wait(timeout=GRACE)
+        status = server.wait(timeout=HANG)
         longest = max(longest, time.monotonic() - told)
+        card.within(longest, GRACE)
         assert status == 0 or (status == -signal.SIGTERM and not heard)  # before a line of ours is read
         assert server.stderr is not None
         assert "Traceback" not in server.stderr.read()

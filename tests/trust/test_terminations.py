@@ -24,6 +24,8 @@ from ranks import in_processes, started, values
 FAULT = Fault(100, "SIGTERM in training", "state saved, exit status 0 within the grace time; the resumed run bit-identical")
 GRACE = 30.0
 """Seconds; Kubernetes' usual one. SLURM's and systemd's are no shorter."""
+HANG = 600.0
+"""Seconds after which whatever is still there hangs, on a machine under any load."""
 
 pytestmark = pytest.mark.slow
 
@@ -72,8 +74,9 @@ def test_at_each_kind_of_moment(stripes: Path, tmp_path: Path, small_recipe: Mak
     for number, (when, moment) in enumerate(chosen):
         out = tmp_path / str(number)
         ((status, seconds),) = values(in_processes(1, command_that_is_signalled, *moment, words(stripes, recipe, out)))
-        assert (status, seconds < GRACE) == (0, True), when
+        assert status == 0, when
         longest = max(longest, seconds)
+        card.within(longest, GRACE)
         if (out / "run.json").is_file():
             assert read_json(out / "run.json")["state"] == ("finished" if "last" in when else "stopped"), when
         assert goes_on_to(whole, 1, stripes, recipe, out), when
@@ -103,7 +106,7 @@ def test_at_random_moments(size: int, stripes: Path, tmp_path: Path, small_recip
         phases[phase(out)] += 1
         assert goes_on_to(whole, size, stripes, recipe, out), number
         shutil.rmtree(out)
-    assert longest < GRACE
+    card.within(longest, GRACE)
     when = ", ".join(f"{count} {where}" for where, count in phases.most_common())
     card.seen(
         f"{'one process' if size == 1 else 'two processes'}, every third while a checkpoint is written, else at random moments",
@@ -125,10 +128,10 @@ def test_while_it_starts(stripes: Path, tmp_path: Path, small_recipe: Make, card
         time.sleep(max(0.0, began + wait - time.monotonic()))
         told = time.monotonic()
         process.terminate()
-        _, said = process.communicate(timeout=GRACE + 30)
+        _, said = process.communicate(timeout=HANG)
         longest = max(longest, time.monotonic() - told)
         assert (process.returncode, "Traceback" in said) == (0, False), (wait, said)
-    assert longest < GRACE
+    card.within(longest, GRACE)
     card.seen(
         "python -m allmlp train, 0.5 to 4 s after its start", times, f"status 0 after {longest:.1f} s at most, no traceback"
     )

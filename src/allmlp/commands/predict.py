@@ -2,6 +2,7 @@
 
 import csv
 import sys
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,13 +59,18 @@ def main(words: list[str]) -> int:
         raise AllmlpError("--engine ray is for many pictures and a file of answers", hint="add --out results.parquet")
     if given.out is not None:
         return _into_file(given, given.out)
+    from allmlp.data.names import in_endings
     from allmlp.data.pictures import list_pictures
     from allmlp.data.progress import watched
     from allmlp.engine.open import open_answering
+    from allmlp.pixels.formats import reader_of
     from allmlp.prediction.pictures import predict
 
     model = open_answering(given.run, which=given.weights, img_size=pair(given.img_size))
-    pictures = list_pictures(given.pictures)
+    others: Counter[str] = Counter()
+    pictures = list_pictures(given.pictures, others)
+    if others:
+        say(f"allmlp: {in_endings(others)}{reader_of(others)}")
     rows = predict(model, pictures, top=given.top, batch=given.batch, engine=given.engine)
     if not given.json and not given.csv:
         rows = watched(rows, total=len(pictures), what="classifying")
@@ -79,7 +85,9 @@ def _into_file(given: Words, out: Path) -> int:
         raise AllmlpError("--json and --csv write to stdout, and --out is a parquet file", hint="choose one")
     if given.workers is not None and given.workers < 1:
         raise AllmlpError(f"--workers {given.workers}", hint="give 1 or more")
+    from allmlp.data.names import in_endings
     from allmlp.engine.open import open_answering
+    from allmlp.pixels.formats import reader_of
     from allmlp.prediction.many import predict_many
 
     model = open_answering(given.run, which=given.weights, img_size=pair(given.img_size))
@@ -96,6 +104,8 @@ def _into_file(given: Words, out: Path) -> int:
     )
     kept = f", {done['kept']:,} of them from before" if done["kept"] else ""
     bad = f"; {done['errors']:,} could not be read" if done["errors"] else ""
+    if done["passed_over"]:
+        say(f"allmlp: {in_endings(done['passed_over'])}{reader_of(done['passed_over'])}")
     rate = (done["rows"] - done["kept"]) / max(done["seconds"], 1e-9)
     say(f"{done['out']}: {done['rows']:,} rows{kept}{bad}; {done['seconds']:.0f} s, {rate:,.0f} pictures/s")
     return 0 if done["errors"] < done["rows"] else 1

@@ -1,5 +1,6 @@
 """Which columns of a table are the picture and its class, from features as Hugging Face writes them."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from allmlp.data.images import Indices
+from allmlp.data.names import nfc
 from allmlp.errors import DataError
 
 IMAGES = ("image", "img", "jpg", "png", "picture", "photo")
@@ -49,9 +51,15 @@ def classes_and_labels(values: Sequence[Any], names: tuple[str, ...] | None, pla
     if names is not None and any(not isinstance(v, int) or not 0 <= v < len(names) for v in given):
         raise DataError(f"{place} has labels outside its {len(names)} classes", hint="correct the labels or the names")
     present = sorted(set(given), key=lambda v: (isinstance(v, str), v))
-    number = {value: i for i, value in enumerate(present)}
-    classes = tuple(names[value] if names is not None else str(value) for value in present)
-    return classes, np.array([number.get(value, -1) for value in values], dtype=np.int64)
+    called = {value: nfc(names[value] if names is not None else str(value)) for value in present}
+    classes = tuple(dict.fromkeys(called.values()))
+    number = {name: i for i, name in enumerate(classes)}
+    return classes, np.array([number[called[value]] if value in called else -1 for value in values], dtype=np.int64)
+
+
+def without_label(labels: Indices) -> Counter[str]:
+    """Rows of no class, as something that is passed over."""
+    return Counter({"rows without a label": int((labels < 0).sum())})
 
 
 def image_column(features: Mapping[str, Any], place: str) -> str:

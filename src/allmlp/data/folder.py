@@ -1,48 +1,16 @@
-"""Folders of class folders, with or without train and val above them, on disk or inside an archive."""
+"""Folders of class folders on disk, with or without folders for splits above them."""
 
-import codecs
 import os
-import sys
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 from allmlp.data.images import FileImages, Images
-from allmlp.data.parts import TEST, TRAIN, VAL, Part, Parts, checked
+from allmlp.data.layout import open_tree
+from allmlp.data.names import SPLITS, is_leftover, split_of
+from allmlp.data.parts import Parts
+from allmlp.data.tree import Tree, seen
 from allmlp.errors import DataError
-from allmlp.pixels.read import SUFFIXES
-
-
-class Tree(ABC):
-    """A folder, wherever it lies. Names that begin with a dot are not seen."""
-
-    place: str
-    """What to call it in messages."""
-    passed_over: int = 0
-    """Entries that are no plain files."""
-
-    @abstractmethod
-    def folders(self) -> list[str]:
-        """The names of the folders inside, sorted."""
-
-    @abstractmethod
-    def inside(self, name: str) -> "Tree":
-        """One of them."""
-
-    @abstractmethod
-    def files(self, folder: str) -> Iterator[str]:
-        """Every file below one of them, in a fixed order."""
-
-    @abstractmethod
-    def loose(self) -> bool:
-        """Whether pictures lie beside the folders."""
-
-    @abstractmethod
-    def images(self, files: list[str], labels: list[int]) -> Images:
-        """Some of what `files` gave."""
 
 
 class Folder(Tree):
@@ -52,108 +20,91 @@ class Folder(Tree):
         self.path, self.place = path, str(path)
 
     def folders(self) -> list[str]:
-        try:
-            return sorted(e.name for e in os.scandir(self.path) if not e.name.startswith(".") and Path(e.path).is_dir())
-        except OSError as error:
-            _closed(error)
+        """Links to folders are among them, but for those to this folder or one above it."""
+        return seen([entry.name for entry in self._entries() if _is_folder(entry) and not self._leads_up(entry)])
 
     def inside(self, name: str) -> "Folder":
         return Folder(self.path / name)
 
-    def files(self, folder: str) -> Iterator[str]:
-        return walk_files(self.path / folder)
+    def files(self) -> Iterator[str]:
+        return walk_files(self.path)
 
-    def loose(self) -> bool:
-        return any(is_picture(name) for name in map(str, self.path.iterdir()))
+    def here(self) -> list[str]:
+        return seen([entry.name for entry in self._entries() if not _is_folder(entry)])
 
     def images(self, files: list[str], labels: list[int]) -> Images:
         return FileImages(files, labels)
 
+    def _entries(self) -> list["os.DirEntry[str]"]:
+        try:
+            with os.scandir(self.path) as entries:
+                return list(entries)
+        except OSError as error:
+            _closed(error)
 
-def open_folder(path: Path, *, quiet: bool = False) -> Parts:
-    """The parts of a folder of class folders. Raises DataError that names what is missing."""
+    def _leads_up(self, entry: "os.DirEntry[str]") -> bool:
+        if not entry.is_symlink():
+            return False
+        target, here = os.path.realpath(entry.path), os.path.realpath(self.path)
+        return os.path.join(here, "").startswith(os.path.join(target, ""))  # noqa: PTH118
+
+
+def open_folder(path: Path, *, layout: str = "auto", quiet: bool = False) -> Parts:
+    """The splits of a folder of class folders. Raises DataError that names what is missing."""
     if not path.is_dir():
         raise DataError(f"{path} is not a folder", hint="give a folder that has one folder of images per class")
-    return open_tree(Folder(path), path.resolve().name, quiet=quiet)
+    return open_tree(Folder(path), path.resolve().name, layout=layout, quiet=quiet)
 
 
-def open_tree(tree: Tree, title: str, *, quiet: bool = False) -> Parts:
-    """The parts of a folder, wherever it lies. Raises DataError that names what is missing."""
-    train, val, test = (_part(tree, names) for names in (TRAIN, VAL, TEST))
-
-    def training() -> Part:
-        if train is None and val is not None:
-            raise DataError(
-                f"{tree.place} has a {val} folder and no train folder", hint="name the training images' folder train"
-            )
-        part = list_classes(tree if train is None else tree.inside(train), leave=test if train is None else None, quiet=quiet)
-        return replace(part, ignored=part.ignored + tree.passed_over)
-
-    return Parts(
-        title=title,
-        train=training,
-        val=None if val is None else partial(list_classes, tree.inside(val), quiet=quiet),
-        test=None if test is None else partial(list_classes, tree.inside(test), quiet=quiet),
-        split=f"the {val} folder",
-    )
+def split_places(folder: Path, *more: str) -> list[Path]:
+    """A folder, those inside it that are called as splits, training first, and those of other names, where they are there."""
+    inside = Folder(folder).folders()
+    order = {name: (list(SPLITS).index(split), name) for name in inside if (split := split_of(name)) is not None}
+    return [folder, *(folder / name for name in (*more, *sorted(order, key=lambda name: order[name])) if name in inside)]
 
 
-def list_classes(tree: Tree, leave: str | None = None, *, quiet: bool = False) -> Part:
-    """The readable images of each class folder, nested folders included, sorted by name. leave: a folder of no class.
-
-    Raises DataError when there are none, or a class has none.
-    """
-    classes = [_text(name, tree) for name in tree.folders() if name != leave]
-    if not classes:
-        raise DataError(
-            f"{tree.place} has {'images but ' if tree.loose() else ''}no class folders",
-            hint=f"sort the images into one folder per class, as {tree.place}/cat/1.jpg and {tree.place}/dog/1.jpg",
-        )
-    files, labels, ignored = [], [], 0
-    for number, name in enumerate(classes):
-        for file in tree.files(name):
-            if is_picture(file):
-                files.append(file)
-                labels.append(number)
-            else:
-                ignored += 1
-    part = Part(place=tree.place, classes=tuple(classes), images=tree.images(files, labels), ignored=ignored)
-    return checked(part, quiet=quiet)
-
-
-def _text(name: str, tree: Tree) -> str:
-    """A class's name goes into records, figures and other programs, so it has to be text."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        here = codecs.lookup(sys.getfilesystemencoding()).name
-        hint = "rename it in UTF-8" if here == "utf-8" else "set PYTHONUTF8=1, or LC_ALL=C.UTF-8"
-        raise DataError(f"the class folder {name!r} in {tree.place} has a name that is no text in {here}", hint=hint) from None
-    return name
-
-
-def is_picture(name: str) -> bool:
-    """Whether a file is called like one of the kinds that are read."""
-    return name.lower().endswith(SUFFIXES)
+def files_of(folder: Path, suffix: str) -> list[Path]:
+    """The files that lie directly in a folder and have an ending, in whatever case, sorted."""
+    return [folder / name for name in Folder(folder).here() if name.lower().endswith(suffix)]
 
 
 def walk_files(folder: Path) -> Iterator[str]:
-    """Every file below a folder, hidden ones aside, in a fixed order; links to folders are not followed.
+    """Every file below a folder in a fixed order, but for hidden ones and what systems leave behind.
 
-    Raises DataError for a folder that cannot be listed: pictures would be missing and nobody know.
+    Links to folders are followed, each folder once: a link to a folder that is below anyway, or above, leads nowhere new.
+    Raises DataError for a folder that cannot be listed: images would be missing and nobody know.
     """
-    for place, folders, names in os.walk(folder, onerror=_closed):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+    root = os.path.realpath(folder)
+    entered = {_identity(os.fspath(above)) for above in (Path(root), *Path(root).parents, *folder.absolute().parents)}
+
+    def enters(path: str) -> bool:
+        if os.path.islink(path) and os.path.realpath(path).startswith(os.path.join(root, "")):  # noqa: PTH114, PTH118
+            return False
+        key = _identity(path)
+        new = key not in entered
+        entered.add(key)
+        return new
+
+    for place, folders, names in os.walk(folder, onerror=_closed, followlinks=True):
+        folders[:] = [name for name in seen(folders) if enters(os.path.join(place, name))]  # noqa: PTH118
         for name in sorted(names):
-            if not name.startswith("."):
+            if not is_leftover(name):
                 yield os.path.join(place, name)  # noqa: PTH118 - a million files: str is four times faster than Path
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    """Or a link to one; a link that leads nowhere, or round in a circle, is a file that cannot be read."""
+    return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()  # noqa: PTH112
+
+
+def _identity(path: str) -> tuple[int, int]:
+    """Device and number of a folder, the same by whatever path it is reached."""
+    try:
+        status = os.stat(path)  # noqa: PTH116
+    except OSError as error:
+        _closed(error)
+    return status.st_dev, status.st_ino
 
 
 def _closed(error: OSError) -> NoReturn:
     raise DataError(f"{error.filename} cannot be listed: {error.strerror}", hint="check its permissions") from None
-
-
-def _part(tree: Tree, names: tuple[str, ...]) -> str | None:
-    """The first of these names that is a folder inside, and holds class folders itself."""
-    inside = tree.folders()
-    return next((name for name in names if name in inside and tree.inside(name).folders()), None)

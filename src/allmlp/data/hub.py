@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from allmlp.data.columns import Columns, classes_and_labels, columns_of
+from allmlp.data.columns import Columns, classes_and_labels, columns_of, without_label
 from allmlp.data.extras import needed
 from allmlp.data.images import Images, Indices
-from allmlp.data.parts import Part, Parts, checked, part_of, parts_of
+from allmlp.data.names import few, split_in
+from allmlp.data.parts import Part, Parts, checked, parts_of
 from allmlp.errors import DataError
 from allmlp.pixels.read import UnreadableImage, decode_image
 from allmlp.pixels.reading import Reading
@@ -32,16 +33,21 @@ def open_hub(spec: str, *, quiet: bool = False) -> Parts:
         ) from None
     of: dict[str, str] = {}
     for split in splits:
-        of.setdefault(part_of(split), split)
+        of.setdefault(split_in(split) or ("train" if len(splits) == 1 else "others"), split)
+    first = of.pop("others", None)
+    if first is not None:
+        of.setdefault("train", first)
+    others = [split for split in splits if split not in of.values()]
+    notes = (f"{few(others)} beside {few(of.values())} passed over",) if others else ()
     openers = {part: partial(_listed, splits[split], f"{spec} ({split})", quiet) for part, split in of.items()}
-    return parts_of(openers, title=name.rsplit("/", 1)[-1], place=spec, split="the validation split")
+    return parts_of(openers, title=name.rsplit("/", 1)[-1], place=spec, split="the validation split", notes=notes)
 
 
 def _listed(rows: Any, place: str, quiet: bool) -> Part:
     columns = columns_of(rows.features.to_dict(), place)
     classes, labels = classes_and_labels(list(rows[columns.label]), columns.classes, place)
     images = HubImages(_encoded(rows, columns), columns.image, labels, place).subset(np.flatnonzero(labels >= 0))
-    return checked(Part(place=place, classes=classes, images=images, ignored=int((labels < 0).sum())), quiet=quiet)
+    return checked(Part(place=place, classes=classes, images=images, passed_over=without_label(labels)), quiet=quiet)
 
 
 def _encoded(rows: Any, columns: Columns) -> Any:

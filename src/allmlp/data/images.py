@@ -3,8 +3,9 @@
 # axes: n images, h w pixels, c channels
 
 import os
+import stat
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from allmlp.data.duplicates import Duplicates
 from allmlp.pixels.channels import as_channels
 from allmlp.pixels.depth import Range
 from allmlp.pixels.read import UnreadableImage, decode_image, probe_content, probe_image, read_image
@@ -54,6 +56,15 @@ class Images(ABC):
         """The bytes of its picture file; None where there are only pixels. Raises UnreadableImage."""
         return None
 
+    def sizes(self) -> Indices | None:
+        """Bytes of each image file, -1 where it cannot be told; None where they are not at hand."""
+        return None
+
+    def head(self, index: int, length: int) -> bytes:
+        """The first bytes of its file, or all of its pixels where there is no file. Raises UnreadableImage."""
+        content = self.content(index)
+        return self.open(index, self.in_chans).tobytes() if content is None else content[:length]
+
     def probe(self, index: int) -> None:
         """Raises UnreadableImage for what its first bytes show to be no picture."""
         self.open(index, 3)
@@ -86,6 +97,17 @@ class FileImages(Images):
         except OSError as error:
             raise UnreadableImage(path, f"{type(error).__name__}: {error.strerror}") from None
 
+    def sizes(self) -> Indices:
+        return np.array([_size(path) for path in self.paths], dtype=np.int64)
+
+    def head(self, index: int, length: int) -> bytes:
+        path = self.paths[index]
+        try:
+            with Path(path).open("rb") as file:
+                return file.read(length)
+        except OSError as error:
+            raise UnreadableImage(path, f"{type(error).__name__}: {error.strerror}") from None
+
     def probe(self, index: int) -> None:
         probe_image(self.paths[index])
 
@@ -94,6 +116,14 @@ class FileImages(Images):
 
     def subset(self, indices: Indices) -> "FileImages":
         return FileImages(self.paths[indices], self.labels[indices])
+
+
+def _size(path: str) -> int:
+    try:
+        status = os.stat(path)  # noqa: PTH116 - called for every image
+    except OSError:
+        return -1
+    return status.st_size if stat.S_ISREG(status.st_mode) else -1
 
 
 class PackedImages(Images):
@@ -117,6 +147,12 @@ class PackedImages(Images):
 
     def content(self, index: int) -> bytes:
         return self._read(index, int(self.places[index, 2]))
+
+    def sizes(self) -> Indices:
+        return self.places[:, 2]
+
+    def head(self, index: int, length: int) -> bytes:
+        return self._read(index, min(length, int(self.places[index, 2])))
 
     def probe(self, index: int) -> None:
         length = int(self.places[index, 2])
@@ -143,7 +179,7 @@ class PackedImages(Images):
         return f"{self.called[self.places[index, 0]]}:{self.names[index]}"
 
     def subset(self, indices: Indices) -> "PackedImages":
-        return PackedImages(self.files, self.places[indices], self.names[indices], self.labels[indices], self.called)
+        return type(self)(self.files, self.places[indices], self.names[indices], self.labels[indices], self.called)
 
 
 class ArrayImages(Images):
@@ -212,8 +248,19 @@ class Source:
     """What some of the training images are, where somebody looked."""
     bad_share: float = 0.0
     """Which share of the images that is, before any limit."""
-    ignored: int = 0
-    """Files of other kinds, not counted as images at all."""
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+    """Ending, or kind → files that are not counted as images at all."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of how the images were found, a line each."""
+    duplicates: Duplicates | None = None
+    """Images that are there twice, before any was dropped; None where they were not looked for."""
+    dropped: int = 0
+    """Training images left out because they are validation or test images as well."""
+
+    @property
+    def ignored(self) -> int:
+        """Files that are not counted as images at all."""
+        return sum(self.passed_over.values())
 
     def bad_share_with(self, failures: int) -> float:
         """The share that cannot be read when so many more of the training and validation images fail."""

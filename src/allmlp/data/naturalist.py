@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from allmlp.data.folder import is_picture
 from allmlp.data.images import FileImages
+from allmlp.data.names import is_image
 from allmlp.errors import DataError
 
 MOST_BYTES = 1_000_000_000
@@ -17,7 +17,7 @@ MOST_BYTES = 1_000_000_000
 def tree(found: Any) -> FileImages:
     """The pictures of torchvision's INaturalist, which has them in no order."""
     root, folders = Path(found.root), found.all_categories
-    index = sorted((number, name) for number, name in found.index if is_picture(name))
+    index = sorted((number, name) for number, name in found.index if is_image(name))
     return FileImages([str(root / folders[number] / name) for number, name in index], [number for number, _ in index])
 
 

@@ -17,8 +17,8 @@ from allmlp.data import index
 from allmlp.data.damage import Failure, refuse_too_many
 from allmlp.data.images import Images, Indices
 from allmlp.data.index import Index, Shard, checksum
-from allmlp.data.parts import Parts, matched
-from allmlp.data.progress import watched
+from allmlp.data.parts import Part, Parts, findings, matched, together
+from allmlp.data.progress import tell, watched
 from allmlp.errors import DataError
 from allmlp.files import whole_file
 from allmlp.pixels.read import UnreadableImage, decode_image, look_into, probe_content
@@ -58,7 +58,9 @@ def pack(parts: Parts, out: Path, *, shards: int, size: int | None, max_bad_shar
     """
     if shards < 1 or (size is not None and size < 1):
         raise DataError(f"--shards {shards} --size {size} cannot be packed", hint="give whole numbers from 1 on")
-    tasks, left_out, classes = _planned(parts, shards, size)
+    opened = {"train": parts.train(), **{n: p() for n, p in (("val", parts.val), ("test", parts.test)) if p is not None}}
+    tell(findings(*together(parts, opened.values())), quiet=quiet)
+    tasks, left_out, classes = _planned(opened, shards, size)
     try:
         out.mkdir(parents=True, exist_ok=True)
         done = _finished(out, tasks)
@@ -84,9 +86,8 @@ def pack(parts: Parts, out: Path, *, shards: int, size: int | None, max_bad_shar
     return made
 
 
-def _planned(parts: Parts, shards: int, size: int | None) -> tuple[list[Task], list[Failure], tuple[str, ...]]:
+def _planned(opened: dict[str, Part], shards: int, size: int | None) -> tuple[list[Task], list[Failure], tuple[str, ...]]:
     """The shards to write, the images that are known to be unreadable, and the classes."""
-    opened = {"train": parts.train(), **{n: p() for n, p in (("val", parts.val), ("test", parts.test)) if p is not None}}
     classes = opened["train"].classes
     tasks, left_out, images_in_train = [], [], len(opened["train"].images)
     for seed, (name, part) in enumerate(opened.items()):

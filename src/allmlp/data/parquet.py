@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from allmlp.data.columns import classes_and_labels, columns_of, image_column
+from allmlp.data.columns import classes_and_labels, columns_of, image_column, without_label
 from allmlp.data.extras import needed
 from allmlp.data.fetched import ROOM, identity, leave_room, place
+from allmlp.data.folder import files_of, split_places
 from allmlp.data.images import PackedImages
-from allmlp.data.parts import Part, Parts, checked, part_of, parts_of
+from allmlp.data.names import split_in
+from allmlp.data.parts import Part, Parts, checked, parts_of
 from allmlp.data.progress import watched
 from allmlp.errors import DataError
 from allmlp.files import whole_file
@@ -33,13 +35,16 @@ def open_parquet(path: Path, *, quiet: bool = False) -> Parts:
     A row cannot be read by itself, so the pictures' bytes are copied into the cache folder once. Raises DataError.
     """
     files = _files(path) if path.is_dir() else [path]
-    of = {name: [file for file in files if part_of(file.stem) == name] for name in ("train", "val", "test")}
+    of: dict[str, list[Path]] = {}
+    for file in files:
+        inside = file.relative_to(path) if path.is_dir() else Path(file.name)
+        of.setdefault(split_in(inside.with_suffix("").as_posix()) or "train", []).append(file)
     openers = {name: partial(_listed, chosen, f"{path} ({name})", quiet) for name, chosen in of.items() if chosen}
     return parts_of(openers, title=path.resolve().stem, place=str(path), split="the validation files")
 
 
 def _files(folder: Path) -> list[Path]:
-    return [file for inside in (folder, folder / "data") if inside.is_dir() for file in sorted(inside.glob("[!.]*.parquet"))]
+    return [file for place in split_places(folder, "data") for file in files_of(place, ".parquet")]
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ def _listed(files: Sequence[Path], where: str, quiet: bool) -> Part:
     places = np.concatenate([_places(number, table.lengths) for number, table in enumerate(tables)])
     blobs, called = [str(table.blob) for table in tables], [table.name for table in tables]
     images = PackedImages(blobs, places, rows, labels, called).subset(np.flatnonzero(labels >= 0))
-    return checked(Part(place=where, classes=classes, images=images, ignored=int((labels < 0).sum())), quiet=quiet)
+    return checked(Part(place=where, classes=classes, images=images, passed_over=without_label(labels)), quiet=quiet)
 
 
 def count_rows(path: Path) -> int:

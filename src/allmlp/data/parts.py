@@ -1,23 +1,22 @@
 """What a place with labelled images holds: parts for training, validation and test, before any split."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from allmlp.data.damage import Failure
-from allmlp.data.images import Images, Source
+from allmlp.data.images import Images
+from allmlp.data.names import few, in_endings, nfc
 from allmlp.data.progress import watched
-from allmlp.data.split import split_off
 from allmlp.errors import DataError
-from allmlp.pixels.read import SUFFIXES, UnreadableImage
+from allmlp.pixels.formats import SUFFIXES, reader_of
+from allmlp.pixels.read import UnreadableImage
 
-TRAIN, VAL, TEST = ("train", "training"), ("val", "valid", "validation"), ("test", "testing")
-"""What the parts are called in folders, archives and shards."""
 PROBED = 50_000
 """Up to this many headers are read before training; in larger sets damage shows when an image's turn comes."""
 
@@ -36,8 +35,15 @@ class Part:
     classes: tuple[str, ...]
     images: Images
     left_out: list[Failure] = field(default_factory=list)
-    ignored: int = 0
-    """Files of other kinds."""
+    passed_over: Mapping[str, int] = field(default_factory=Counter)
+    """Ending, or kind → files that are no images."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of how the images were found, a line each."""
+
+    @property
+    def ignored(self) -> int:
+        """Files that are no images."""
+        return sum(self.passed_over.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +63,10 @@ class Parts:
     """What the images are by nature: 1 grey, 3 colour."""
     img_size: tuple[int, int] | None = None
     """(height, width) where all images have one small size."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of how the splits were found, a line each."""
+    passed_over: Mapping[str, int] = field(default_factory=Counter)
+    """Ending, or kind → files that are no images, outside all splits."""
 
 
 def parts_of(openers: Mapping[str, Callable[[], Part]], *, title: str, place: str, split: str, **more: Any) -> Parts:
@@ -69,90 +79,72 @@ def parts_of(openers: Mapping[str, Callable[[], Part]], *, title: str, place: st
     return Parts(title=title, train=train or none, val=val, test=test, split=split, **more)
 
 
-def part_of(name: str) -> str:
-    """ "val" for data/val-0003.tar, data/val/0003.tar or validation; "train" where the name does not tell."""
-    path = PurePosixPath(name)
-    for words, part in ((TRAIN, "train"), (VAL, "val"), (TEST, "test")):
-        if path.parent.name in words or re.match(rf"({'|'.join(words)})([^a-z]|$)", path.name.lower()):
-            return part
-    return "train"
-
-
 def checked(part: Part, *, quiet: bool = False) -> Part:
     """The part without the images whose headers cannot be read. Raises DataError for a class that has none left."""
     images = part.images
     left_out = _unreadable(images, quiet) if len(images) <= PROBED else {}
     kept = images.subset(np.delete(np.arange(len(images)), list(left_out))) if left_out else images
-    counts, had = kept.counts(len(part.classes)), images.counts(len(part.classes))
-    for number, name in enumerate(part.classes):
-        if not counts[number]:
-            why = "no images"
-            if had[number]:
-                error = next(error for index, error in left_out.items() if images.labels[index] == number)
-                why = f"no readable image ({had[number]} damaged, such as {error.path}: {error.reason})"
-            raise DataError(
-                f"class {name!r} in {part.place} has {why}", hint=f"add images ({', '.join(SUFFIXES)}) or remove the class"
-            )
+    _refuse_empty(part, kept, left_out)
     failures = [(error.path, error.reason) for error in left_out.values()]
     return replace(part, images=kept, left_out=[*part.left_out, *failures])
 
 
-def assembled(parts: Parts, val_share: float, seed: int, least: int = 2) -> Source:
-    """A source to train on. least: classes. Raises DataError for classes that do not fit together, or are too few."""
-    train = parts.train()
-    classes = train.classes
-    if len(classes) < least:
-        raise DataError(
-            f"{train.place} has one class, {classes[0]!r}: there is nothing to tell apart",
-            hint="add images of another class",
-        )
-    left_out, ignored = list(train.left_out), train.ignored
-    if parts.val is not None:
-        held = parts.val()
-        missing = sorted(set(classes) - set(held.classes))
-        if missing:
-            raise DataError(
-                f"{held.place} has no images of {few(missing)}",
-                hint=f"add some, or remove {parts.split} and let allmlp hold images out",
-            )
-        images, val, split = train.images, matched(held, classes), parts.split
-        left_out, ignored = left_out + held.left_out, ignored + held.ignored
-    else:
-        inside, outside = split_off(train.images.labels, classes, val_share, seed)
-        images, val = train.images.subset(inside), train.images.subset(outside)
-        split = f"{val_share:g} of each class, seed {seed}"
-    return Source(
-        title=parts.title,
-        classes=classes,
-        train=images,
-        val=val,
-        test=None if parts.test is None else matched(parts.test(), classes),
-        split=split,
-        in_chans=parts.in_chans,
-        img_size=parts.img_size,
-        left_out=left_out,
-        bad_share=len(left_out) / (len(images) + len(val) + len(left_out)),
-        ignored=ignored,
+def _refuse_empty(part: Part, kept: Images, left_out: Mapping[int, UnreadableImage]) -> None:
+    """Raises DataError for classes without an image that can be read: all in one, however many they are."""
+    counts, had = kept.counts(len(part.classes)), part.images.counts(len(part.classes))
+    empty = [number for number, count in enumerate(counts) if not count]
+    if not empty:
+        return
+    names, several = [part.classes[number] for number in empty], len(empty) > 1
+    who = f"{len(names):,} of {len(part.classes):,} classes" if several else f"class {names[0]!r}"
+    damaged = sum(had[number] for number in empty)
+    what = "no images"
+    if damaged:
+        error = next(error for index, error in left_out.items() if part.images.labels[index] in empty)
+        what = f"no readable image ({damaged:,} damaged, such as {error.path}: {error.reason})"
+    told = [few(names, 4)] * several + [kinds for kinds in (in_endings(part.passed_over),) if kinds]
+    raise DataError(
+        f"{who} in {part.place} {'have' if several else 'has'} {what}" + "".join(f"; {each}" for each in told),
+        hint=f"add images ({', '.join(SUFFIXES)}) or remove the class{'es' * several}{reader_of(part.passed_over)}",
     )
 
 
-def labelled(parts: Parts, classes: Sequence[str]) -> tuple[Images, list[Failure]]:
+def findings(notes: Sequence[str], passed_over: Mapping[str, int]) -> list[str]:
+    """What was found besides images, a line each."""
+    kinds = in_endings(passed_over)
+    return [*notes, *([kinds + reader_of(passed_over)] if kinds else [])]
+
+
+def together(parts: Parts, found: Iterable[Part]) -> tuple[tuple[str, ...], Counter[str]]:
+    """(notes, what was passed over) of a data set and of the splits that were listed."""
+    notes, passed_over = list(parts.notes), Counter(parts.passed_over)
+    for part in found:
+        notes += part.notes
+        passed_over.update(part.passed_over)
+    return tuple(dict.fromkeys(notes)), passed_over
+
+
+def labelled(parts: Parts, classes: Sequence[str]) -> tuple[Images, list[Failure], list[str]]:
     """The images to judge a model on, with the labels of its classes: the test part, else the validation part, else all.
 
-    Returns (images, left out). Raises DataError for classes the model does not know.
+    Returns (images, left out, what a person should know of how they were found). Raises DataError for classes the model
+    does not know.
     """
     part = (parts.test or parts.val or parts.train)()
-    return matched(part, classes), part.left_out
+    return matched(part, classes), part.left_out, findings(*together(parts, [part]))
 
 
 def matched(part: Part, classes: Sequence[str]) -> Images:
     """The part's images under the numbers that `classes` gives its names, or the WordNet ids that stand in them.
 
+    Names whose letters differ in their form alone (NFC, NFD) are the same.
     Folders 0 to 999, as ImageNet-V2 has them, are ImageNet's class numbers for a model that knows its classes.
     Raises DataError for unknown names.
     """
     number = {found[1]: i for i, name in enumerate(classes) if (found := WORDNET.search(name))}
+    number |= {nfc(name): i for i, name in reversed(list(enumerate(classes)))}
     number |= {name: i for i, name in enumerate(classes)}
+    number |= {name: number[nfc(name)] for name in part.classes if name not in number and nfc(name) in number}
     if all(re.fullmatch("[0-9]{1,3}", name) and name not in number for name in part.classes):
         number |= {name: places[int(name)] for places in (imagenet_places(classes),) if places for name in part.classes}
     unknown = [name for name in part.classes if name not in number]
@@ -174,11 +166,6 @@ def imagenet_places(classes: Sequence[str]) -> list[int] | None:
 
     ids = ImageNetInfo("imagenet-1k").label_names()
     return [place[each] for each in ids] if all(each in place for each in ids) else None
-
-
-def few(names: Sequence[str], most: int = 8) -> str:
-    """The first names, and how many more there are."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _unreadable(images: Images, quiet: bool) -> dict[int, UnreadableImage]:

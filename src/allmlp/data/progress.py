@@ -33,6 +33,13 @@ class Speaker(Console):
         self.quiet = True
 
 
+def tell(lines: Iterable[str], *, quiet: bool = False) -> None:
+    """Say something on stderr, a line each."""
+    speaker = Speaker(quiet=quiet)
+    for line in lines:
+        speaker.print(line, style="yellow", markup=False, soft_wrap=True)
+
+
 @contextmanager
 def opened(path: Path, what: str, *, quiet: bool = False) -> Iterator[BinaryIO]:
     """A file to read; while it is read, how far."""

@@ -2,8 +2,9 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path, PurePosixPath
@@ -14,21 +15,26 @@ import numpy as np
 from allmlp.data import index, remote
 from allmlp.data.addresses import is_address
 from allmlp.data.fetched import identity, kept
-from allmlp.data.folder import is_picture
+from allmlp.data.folder import Folder, files_of, split_places
 from allmlp.data.images import PackedImages
 from allmlp.data.index import Index, Shard
-from allmlp.data.parts import TEST, TRAIN, VAL, Part, Parts, checked, part_of, parts_of
+from allmlp.data.names import ending, is_hidden, is_image, nfc, split_in, split_of
+from allmlp.data.parts import Part, Parts, checked, parts_of
 from allmlp.data.progress import watched
 from allmlp.data.tar import Member, members
 from allmlp.errors import DataError
 
 LABELS = ("label", "cls", "class", "target")
 """Fields of a sample's JSON that may hold its label."""
+USED = (".cls", ".json")
+"""Endings of files that tell a class, or about the image."""
 CLASS_NAMES = ("classnames.txt", "classes.txt")
 """Files beside the shards that may name numbered classes, a line each."""
 LONGEST = 1_000_000
 """Bytes of a label or of JSON that are read."""
 MOST_SHARDS = 1_000_000
+SCAN = 2
+"""Version of what is kept of a look through a shard."""
 LOOKED_AT = 50
 """Members of an archive that tell what it is."""
 
@@ -42,7 +48,7 @@ class Samples:
     """Names of classes, or numbers as text."""
     offsets: list[int]
     lengths: list[int]
-    passed_over: int = 0
+    passed_over: dict[str, int] = field(default_factory=dict)
     numbers: list[int] | None = None
     """Places in the order that the data had before packing."""
 
@@ -53,9 +59,12 @@ class Samples:
 
 def has_shards(folder: Path) -> bool:
     """Whether a folder holds shards: archives and no class folders, or such folders for train, val and test."""
-    inside = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
-    parts = all(path.name in (*TRAIN, *VAL, *TEST) and not any(p.is_dir() for p in path.iterdir()) for path in inside)
-    return bool(_archives(folder)) and (parts or (folder / index.NAME).is_file())
+    if not _archives(folder):
+        return False
+    inside = Folder(folder)
+    parts = all(split_of(name) and not any(map(is_image, inside.inside(name).here())) for name in inside.folders())
+    flat = parts and not any(inside.inside(name).folders() for name in inside.folders())
+    return flat or (folder / index.NAME).is_file()
 
 
 def is_shard(path: Path) -> bool:
@@ -137,9 +146,10 @@ def _unless_indexed(shards: Sequence[Named], known: Index | None, quiet: bool) -
     of = {shard.file: shard for shard in known.shards} if known is not None else {}
     if known is not None and all(PurePosixPath(name).name in of for name, _ in shards):
         noted = [(name, path, of[PurePosixPath(name).name]) for name, path in shards]
-        return [Looked(n, path, s.part, _from_index(s, path, known.classes)) for n, path, s in noted], known.classes
+        read = [Looked(n, path, s.part, _from_index(s, path, known.classes)) for n, path, s in noted]
+        return read, list(dict.fromkeys(map(nfc, known.classes)))
     looked = watched(shards, total=len(shards), what="looking through shards", quiet=quiet)
-    scanned = [Looked(name, path, part_of(name), _looked_through(path)) for name, path in looked]
+    scanned = [Looked(name, path, split_in(name) or "train", _looked_through(path)) for name, path in looked]
     labels = {label for shard in scanned for label in shard.samples.labels}
     if not all(label.isdecimal() for label in labels):
         return scanned, sorted(labels)
@@ -153,7 +163,7 @@ def _from_index(shard: Shard, path: Path, classes: list[str]) -> Samples:
     size = path.stat().st_size
     if size != shard.bytes:
         raise DataError(f"{path} has {size:,} bytes and its index says {shard.bytes:,}", hint="fetch, copy or pack it again")
-    labels = [classes[label] for label in shard.labels]
+    labels = [nfc(classes[label]) for label in shard.labels]
     return Samples(shard.names, labels, shard.offsets, shard.lengths, numbers=shard.numbers)
 
 
@@ -165,7 +175,7 @@ def _looked_through(path: Path) -> Samples:
         target.write_text(json.dumps(asdict(scanned(path))), encoding="utf-8")
 
     try:
-        return Samples(**json.loads(kept("shards", f"{path.stem}.json", made_from, make).read_bytes()))
+        return Samples(**json.loads(kept("shards", f"{path.stem}.json", [*made_from, SCAN], make).read_bytes()))
     except DataError:  # nowhere to keep it, or the shard is damaged, which then shows again
         return scanned(path)
 
@@ -176,18 +186,23 @@ def scanned(path: Path) -> Samples:
     Raises DataError for an archive that is damaged.
     """
     found, passed_over = members(path)
+    found = [member for member in found if not is_hidden(member.name)]
     rows: list[tuple[str, str, int, int]] = []
     with path.open("rb") as file:
         for _, group in groupby(found, key=_key):
             sample = list(group)
-            pictures = [member for member in sample if is_picture(member.name)]
+            images = [member for member in sample if is_image(member.name)]
             label = _label(file, sample)
             if label is not None:
-                rows += [(p.name, label, p.offset, p.size) for p in pictures[:1]]
+                taken = [(member, label) for member in images[:1]]
+                passed_over["more images of a sample"] += len(images) - len(taken)
             else:
-                rows += [(p.name, folder, p.offset, p.size) for p in pictures if (folder := PurePosixPath(p.name).parent.name)]
+                taken = [(member, folder) for member in images if (folder := PurePosixPath(member.name).parent.name)]
+                passed_over["images without a class"] += len(images) - len(taken)
+            rows += [(member.name, nfc(text), member.offset, member.size) for member, text in taken]
+            passed_over.update(kind for m in sample if (kind := ending(m.name)) not in USED and not is_image(m.name))
     names, labels, offsets, lengths = (list(column) for column in zip(*rows, strict=True)) if rows else ([], [], [], [])
-    return Samples(names, labels, offsets, lengths, passed_over)
+    return Samples(names, labels, offsets, lengths, dict(+passed_over))
 
 
 def _key(member: Member) -> str:
@@ -245,19 +260,20 @@ def _listed(shards: list[Looked], classes: list[str], place: str, quiet: bool) -
     if all(samples.numbers is not None for samples in every):
         order = np.array([number for samples in every for number in samples.numbers or ()])
         images = images.subset(np.argsort(order, kind="stable"))
-    ignored = sum(samples.passed_over for samples in every)
-    return checked(Part(place=place, classes=tuple(present), images=images, ignored=ignored), quiet=quiet)
+    passed_over: Counter[str] = Counter()
+    for samples in every:
+        passed_over.update(samples.passed_over)
+    return checked(Part(place=place, classes=tuple(present), images=images, passed_over=passed_over), quiet=quiet)
 
 
 def _class_names(folder: Path) -> list[str] | None:
     for name in CLASS_NAMES:
         if (folder / name).is_file():
             lines = (folder / name).read_text(encoding="utf-8", errors="replace").splitlines()
-            return [line.strip() for line in lines if line.strip()]
+            return [nfc(line.strip()) for line in lines if line.strip()]
     return None
 
 
 def _archives(folder: Path) -> list[Path]:
-    """The shards of a folder, and of folders for parts in it."""
-    places = [folder, *(folder / name for name in (*TRAIN, *VAL, *TEST))]
-    return [path for place in places if place.is_dir() for path in sorted(place.glob("[!.]*.tar"))]
+    """The shards of a folder, and of folders for splits in it."""
+    return [path for place in split_places(folder) for path in files_of(place, ".tar")]

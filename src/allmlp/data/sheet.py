@@ -1,48 +1,29 @@
 """What a data set is made of: sizes of its pictures, and pictures that are there more than once."""
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from statistics import median
 from typing import Any
 
+from allmlp.data.duplicates import Copy, duplicates
 from allmlp.data.images import Images, Source
 from allmlp.data.progress import watched
 from allmlp.pixels.read import UnreadableImage, probe_content
 
 MOST = 100_000
 """Larger sets are not read as a whole: of so many images at even distances there are sizes, and no word on duplicates."""
-COMMON, LISTED = 5, 20
-"""Sizes and duplicates that are listed; all are counted."""
+COMMON = 5
+"""Sizes that are listed; all are counted."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Looked:
-    """One image."""
+class Looked(Copy):
+    """One image, with its size."""
 
-    part: str
-    """"train", "val" or "test"."""
-    label: int
-    name: str
-    digest: bytes
-    """Of the file, or of the pixels where there is no file."""
     size: tuple[int, int]
     """(width, height)"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Duplicates:
-    """Exact ones: the same bytes."""
-
-    held_out: int
-    """Validation and test images that are training images, too: the model may know them by heart."""
-    repeated: int
-    """Images beyond the first of each group within one part."""
-    contradictory: int
-    """Groups whose images are of different classes."""
-    examples: list[list[str]]
-    """The names of some groups: those across parts first, then contradictions."""
 
 
 def data_sheet(source: Source, *, quiet: bool = False) -> dict[str, Any]:
@@ -88,22 +69,3 @@ def sizes(found: Sequence[tuple[int, int]]) -> dict[str, Any]:
     width, height = ([min(side), median(side), max(side)] for side in zip(*found, strict=True))
     common = [{"width": w, "height": h, "images": count} for (w, h), count in counted.most_common(COMMON)]
     return {"width": width, "height": height, "different": len(counted), "common": common}
-
-
-def duplicates(looked: Iterable[Looked]) -> Duplicates:
-    """Groups of images with the same bytes, counted."""
-    groups: dict[bytes, list[Looked]] = defaultdict(list)
-    for one in looked:
-        groups[one.digest].append(one)
-    several = [group for group in groups.values() if len(group) > 1]
-    across = [group for group in several if len({one.part for one in group}) > 1]
-    torn = [group for group in several if len({one.label for one in group}) > 1]
-    shown = {id(group): group for group in (*across, *torn, *several)}
-    return Duplicates(
-        held_out=sum(
-            sum(one.part != "train" for one in group) for group in across if any(one.part == "train" for one in group)
-        ),
-        repeated=sum(count - 1 for group in several for count in Counter(one.part for one in group).values()),
-        contradictory=len(torn),
-        examples=[[one.name for one in group[:4]] for group in list(shown.values())[:LISTED]],
-    )

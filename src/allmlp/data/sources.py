@@ -3,18 +3,21 @@
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from allmlp.data import fashion, hub, vision
 from allmlp.data.addresses import is_address
+from allmlp.data.archive import kind_of, open_archive
+from allmlp.data.assemble import assembled
 from allmlp.data.damage import Failure
-from allmlp.data.folder import open_folder
+from allmlp.data.folder import Folder, open_folder
 from allmlp.data.images import Images, Source
 from allmlp.data.parquet import has_parquet, open_parquet
-from allmlp.data.parts import Parts, assembled, labelled
+from allmlp.data.parts import Parts, labelled
+from allmlp.data.progress import tell
 from allmlp.data.shards import has_shards, is_shard, open_shards
 from allmlp.data.split import few_shots, limited
-from allmlp.data.tar import is_tar, open_tar
 from allmlp.errors import DataError, one_of
 
 NAMED = ("fashion-mnist",)
@@ -29,14 +32,20 @@ def open_source(
     limit: int | None = None,
     shots: int | None = None,
     least: int = 2,
+    drop_duplicates: bool = False,
+    layout: str = "auto",
     quiet: bool = False,
 ) -> Source:
     """spec: None (the embedded subset), or what `open_parts` knows. limit: at most so many training images;
-    shots: at most so many of each class. least: classes.
+    shots: at most so many of each class. least: classes. drop_duplicates: as for `assembled`. layout: as for `open_tree`.
 
     Raises DataError when there is nothing to train on.
     """
-    source = fashion.embedded() if spec is None else assembled(open_parts(spec, quiet=quiet), val_share, seed, least)
+    if spec is None:
+        source = fashion.embedded()
+    else:
+        parts = open_parts(spec, layout=layout, quiet=quiet)
+        source = assembled(parts, val_share, seed, least, drop_duplicates=drop_duplicates)
     if shots is not None:
         source = replace(source, train=source.train.subset(few_shots(source.train.labels, len(source.classes), shots, seed)))
     if limit is not None:
@@ -46,25 +55,29 @@ def open_source(
 
 
 def open_labelled(
-    spec: str | os.PathLike[str], classes: tuple[str, ...], *, quiet: bool = False
+    spec: str | os.PathLike[str], classes: tuple[str, ...], *, layout: str = "auto", quiet: bool = False
 ) -> tuple[Images, list[Failure]]:
     """The images to judge a model with these classes on: the test part, else the validation part, else all of them.
 
-    Returns (images, left out). Raises DataError for classes the model does not know.
+    Says on stderr how they were found where that is no matter of course, unless quiet. Returns (images, left out). Raises
+    DataError for classes the model does not know.
     """
-    return labelled(open_parts(os.fspath(spec), quiet=quiet), classes)
+    images, left_out, found = labelled(open_parts(os.fspath(spec), layout=layout, quiet=quiet), classes)
+    tell(found, quiet=quiet)
+    return images, left_out
 
 
-def open_parts(spec: str, *, quiet: bool = False) -> Parts:
-    """A folder of class folders, a tar archive of one, shards, parquet files, or a data set known by name.
+def open_parts(spec: str, *, layout: str = "auto", quiet: bool = False) -> Parts:
+    """A folder of class folders, a tar or zip archive of one, shards, parquet files, or a data set known by name.
 
-    What lies at the path comes first: a folder may be called fashion-mnist. Raises DataError for anything else.
+    What lies at the path comes first: a folder may be called fashion-mnist. layout: of a folder or an archive, as for
+    `open_tree`. Raises DataError for anything else.
     """
     path = Path(spec).expanduser()
     if is_address(spec) or ("{" in spec and not path.exists()):
         return open_shards(spec, quiet=quiet)
     if path.exists():
-        return _opener(path)(path, quiet=quiet)
+        return _opener(path, layout)(path, quiet=quiet)
     for prefix, opener in PREFIXES.items():
         if spec.startswith(prefix):
             return opener(spec, quiet=quiet)
@@ -73,19 +86,32 @@ def open_parts(spec: str, *, quiet: bool = False) -> Parts:
     raise DataError(f"{spec} is neither a folder nor a data set known by name", hint=_hint(spec))
 
 
-def _opener(path: Path) -> Callable[..., Parts]:
-    """By what a path holds."""
+def _opener(path: Path, layout: str) -> Callable[..., Parts]:
+    """By what a path holds. Class folders are not hidden by a table or an archive beside them."""
     if path.is_dir():
-        kinds: dict[Callable[[Path], bool], Callable[..., Parts]] = {has_shards: open_shards, has_parquet: open_parquet}
-        return next((opener for holds, opener in kinds.items() if holds(path)), open_folder)
-    if path.suffix == ".parquet":
+        if has_shards(path):
+            return open_shards
+        if has_parquet(path) and not _has_classes(path):
+            return open_parquet
+        return partial(open_folder, layout=layout)
+    if path.suffix.lower() == ".parquet":
         return open_parquet
-    if is_tar(path):
-        return open_shards if path.suffix == ".tar" and is_shard(path) else open_tar
+    kind = kind_of(path)
+    if kind == "tar" and is_shard(path):
+        return open_shards
+    if kind is not None:
+        return partial(open_archive, layout=layout)
     raise DataError(
         f"{path} is not a folder, nor a file of images",
-        hint="give a folder that has one folder of images per class, a .tar of it, or a .parquet file",
+        hint="give a folder that has one folder of images per class, a .tar or .zip of it, or a .parquet file",
     )
+
+
+def _has_classes(path: Path) -> bool:
+    """Whether several folders hold images, or one holds folders of images: splits, or class folders one folder down."""
+    tree = Folder(path)
+    full = [name for name in tree.folders() if tree.inside(name).holds_images()]
+    return len(full) > 1 or any(tree.inside(name).folders() for name in full)
 
 
 def located(spec: str) -> str:

@@ -3,29 +3,29 @@
 import glob
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from allmlp.data import addresses
 from allmlp.data.addresses import is_address
-from allmlp.data.folder import is_picture, walk_files
-from allmlp.data.images import PackedImages
+from allmlp.data.archive import images_in, is_archive
+from allmlp.data.folder import walk_files
+from allmlp.data.names import ending, is_image
 from allmlp.data.parquet import count_rows, picture_rows
 from allmlp.data.progress import counting
 from allmlp.data.shards import expanded
-from allmlp.data.tar import is_tar, members, unpacked
 from allmlp.errors import DataError
 from allmlp.pixels.read import decode_image, read_image
 from allmlp.pixels.reading import Reading
 
 KINDS = (
-    "give pictures, folders, @list.txt, a pattern such as 'shots/*.jpg' or data-{000..015}.tar, .tar or .parquet files, "
+    "give pictures, folders, @list.txt, a pattern such as 'shots/*.jpg' or data-{000..015}.tar, .tar, .zip or .parquet files, "
     "or addresses of any of these"
 )
 
@@ -46,6 +46,8 @@ class Survey:
     count: int
     digest: str
     """Of the names, sizes and times of all its files: another one means other pictures, or another order."""
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+    """Ending → files in folders that are no images."""
 
 
 @dataclass(frozen=True)
@@ -62,16 +64,16 @@ def survey(sources: Iterable[str], *, quiet: bool = True) -> Survey:
 
     quiet: no bar. Raises DataError for a source that is not there, or where there is none.
     """
-    given, count, digest = list(sources), 0, hashlib.sha256()
+    given, count, digest, others = list(sources), 0, hashlib.sha256(), Counter[str]()
     with counting(None, "looking at the sources", quiet=quiet) as more:
-        for place, stamp in _places(given):
+        for place, stamp in _places(given, others):
             digest.update(f"{place}\0{_stamp(place) if stamp is None else stamp}\n".encode(errors="surrogateescape"))
             found = _count(place)
             count += found
             more(found)
     if not count:
         raise DataError(f"there is no picture in {', '.join(given) or 'nothing'}", hint=KINDS)
-    return Survey(count, digest.hexdigest())
+    return Survey(count, digest.hexdigest(), others)
 
 
 def stream(sources: Iterable[str], start: int = 0) -> Iterator[Picture]:
@@ -120,51 +122,59 @@ Place = tuple[str, str | None]
 """A picture, an archive or a table, and its stamp where the listing tells it."""
 
 
-def _places(sources: list[str]) -> Iterator[Place]:
-    """What a list names may be missing, and is then an unreadable picture."""
+def _places(sources: list[str], passed_over: Counter[str] | None = None) -> Iterator[Place]:
+    """passed_over: is told the endings of other files in folders.
+
+    What a list names may be missing, and is then an unreadable picture."""
+    others: Counter[str] = Counter() if passed_over is None else passed_over
     for source in sources:
         path = Path(source).expanduser()
         if source.startswith("@"):
             yield from ((name, "" if is_address(name) else None) for name in _listed(Path(source[1:]).expanduser()))
         elif is_address(source):
-            yield from (place for one in expanded(source) for place in _at(one))
+            yield from (place for one in expanded(source) for place in _at(one, others))
         elif path.is_dir():
-            yield from _of_folder((file, None) for file in walk_files(path))
+            yield from _of_folder(((file, None) for file in walk_files(path)), others)
         elif path.exists():
             yield str(path), None
         else:
             yield from ((name, None) for name in _matching(source))
 
 
-def _at(url: str) -> Iterator[Place]:
+def _at(url: str, passed_over: Counter[str]) -> Iterator[Place]:
     """The same at one address: of a file, as its name tells, of a pattern, or of a folder."""
     if "*" in url:
         yield from (place for place in addresses.listed(url) if _is_known(place[0]))
     elif _is_known(url):
         yield url, addresses.stamp(url)
     else:
-        yield from _of_folder(addresses.listed(url))
+        yield from _of_folder(addresses.listed(url), passed_over)
 
 
-def _of_folder(files: Iterable[Place]) -> Iterator[Place]:
-    """Its pictures; where it has none, its archives and tables."""
+def _of_folder(files: Iterable[Place], passed_over: Counter[str]) -> Iterator[Place]:
+    """Its images; where it has none, its archives and tables."""
     none, others = True, []
     for place in files:
-        if is_picture(place[0]):
+        if is_image(place[0]):
             none = False
             yield place
         elif none and _is_known(place[0]):
             others.append(place)
-    yield from others if none else ()
+        else:
+            passed_over[ending(place[0])] += 1
+    if none:
+        yield from others
+    else:
+        passed_over.update(ending(name) for name, _ in others)
 
 
 def _is_known(place: str) -> bool:
     name = addresses.file_name(place)
-    return is_picture(name) or is_tar(Path(name)) or _is_table(name)
+    return is_image(name) or is_archive(name) or _is_table(name)
 
 
 def _is_table(place: str) -> bool:
-    return addresses.file_name(place).endswith(".parquet")
+    return addresses.file_name(place).lower().endswith(".parquet")
 
 
 def _local(place: str) -> Path:
@@ -199,19 +209,16 @@ def _stamp(place: str) -> str:
 def _count(place: str) -> int:
     if _is_table(place):
         return count_rows(_local(place))
-    return sum(1 for _ in _inside(place)) if is_tar(Path(addresses.file_name(place))) else 1
+    return sum(1 for _ in _inside(place)) if is_archive(addresses.file_name(place)) else 1
 
 
 def _inside(place: str) -> Iterator[Picture]:
-    if not is_tar(Path(addresses.file_name(place))):
+    if not is_archive(addresses.file_name(place)):
         yield Picture(place, partial(_fetched if is_address(place) else read_image, place))
         return
-    path = _local(place)
-    plain = path if path.suffix.lower() == ".tar" else unpacked(path, quiet=True)
-    for member in members(plain)[0]:
-        if is_picture(member.name):
-            packed = PackedImages([str(plain)], np.array([[0, member.offset, member.size]]), [member.name], [0], [place])
-            yield Picture(packed.name(0), partial(packed.open, 0))
+    images = images_in(_local(place), place)
+    for i in range(len(images)):
+        yield Picture(images.name(i), partial(images.open, i))
 
 
 def _fetched(url: str, wanted: Reading | int) -> Image.Image:

@@ -1,4 +1,4 @@
-"""Candidates are built, compared with the model, timed; the fastest that agrees is kept."""
+"""The way of running a model that suits this machine: by the processor's abilities, or by a measurement made once."""
 
 import shutil
 from collections.abc import Sequence
@@ -10,31 +10,16 @@ import torch
 from torch import Tensor
 
 from allmlp.data.progress import watched
-from allmlp.engine.backends.base import CPU, Backend, Runner, Wanted
+from allmlp.engine.backends.base import Backend, Runner, Wanted
 from allmlp.engine.backends.table import BACKENDS
 from allmlp.engine.calibrate import seconds_per_image
-from allmlp.engine.device import BF16_GAIN, FASTER, bf16_gain
+from allmlp.engine.choice import USUAL, Request, candidates, precision_of, preferred, question, request_record
+from allmlp.engine.decisions import Decision, decided
 from allmlp.engine.kept import content_hash, folder_of, keep, read_kept, workshop
 from allmlp.engine.parity import ALLOWED, Parity, in_float32, in_parts, parity, probes
 from allmlp.engine.quantise import Calibration
 from allmlp.errors import EngineError
 from allmlp.models.base import ImageModel
-
-Candidate = tuple[str, str]
-"""Backend, precision."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What was asked for; backend and precision may be "auto"."""
-
-    precision: str
-    backend: str
-    batch: int
-    threads: int
-    device: torch.device = CPU
-    calibration: str = ""
-    """Digest of the images that set int8."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +31,7 @@ class Built:
     run: Runner
     parity: Parity
     seconds: dict[str, float]
-    """An image, of every candidate that was timed: "backend precision" → seconds."""
+    """Seconds an image of every backend that was measured when the choice was made: "backend precision" → seconds."""
     from_disk: bool = False
 
 
@@ -58,18 +43,13 @@ def built(model: ImageModel, request: Request, *, shown: Calibration | None = No
         return found
     made = workshop(folder)
     try:
-        found = _chosen(model, request, shown, made, quiet=quiet)
+        found = _chosen(model, request, shown, made, kept=kept, quiet=quiet)
         if kept:
             facts = dict(backend=found.backend, precision=found.precision, parity=asdict(found.parity), seconds=found.seconds)
             keep(folder, made / found.backend, facts)
         return found
     finally:
         shutil.rmtree(made, ignore_errors=True)
-
-
-def request_record(request: Request) -> dict[str, Any]:
-    """For the name an engine is kept under, in which the kind of device is named by itself."""
-    return {name: value for name, value in asdict(request).items() if name != "device"}
 
 
 def _again(model: ImageModel, request: Request, shown: Calibration | None, card: dict[str, Any], folder: Path) -> Built | None:
@@ -80,7 +60,7 @@ def _again(model: ImageModel, request: Request, shown: Calibration | None, card:
             return None
         run = _made(backend, model, _wanted(request, precision, shown), folder)
         found = Parity(**card["parity"])
-        if request.device.type == "cuda":  # where kernels are chosen anew each time
+        if request.device.type == "cuda":  # whose driver and kernels may be others now
             found = _compared(backend.name, precision, run, *_reference(model, request, shown), request.batch, shown)
         return Built(
             backend=backend.name, precision=precision, run=run, parity=found, seconds=dict(card["seconds"]), from_disk=True
@@ -96,58 +76,55 @@ def _reference(model: ImageModel, request: Request, shown: Calibration | None) -
     return given.to(request.device), in_float32(model, given, request.batch)
 
 
-def _chosen(model: ImageModel, request: Request, shown: Calibration | None, made: Path, *, quiet: bool) -> Built:
-    given, due = _reference(model, request, shown)
-    runs: dict[Candidate, Runner] = {}
-    found: dict[Candidate, Parity] = {}
-    failures: list[EngineError] = []
-    candidates = _candidates(request)
-    for name, precision in watched(candidates, total=len(candidates), what="preparing the engine", quiet=quiet):
-        try:
-            run = _made(BACKENDS[name], model, _wanted(request, precision, shown), made / name)
-            found[name, precision] = _compared(name, precision, run, given, due, request.batch, shown)
-            runs[name, precision] = run
-        except EngineError as error:
-            failures.append(error)
-    if not runs:
-        raise failures[0]
-    seconds = seconds_per_image(runs, given, request.batch, threads=request.threads) if len(runs) > 1 else {}
-    best = fastest(seconds) if seconds else next(iter(runs))
-    said = {" ".join(candidate): value for candidate, value in seconds.items()}
-    return Built(backend=best[0], precision=best[1], run=runs[best], parity=found[best], seconds=said)
+def _chosen(model: ImageModel, request: Request, shown: Calibration | None, made: Path, *, kept: bool, quiet: bool) -> Built:
+    """The first backend, in the order of choice, that builds and agrees with the model. kept: whether it may be measured."""
+    precision = precision_of(request, model)
+    names = candidates(request, precision)
+    tried = _Tried(model, request, shown, precision, made)
+    seconds: dict[str, float] = {}
+    if kept and set(names) - set(USUAL) and len(names) > 1:
+        asked = question(model, request, precision, names)
+        decision = decided(asked, lambda: tried.measured(names, quiet=quiet))
+        if decision is not None and decision["chosen"] in names:
+            names = [decision["chosen"], *(name for name in names if name != decision["chosen"])]
+            seconds = dict(decision["seconds"])
+    for name in names:
+        if tried.run(name) is not None:
+            return Built(backend=name, precision=precision, run=tried.runs[name], parity=tried.parities[name], seconds=seconds)
+    raise next(iter(tried.failures.values()))
 
 
-def _candidates(request: Request) -> Sequence[Candidate]:
-    """All that may be tried. Raises EngineError where nothing may, with the first reason."""
-    found, reasons = [], []
-    place = request.device
-    for precision in _precisions(request.precision, place):
-        quick = [
-            name
-            for name, backend in BACKENDS.items()
-            if backend.seconds_to_build and precision in backend.precisions and place.type in backend.devices
-        ]
-        for name in quick if request.backend == "auto" else [request.backend]:
-            why = BACKENDS[name].refusal(precision, place)
-            found += [(name, precision)] if why is None else []
-            reasons += [] if why is None else [why]
-    if not found:
-        raise reasons[0]
-    return found
+class _Tried:
+    """Backends that were built and compared with the model, each once."""
 
+    def __init__(self, model: ImageModel, request: Request, shown: Calibration | None, precision: str, made: Path) -> None:
+        self.model, self.request, self.shown, self.precision, self.made = model, request, shown, precision, made
+        self.images, self.due = _reference(model, request, shown)
+        self.runs: dict[str, Runner] = {}
+        self.parities: dict[str, Parity] = {}
+        self.failures: dict[str, EngineError] = {}
 
-def _precisions(wanted: str, device: torch.device) -> tuple[str, ...]:
-    if wanted != "auto":
-        return (wanted,)
-    if device.type == "cuda":
-        return ("bf16",) if torch.cuda.is_bf16_supported(including_emulation=False) else ("fp32",)
-    return ("fp32", "bf16") if bf16_gain() >= BF16_GAIN else ("fp32",)
+    def run(self, name: str) -> Runner | None:
+        """None where it cannot be built, or does not compute what the model does."""
+        if name not in self.runs and name not in self.failures:
+            wanted = _wanted(self.request, self.precision, self.shown)
+            try:
+                run = _made(BACKENDS[name], self.model, wanted, self.made / name)
+                found = _compared(name, self.precision, run, self.images, self.due, self.request.batch, self.shown)
+            except EngineError as error:
+                self.failures[name] = error
+            else:
+                self.runs[name], self.parities[name] = run, found
+        return self.runs.get(name)
 
-
-def fastest(seconds: dict[Candidate, float]) -> Candidate:
-    """The one with the least seconds, in bf16 only where that is clearly faster than all in float32."""
-    worth = {candidate: value * (FASTER if candidate[1] == "bf16" else 1) for candidate, value in seconds.items()}
-    return min(worth, key=lambda candidate: worth[candidate])
+    def measured(self, names: Sequence[str], *, quiet: bool) -> Decision:
+        """All that run take turns; the usual one stays unless another is clearly faster. Raises EngineError where none runs."""
+        for name in watched(names, total=len(names), what="preparing engines", quiet=quiet):
+            self.run(name)
+        if not self.runs:
+            raise next(iter(self.failures.values()))
+        seconds = seconds_per_image(self.runs, self.images, self.request.batch, threads=self.request.threads)
+        return {"chosen": preferred(seconds), "seconds": {f"{name} {self.precision}": value for name, value in seconds.items()}}
 
 
 def _wanted(request: Request, precision: str, shown: Calibration | None) -> Wanted:

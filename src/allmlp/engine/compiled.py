@@ -9,7 +9,8 @@ from torch import Tensor
 
 from allmlp.engine.backends.base import CPU, Runner
 from allmlp.engine.backends.table import BACKENDS
-from allmlp.engine.build import Built, Request, built
+from allmlp.engine.build import Built, built
+from allmlp.engine.choice import Request
 from allmlp.engine.device import threads_used
 from allmlp.engine.memory import give_back
 from allmlp.engine.parity import Parity
@@ -39,7 +40,7 @@ class Engine:
     """Where it computes and answers."""
     parity: Parity
     seconds_per_image: dict[str, float]
-    """Of every candidate that was timed, as "backend precision"; of none where there was no choice."""
+    """Of every backend that was measured when the choice was made, as "backend precision"; of none where nothing was."""
     from_disk: bool
     """Whether the choice, and the files it starts from, were kept from before."""
     name: str
@@ -82,20 +83,22 @@ def compile(  # noqa: A001 - the verb the rest of the world has for it
 ) -> Engine:
     """The model in the fastest form this machine can run it in, compared with the model before it is handed out.
 
-    precision: "fp32"; "bf16"; "int8" (extra export, for CPUs); "auto" takes bf16 where this CPU is clearly faster in it, and
-    on GPUs that have it. float32 on a GPU is float32, not TF32.
+    precision: "fp32"; "bf16"; "int8" (extra export, for CPUs); "auto" takes bf16 on CPUs that are far faster in it, for models
+    of 256 channels or more, and on GPUs that have it. float32 on a GPU is float32, not TF32.
     backend: for CPUs "torch" (folded, laid out anew, products by oneDNN), "openvino" and "onnxruntime" (extras); for GPUs
     "cuda" (folded, laid out anew, recorded as CUDA graphs, with Triton kernels where they are faster); for both "eager" and
-    "compile" (torch.compile, takes minutes to build); "auto" times those that are here and built in seconds, for two seconds
-    or so.
+    "compile" (torch.compile, takes minutes to build); "auto" is "cuda" on a GPU, on a CPU
+    "torch" where it has AVX-512 and "eager" elsewhere; where extras are installed they are measured beside it, once for a
+    machine and a model, and the fastest is written down.
     batch: images there usually are at once; other numbers work, though some backends are made for one only.
     threads: of the CPU; None is torch's number.
     device: "cpu", "cuda", "cuda:1"; None is where the model is. The model may be on a CPU for an engine on a GPU.
     calibration: for int8, 64 or more real images as the model takes them, better 1,000; 300 at most set the ranges, and on the
     rest the engine must lose at most 0.5 points of top-1. labels: their classes' numbers; without them the loss is taken to
     be the share of images decided otherwise.
-    keep: remember the choice on disk, under the weights' hash, the versions, the processor and the GPU, in `engines` under
-    $ALLMLP_HOME or the user's cache. quiet: no bar while building.
+    keep: remember engines and choices on disk, in `engines` and `decisions` under $ALLMLP_HOME or the user's cache, by the
+    weights' hash, the versions, the processor and the GPU. Without it nothing is measured: the usual backend is taken.
+    quiet: no bar while building.
     In fp32 the logits are within 1e-4 of the model's, relative to their norm; `parity` says how near they are.
     Raises EngineError for a backend that is not here, does not compute what the model does, or cannot build it, and for an int8
     engine that loses too much, with the figure; ShapeError for calibration images of another size.

@@ -1,27 +1,19 @@
 """Where and in what precision a model runs."""
 
-import statistics
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from allmlp.engine.abilities import abilities
 from allmlp.errors import RecipeError
 from allmlp.models.base import ImageModel
 
-BF16_WIDTH = 256
-"""Below this many channels the casts around bf16 products cost more than the products save, on every CPU measured."""
-BF16_GAIN = 1.5
-"""How much faster bf16 products must be than float32 ones before they are used on a CPU."""
-
-FASTER, TIMED = 1.2, 5
-"""How much faster a whole network must be in bf16, and how often each is timed. Of answers alone: gradients cost more casts."""
+BF16_WIDTH, BF16_WIDTH_TRAINING = 256, 96
+"""Below so many channels the casts around bf16 matmuls cost more than they save; a training step has more to save."""
 
 
 def best_device() -> torch.device:
@@ -29,10 +21,17 @@ def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def choose_precision(wanted: str, device: torch.device, model: nn.Module) -> str:
-    """ "fp32", "bf16" or "fp16"; "auto" takes bf16 where it pays. Training records the answer, and resumes with it.
+def choose_precision(wanted: str, device: torch.device, model: nn.Module, *, width: int = BF16_WIDTH) -> str:
+    """ "fp32", "bf16" or "fp16"; "auto" takes bf16 where the processor is fast in it and the model is wide enough.
 
-    Raises RecipeError for fp16 on a CPU.
+    The choice follows from the processor's abilities and the model alone, so that it is the same every time.
+
+    Args:
+        wanted: "auto", or a precision, which is then the answer.
+        width: channels that a model needs for bf16 on a CPU.
+
+    Raises:
+        RecipeError: for fp16 on a CPU.
     """
     if wanted == "fp16" and device.type == "cpu":
         raise RecipeError("fp16 is for GPUs, and there is none here", hint='use precision "auto", "fp32" or "bf16"')
@@ -40,45 +39,7 @@ def choose_precision(wanted: str, device: torch.device, model: nn.Module) -> str
         return wanted
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
-    wide = getattr(model, "num_features", 0) >= BF16_WIDTH
-    return "bf16" if wide and bf16_gain() >= BF16_GAIN else "fp32"
-
-
-@lru_cache
-def bf16_gain() -> float:
-    """How many times faster than in float32 this CPU multiplies in bf16, timed in under a second.
-
-    On one thread, by the time that thread had the processor: the answer must not hang on what else runs.
-
-    Flags do not tell: of two processors that have avx512_bf16, one gained 2.9 times and one lost half.
-    """
-    products = [
-        (torch.ones(1024, 384, dtype=kind), torch.ones(1536, 384, dtype=kind)) for kind in (torch.float32, torch.bfloat16)
-    ]
-    times: list[list[float]] = [[], []]
-    with torch.inference_mode(), threads_used(1):
-        for _ in range(9):
-            for spent, (x, weight) in zip(times, products, strict=True):
-                started = time.thread_time()
-                F.linear(x, weight)
-                spent.append(time.thread_time() - started)
-    return min(times[0]) / min(times[1])
-
-
-def faster_precision(run: Callable[[], object], device: torch.device) -> str:
-    """ "bf16" where `run`, a pass through a network in autocast, is then clearly faster than in "fp32", timed here and now."""
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
-    times: dict[str, list[float]] = {"fp32": [], "bf16": []}
-    for attempt in range(TIMED + 1):
-        for precision, spent in times.items():
-            started = time.perf_counter()
-            with torch.inference_mode(), autocast(device, precision):
-                run()
-            if attempt:  # the first one prepares
-                spent.append(time.perf_counter() - started)
-    medians = {precision: statistics.median(spent) for precision, spent in times.items()}
-    return "bf16" if medians["fp32"] / medians["bf16"] >= FASTER else "fp32"
+    return "bf16" if getattr(model, "num_features", 0) >= width and abilities().fast_bf16 else "fp32"
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:

@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from allmlp.engine.abilities import abilities
+
 
 def environment(device: torch.device, precision: str) -> dict[str, Any]:
     """What a reader of numbers must know to repeat them."""
@@ -15,6 +17,7 @@ def environment(device: torch.device, precision: str) -> dict[str, Any]:
         **{name: version(name) for name in ("allmlp", "torch", "torchvision", "timm", "pillow", "numpy")},
         "platform": platform.platform(),
         "processor": processor(),
+        "abilities": str(abilities()),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
         "precision": precision,

@@ -8,6 +8,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from allmlp.engine.abilities import abilities
 from allmlp.engine.environment import processor
 from allmlp.errors import RunError
 from allmlp.models.base import ImageModel
 from allmlp.released.fetch import home
 from allmlp.run import read_json, write_json
 
-FORMAT = 1
+FORMAT = 2
 MOST = 32
 """Engines on the disk; the oldest go first."""
 CARD = "engine.json"
@@ -31,12 +33,21 @@ VERSIONS = ("allmlp", "torch", "onnxruntime", "openvino", "nncf")
 
 def content_hash(model: ImageModel, request: dict[str, Any], device: torch.device) -> str:
     """Of the weights, what they belong to, what was asked for, the versions, the processor and, where there is one, the GPU."""
-    versions = {name: _version(name) for name in VERSIONS}
-    machine = [processor(), torch.backends.cpu.get_cpu_capability()]
-    if device.type == "cuda":
-        machine += [torch.cuda.get_device_name(device), str(torch.version.cuda), str(_version("triton"))]
-    about = [FORMAT, request, versions, machine, model_hash(model)]
+    about = [FORMAT, request, machine(device), model_hash(model)]
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """Plain values: the processor, what oneDNN may use of it, the versions that matter and, where there is one, the GPU."""
+    found: dict[str, Any] = {
+        "processor": processor(),
+        "abilities": asdict(abilities()),
+        "torch's vectors": torch.backends.cpu.get_cpu_capability(),
+        "versions": {name: _version(name) for name in VERSIONS},
+    }
+    if device.type == "cuda":
+        found |= {"gpu": torch.cuda.get_device_name(device), "cuda": str(torch.version.cuda), "triton": str(_version("triton"))}
+    return found
 
 
 def model_hash(model: ImageModel) -> str:

@@ -2,10 +2,12 @@
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from allmlp.data.damage import hint_for, in_words
 from allmlp.data.images import Images
 from allmlp.data.loader import plain_batches
+from allmlp.data.names import nfc
 from allmlp.data.progress import watched
 from allmlp.data.sources import NAMED, open_labelled, open_source
 from allmlp.engine.graph import Graph
@@ -16,15 +18,20 @@ from allmlp.models.base import ImageModel
 from allmlp.recipe import Recipe, load_recipe
 from allmlp.run import Run
 
+Split = Literal["auto", "val", "test"]
+"""Which of a run's own images; "auto": the test images if there are any."""
+
 
 def images_for(
-    run: Run | None, classes: tuple[str, ...], data: str | os.PathLike[str] | None, quiet: bool
+    run: Run | None, classes: tuple[str, ...], data: str | os.PathLike[str] | None, quiet: bool, split: Split = "auto"
 ) -> tuple[Images, str, str, list[tuple[str, str]]]:
     """(images with the numbers of these classes, name of the split, title, left out).
 
-    data: None for the run's own test images if it has any, else its validation images. Raises DataError for data that
-    does not fit the classes.
+    data: None for the run's own test images if it has any, else its validation images. split: which of the run's own.
+    Raises DataError for data that does not fit the classes, and where there are no such images.
     """
+    if data is not None and split != "auto":
+        raise DataError(f"DATA and the run's {split} images are not the same", hint="give one of them")
     if run is None and data is None:
         raise DataError(
             "weights without a run folder have no images of their own", hint="give a folder of class folders as DATA"
@@ -32,15 +39,20 @@ def images_for(
     if data is None or (os.fspath(data) in NAMED and not Path(data).is_dir()):
         recipe = Recipe() if run is None else load_recipe(run.recipe)
         spec = run.data_spec() if run is not None and data is None else os.fspath(data or "")
-        source = open_source(spec, val_share=recipe.data.val_share, seed=recipe.seed, quiet=quiet)
-        if source.classes != classes:
+        source = open_source(spec, **recipe.data.opening, seed=recipe.seed, quiet=quiet)
+        if tuple(map(nfc, source.classes)) != tuple(map(nfc, classes)):
             raise DataError(
                 f"{source.title} has other classes than the model", hint="give the folder the run was trained on, as DATA"
             )
-        if source.test is not None:
+        if source.test is None and split == "test":
+            raise DataError(
+                f"{source.title} has no test images", hint="give a test folder beside train, or evaluate the others"
+            )
+        if source.test is not None and split != "val":
             return source.test, "test", f"{source.title}, test images", []
         return source.val, "val", f"{source.title}, validation images", []
-    images, left_out = open_labelled(data, classes, quiet=quiet)
+    layout = "auto" if run is None else load_recipe(run.recipe).data.layout
+    images, left_out = open_labelled(data, classes, layout=layout, quiet=quiet)
     return images, file_name(Path(data).expanduser().resolve().name), os.fspath(data), left_out
 
 

@@ -10,7 +10,7 @@ from allmlp import metrics
 from allmlp.engine.bundle import is_bundle
 from allmlp.engine.open import check_classes, open_answering
 from allmlp.errors import DataError
-from allmlp.evaluation.answers import answers, images_for
+from allmlp.evaluation.answers import Split, answers, images_for
 from allmlp.evaluation.mistakes import mistakes
 from allmlp.evaluation.probing import probe
 from allmlp.evaluation.real import evaluate_real
@@ -29,12 +29,14 @@ def evaluate(
     knn: bool = False,
     linear: bool = False,
     real: bool = False,
+    split: Split = "auto",
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Measure a run, and keep the result in its evaluation/ folder; or whatever else `allmlp.load` takes, and exported graphs.
 
     data: as for `train`, matched to the model's classes by name; None: the run's own test images if it has any, else its
-    validation images. which: "best" or "last" weights. img_size: resize the model to it first. quiet: no bar.
+    validation images. split: "val" or "test": those of the run's own. which: "best" or "last" weights. img_size: resize
+    the model to it first. quiet: no bar.
     engine: what answers: "eager" (the model as it is), a backend of `allmlp.compile`, or "auto", the fastest for many images.
     knn, linear: measure its features instead, on classes that may be others than its own (see `evaluation.probing.probe`).
     real: by the labels of ImageNet-ReaL instead (see `evaluation.real.evaluate_real`).
@@ -54,20 +56,20 @@ def evaluate(
         folder.check_writable()
     model = open_answering(run, which=which, img_size=img_size)
     check_classes(model)
-    images, split, title, left_out = images_for(folder, model.classes or (), data, quiet)
+    images, measured, title, left_out = images_for(folder, model.classes or (), data, quiet, split)
     if img_size is not None:
-        split += "-{}x{}".format(*model.img_size)
+        measured += "-{}x{}".format(*model.img_size)
     started = time.monotonic()
     out, answered = answers(model, images, title=title, batch=batch, workers=workers, engine=engine, quiet=quiet)
     assert model.classes is not None
-    result: dict[str, Any] = {"data": title, "split": split, "weights": which if folder else str(run)}
+    result: dict[str, Any] = {"data": title, "split": measured, "weights": which if folder else str(run)}
     result["engine"] = answered
     result |= metrics.summary(out.logits, out.labels, model.classes)
-    result |= mistakes(folder, split, images, out, model)
+    result |= mistakes(folder, measured, images, out, model)
     result["unreadable"] = len(left_out) + len(out.unreadable)
     result["unreadable_files"] = [{"path": p, "reason": r} for p, r in [*left_out, *out.unreadable][:1000]]
     result["seconds"] = time.monotonic() - started
     result["evaluated"] = datetime.now(UTC).isoformat(timespec="seconds")
     if folder is not None:
-        write_json(folder.evaluation / f"{split}.json", result)
+        write_json(folder.evaluation / f"{measured}.json", result)
     return result

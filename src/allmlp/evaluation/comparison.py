@@ -206,7 +206,7 @@ def _images(
 def _origin(run: Run | None) -> tuple[Any, ...]:
     """What decides which images a run holds out."""
     recipe = None if run is None else load_recipe(run.recipe)
-    return (None, 0, 0) if run is None or recipe is None else (run.data_spec(), recipe.data.val_share, recipe.seed)
+    return (None,) if run is None or recipe is None else (run.data_spec(), *recipe.data.opening.values(), recipe.seed)
 
 
 def _same_images(first: str, second: str, ours: Images, theirs: Images) -> None:

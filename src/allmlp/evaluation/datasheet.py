@@ -18,7 +18,7 @@ def describe_data(run: Run, *, quiet: bool = False) -> dict[str, Any]:
     recipe = load_recipe(run.recipe)
     source = open_source(
         run.data_spec(),
-        val_share=recipe.data.val_share,
+        **recipe.data.opening,
         seed=recipe.seed,
         limit=recipe.train.limit,
         shots=recipe.train.shots,

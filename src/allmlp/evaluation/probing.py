@@ -82,13 +82,13 @@ def probe(
 
 def _source(run: Run | None, data: str | os.PathLike[str] | None, seed: int, quiet: bool) -> Source:
     if data is not None:
-        return open_source(os.fspath(data), val_share=Recipe().data.val_share, seed=seed, quiet=quiet)
+        return open_source(os.fspath(data), **Recipe().data.opening, seed=seed, quiet=quiet)
     if run is None:
         raise DataError(
             "weights without a run folder have no images of their own", hint="give a folder of class folders as DATA"
         )
     recipe = load_recipe(run.recipe)
-    return open_source(run.data_spec(), val_share=recipe.data.val_share, seed=recipe.seed, quiet=quiet)
+    return open_source(run.data_spec(), **recipe.data.opening, seed=recipe.seed, quiet=quiet)
 
 
 def _features(model: ImageModel, images: Images, title: str, **words: Any) -> tuple[Tensor, Tensor]:  # → n c, n

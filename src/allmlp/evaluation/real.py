@@ -17,10 +17,11 @@ import torch
 from torch import Tensor
 
 from allmlp import metrics
-from allmlp.data.folder import Folder, is_picture, walk_files
+from allmlp.data.folder import Folder, walk_files
 from allmlp.data.images import FileImages, Images
+from allmlp.data.names import is_image, split_of
 from allmlp.data.parquet import has_parquet
-from allmlp.data.parts import VAL, imagenet_places
+from allmlp.data.parts import imagenet_places
 from allmlp.data.shards import has_shards
 from allmlp.data.sources import open_parts
 from allmlp.engine.bundle import is_bundle
@@ -101,8 +102,8 @@ def _validation_images(path: Path, spec: str, quiet: bool) -> Images:
     if not path.is_dir() or has_shards(path) or has_parquet(path):
         parts = open_parts(spec, quiet=quiet)
         return (parts.val or parts.test or parts.train)().images
-    inside = next((path / name for name in VAL if name in Folder(path).folders()), path)
-    files = [file for file in walk_files(inside) if is_picture(file)]
+    inside = next((path / name for name in Folder(path).folders() if split_of(name) == "val"), path)
+    files = [file for file in walk_files(inside) if is_image(file)]
     return FileImages(files, np.zeros(len(files), dtype=np.int64))
 
 

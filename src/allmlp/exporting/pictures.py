@@ -61,7 +61,7 @@ def _of_run(folder: Path, quiet: bool) -> Pictures | None:
         run = Run.open(folder)
         recipe = load_recipe(run.recipe)
         spec = run.data_spec()
-        source = open_source(spec, val_share=recipe.data.val_share, seed=recipe.seed, quiet=quiet)
+        source = open_source(spec, **recipe.data.opening, seed=recipe.seed, quiet=quiet)
     except (AllmlpError, KeyError):
         return None
     return Pictures(f"validation images of {source.title}", _spread(source.val, COMPARED), _spread(source.train, CALIBRATING))

@@ -16,15 +16,15 @@ from allmlp.errors import DataError
 from allmlp.pixels.bare import bare
 from allmlp.pixels.channels import GREY, Stored, as_channels, colours_of, is_deep
 from allmlp.pixels.depth import Values, measured
+from allmlp.pixels.formats import FORMATS as FORMATS
+from allmlp.pixels.formats import SUFFIXES as SUFFIXES
+from allmlp.pixels.formats import formats, needs
 from allmlp.pixels.orientation import orientation_of, upright
 from allmlp.pixels.pages import MAGIC, Page, Refused, page_of
 from allmlp.pixels.reading import Reading, as_reading
 from allmlp.pixels.sixteen import sixteen_bits
 from allmlp.pixels.tiff import OnePage
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
-"""Nothing else is tried: some of Pillow's formats call other programs."""
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 MOST_PIXELS = 64_000_000
 """A picture that declares more is refused before it is decoded (192 MB as RGB)."""
 
@@ -78,7 +78,7 @@ class Header(NamedTuple):
     """What an image file says of itself."""
 
     format: str
-    """One of FORMATS."""
+    """Pillow's name of the format."""
     mode: str
     """Pillow's."""
     size: tuple[int, int]
@@ -172,12 +172,24 @@ def _used(
     except Refused as error:
         raise UnreadableImage(name, error.reason, error.hint) from None
     except UnidentifiedImageError:
-        empty = not (file.getbuffer().nbytes if isinstance(file, io.BytesIO) else Path(file).stat().st_size)
-        raise UnreadableImage(name, "the file is empty" if empty else "not a picture of a known format") from None
+        raise UnreadableImage(name, _unknown(file)) from None
     except Exception as error:
         lines = str(error).splitlines()
         what = lines[0].replace(name, "").strip(" :'\"")[:200] if lines else ""
         raise UnreadableImage(name, f"{type(error).__name__}: {what}".rstrip(": ")) from None
+
+
+def _unknown(file: str | os.PathLike[str] | io.BytesIO) -> str:
+    """Why a file is of no format that is read here."""
+    if isinstance(file, io.BytesIO):
+        head = bytes(file.getbuffer()[:16])
+    else:
+        try:
+            with Path(file).open("rb") as opened:
+                head = opened.read(16)
+        except OSError as error:
+            return f"{type(error).__name__}: {error.strerror}"
+    return (needs(head) or "not a picture of a known format") if head else "the file is empty"
 
 
 def _tiff(stream: BinaryIO, name: str, use: Callable[[Opened, Page | None], T], number: int | None) -> T:
@@ -210,7 +222,7 @@ def _other(stream: BinaryIO, name: str, use: Callable[[Opened, Page | None], T])
 def _opened(file: BinaryIO | OnePage, name: str) -> Image.Image:
     """The header is read, and what it declares is within bounds. Raises UnreadableImage, or what Pillow raises."""
     file.seek(0)
-    image = Image.open(file, formats=FORMATS)  # type: ignore[arg-type]  # it needs read, seek and tell
+    image = Image.open(file, formats=formats())  # type: ignore[arg-type]  # it needs read, seek and tell
     width, height = image.size
     if width * height > MOST_PIXELS:
         raise UnreadableImage(name, f"{width} × {height} pixels are more than {MOST_PIXELS:,}")

@@ -44,7 +44,8 @@ def predict_many(
     workers: threads that decode, one a processor if None; or actors, one a GPU, or a processor where there are none.
     Finished rows lie in OUT.parts; the same call goes on after a kill, and no row is lost or there twice. What was begun
     on one machine may be finished on Ray, and the other way round.
-    Returns {"rows", "errors", "kept" (rows of an earlier call), "seconds", "out"}.
+    Returns {"rows", "errors", "kept" (rows of an earlier call), "seconds", "out",
+    "passed_over" (endings of files in folders that are no images, with their number)}.
     Raises DataError for sources that are not there; RunError where OUT is, or where its parts are of something else.
     """
     given, out = [os.fspath(source) for source in sources], Path(out)
@@ -74,6 +75,7 @@ def predict_many(
         "kept": found.count - left,
         "seconds": time.monotonic() - started,
         "out": str(out),
+        "passed_over": dict(found.passed_over),
     }
 
 

@@ -29,6 +29,10 @@ class Data:
     """Which page of TIFF files is read, from 1. None: the only one; files of several pages are refused."""
     val_share: float = 0.1
     """Share of each class held out for validation where the data has no val folder, in (0, 1)."""
+    drop_duplicates: bool = False
+    """Leave out of training the images that are validation or test images as well, to the byte."""
+    layout: Literal["auto", "classes"] = "auto"
+    """"auto": folders called train, val or test in whatever wording are splits. "classes": every folder is a class."""
     mean: tuple[float, ...] | None = None
     """Per channel, of pixels in [0, 1]. None: the model family's."""
     std: tuple[float, ...] | None = None
@@ -44,6 +48,11 @@ class Data:
     """Largest share of unreadable images that a run puts up with, in [0, 1]; one image in any case unless it is 0."""
     workers: int | None = None
     """Processes that decode and augment. None: as many as cores, at most 8; none for small sets in memory."""
+
+    @property
+    def opening(self) -> dict[str, Any]:
+        """How the images are opened, for `open_source`: the same for training as for everything after it."""
+        return {"val_share": self.val_share, "drop_duplicates": self.drop_duplicates, "layout": self.layout}
 
     def __post_init__(self) -> None:
         within(self, "val_share", above=0, below=1)
@@ -187,16 +196,17 @@ class Train:
     ema: float = 0.0
     """Decay per step of the running mean of the weights, in [0, 1); 0 for none."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """"auto": bf16 where this processor multiplies it at least 1.5 times as fast and the model has 256 channels, or 3 times
-    and 96. "fp16" scales the loss, and is for GPUs."""
+    """"auto": bf16 on processors that are far faster in it (AMX tiles, or AVX-512's bf16 on AMD's), for models of 96 channels
+    or more; else fp32. "fp16" scales the loss, and is for GPUs."""
     products: Literal["auto", "torch", "onednn"] = "auto"
-    """What multiplies float32 on a CPU; "auto": oneDNN where it does so 1.5 times as fast as torch's own way, forwards and
-    backwards, which are timed at the start (docs/decisions/0010)."""
+    """What multiplies float32 on a CPU. "auto": oneDNN on AMD's processors with AVX-512, where it is twice as fast as torch's
+    own matmuls; else torch (docs/decisions/0010)."""
     compile: bool = False
     """Take the steps through torch.compile: code made for this model joins what lies between its products. The first step then
     takes a minute or more; it needs a C++ compiler (docs/decisions/0015)."""
     retry: int = 0
-    """How often a run whose loss leaves all bounds goes back to its last checkpoint, each time at half the rate."""
+    """How often a run whose loss leaves all bounds goes back to the end of the last epoch, each time at half the learning
+    rate."""
     parallel: Literal["auto", "ddp", "fsdp"] = "auto"
     """With several processes: whole copies (DDP), or shards of weights and optimiser (FSDP2). "auto": shards from 100 M
     parameters on."""
@@ -259,7 +269,7 @@ class Distill:
     img_size: tuple[int, int] | None = None
     """Height and width of what the teacher sees, in pixels. None: as it was trained."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """In which the teacher computes; "auto" times what is faster here."""
+    """In which the teacher computes. "auto": bf16 on processors that are far faster in it, for networks of 256 channels."""
     cache: bool = False
     """Ask the teacher once for each image and keep its answers in a file; for images that are never changed."""
     cache_folder: str | None = None

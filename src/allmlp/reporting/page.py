@@ -114,6 +114,8 @@ def _cards(records: Records, shown: Evaluation | None) -> list[Card]:
         cards.append(Card("Top-5 accuracy", words.percent(shown.top5), "true class among the first five"))
     if shown:
         cards.append(Card("Calibration error", words.percent(shown.calibration_error), "mean gap of confidence and accuracy"))
+    if val := _validation(records, shown):
+        cards.append(val)
     if model := records.model:
         size = "×".join(map(str, model.preprocessing.img_size))
         cards.append(Card("Parameters", words.compact(model.parameters), f"{model.parameters:,}"))
@@ -124,6 +126,14 @@ def _cards(records: Records, shown: Evaluation | None) -> list[Card]:
         speed = median(epoch.images_per_s for epoch in records.epochs)
         cards.append(Card("Training speed", f"{speed:,.0f}", "images per second"))
     return cards
+
+
+def _validation(records: Records, shown: Evaluation | None) -> Card | None:
+    """Accuracy on the validation images, where the headline is of the test images."""
+    found = next((one for one in records.evaluations if one.split == "val"), None)
+    if found is None or shown is None or shown.split != "test":
+        return None
+    return Card("Validation accuracy", words.percent(found.top1), f"on {found.images:,} images, by which the epoch was chosen")
 
 
 def _curves(records: Records) -> list[tuple[str, Markup]]:

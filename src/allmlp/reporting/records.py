@@ -73,13 +73,18 @@ class Data:
     split: str
     train: Part
     val: Part
+    test: Part | None = None
+    found: list[str] = field(default_factory=list)
+    """In words: how the images were found, what was passed over, copies, and uneven classes."""
+    duplicates: dict[str, Any] | None = None
     left_out: list[LeftOut] = field(default_factory=list)
     left_out_count: int = 0
     ignored_files: int = 0
     deep: Deep | None = None
 
     def __post_init__(self) -> None:
-        if not len(self.classes) == len(self.train.per_class) == len(self.val.per_class):
+        splits = [self.train, self.val, *([] if self.test is None else [self.test])]
+        if any(len(split.per_class) != len(self.classes) for split in splits):
             raise ValueError("per_class does not have one number per class")
 
 

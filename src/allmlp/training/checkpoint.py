@@ -88,8 +88,14 @@ class Position:
         return f"{self.epoch:05d}-{self.step:08d}"
 
 
-def save(run: Run, position: Position, parts: Parts, team: Team, *, keep: int) -> None:
+Names = Callable[[str], bool]
+"""Whether a checkpoint of this name counts."""
+
+
+def save(run: Run, position: Position, parts: Parts, team: Team, *, keep: int, anchor: Names = lambda _: False) -> None:
     """Write a checkpoint, whole or not at all, and remove all but the `keep` newest. Called by every process.
+
+    anchor: the newest checkpoint for which this holds stays, too.
 
     Raises RunError when the disk is full or read-only; the checkpoints before are then intact.
     """
@@ -113,7 +119,12 @@ def save(run: Run, position: Position, parts: Parts, team: Team, *, keep: int) -
             write_json(half / "state.json", {"position": asdict(position), **values})
             write_json(half / "manifest.json", {**files, "state.json": _digest(half / "state.json")})
             _publish(half, run.checkpoints / position.name)
-            _rotate(run, position.name, keep)
+            _rotate(run, position.name, keep, anchor)
+
+
+def ends_epoch(name: str) -> bool:
+    """Whether a checkpoint of this name was written at the end of an epoch, or before the first."""
+    return name.endswith(f"-{0:08d}")
 
 
 def newest_first(run: Run) -> list[Path]:
@@ -133,13 +144,20 @@ class Whole(Protocol):
 Holder = TypeVar("Holder", bound=Whole)
 
 
-def load(run: Run, holder: Callable[[Position], Holder], team: Team, say: Callable[[str], None]) -> tuple[Position, Holder]:
+def load(
+    run: Run,
+    holder: Callable[[Position], Holder],
+    team: Team,
+    say: Callable[[str], None],
+    *,
+    among: Names = lambda _: True,
+) -> tuple[Position, Holder]:
     """Put the newest checkpoint that is whole back into parts such as it was saved from. Called by every process.
 
     holder: gives what has these parts, for a position; the one that was read into is returned. say: told of each checkpoint
-    that is damaged. Raises RunError when there is none left.
+    that is damaged. among: which checkpoints may be taken. Raises RunError when there is none left.
     """
-    found = team.by_first(lambda: newest_first(run))
+    found = team.by_first(lambda: [folder for folder in newest_first(run) if among(folder.name)])
     if not found:
         raise RunError(
             f"{run.folder} has no checkpoint", hint="it stopped before its first; give its command again with --resume auto"
@@ -221,10 +239,10 @@ def _publish(half: Path, final: Path) -> None:
     fsync(final.parent)
 
 
-def _rotate(run: Run, newest: str, keep: int) -> None:
+def _rotate(run: Run, newest: str, keep: int, anchor: Names) -> None:
     """Remove the oldest, and those ahead of the run: they were found damaged, and it went back."""
     names = [path.name for path in newest_first(run) if path.name <= newest]
-    kept = names[:keep]
+    kept = [*names[:keep], *[name for name in names if anchor(name)][:1]]
     for path in run.checkpoints.iterdir():
         if path.name not in kept:
             shutil.rmtree(path, ignore_errors=True)

@@ -191,10 +191,18 @@ class Loop:
         )
 
     def go_back(self) -> None:
-        """To the last checkpoint, from where the run goes on at half the rate. Raises RunError when there is none."""
+        """To the last end of an epoch, from where the run goes on at half the rate. Raises RunError when there is none.
+
+        Not to a checkpoint inside an epoch: when those are written depends on the clock and on signals, and the same run has to
+        end in the same bits.
+        """
         retries = self.position.retries + 1
         found, plan = checkpoint.load(
-            self.run, lambda at: plan_at(self.plan, at.epoch), self.team, lambda text: self.display.say(text, "yellow")
+            self.run,
+            lambda at: plan_at(self.plan, at.epoch),
+            self.team,
+            lambda text: self.display.say(text, "yellow"),
+            among=checkpoint.ends_epoch,
         )
         self._take(plan)
         self.position = replace(found, retries=retries)
@@ -285,8 +293,12 @@ class Loop:
         self._settle()
         self._refuse_broken()
         self._list_unreadable()
-        checkpoint.save(self.run, self.position, self.plan.parts, self.team, keep=self.recipe.train.keep)
+        checkpoint.save(self.run, self.position, self.plan.parts, self.team, keep=self.recipe.train.keep, anchor=self._anchor)
         self.saved = time.monotonic()
+
+    def _anchor(self, name: str) -> bool:
+        """Whether the run may have to go back to a checkpoint of this name."""
+        return self.recipe.train.retry > 0 and checkpoint.ends_epoch(name)
 
     def _write(self, which: str, chosen: Choice) -> None:
         """Weights with all that is needed to use them."""

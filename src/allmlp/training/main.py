@@ -16,6 +16,7 @@ from allmlp.data.damage import by_reason, in_words, refuse_too_many
 from allmlp.data.hold import held
 from allmlp.data.images import Source
 from allmlp.data.look import look_at
+from allmlp.data.remarks import imbalance, numbers_of, remarks
 from allmlp.data.sources import fetches, open_source
 from allmlp.engine.device import best_device
 from allmlp.engine.environment import environment
@@ -55,7 +56,7 @@ def train(
 ) -> Run:
     """Train a classifier and return its run folder.
 
-    data: a folder of class folders, a .tar of one, shards, parquet files, a data set's name (see the README), or None
+    data: a folder of class folders, a .tar or .zip of one, shards, parquet files, a data set's name (see the README), or None
     for the images that come with allmlp.
     recipe: a Recipe, a packaged recipe's name, or a TOML file. out: the run folder, which must be new unless
     resume is "auto": then a run that is there goes on, and a finished one is returned as it is.
@@ -236,7 +237,7 @@ def images_of(spec: str | None, recipe: Recipe, team: Team, quiet: bool, *, look
 
     def opened() -> Source:
         train = recipe.train
-        options: dict[str, Any] = dict(val_share=recipe.data.val_share, limit=train.limit, shots=train.shots)
+        options: dict[str, Any] = dict(**recipe.data.opening, limit=train.limit, shots=train.shots)
         return open_source(spec, seed=recipe.seed, **options, least=2 if recipe.dino is None else 1, quiet=quiet)
 
     source = team.one_by_one(opened) if fetches(spec) else opened()
@@ -331,17 +332,16 @@ def _summarise(display: Display, plan: Plan, run: Run, about: Iterable[str]) -> 
     """What a person checks before waiting: classes, counts, what was left out, where it all goes. about: the images."""
     source, model = plan.source, plan.model
     shown = ", ".join(source.classes[:10]) + (f" and {len(source.classes) - 10} more" if len(source.classes) > 10 else "")
-    display.say(
-        f"data     {source.title}: {len(source.train):,} training and {len(source.val):,} validation images ({source.split})"
-    )
+    display.say(f"data     {source.title}: {numbers_of(source)} ({source.split})")
     for line in about:
         display.say(line)
     display.say(f"classes  {len(source.classes)}: {shown}")
+    found = remarks(source)
+    if found:
+        display.say(f"found    {'; '.join(found)}", "yellow")
     if source.left_out:
         bad = counted(len(source.left_out), "unreadable image")
         display.say(f"         {bad} left out: {in_words(source.left_out)}", "yellow")
-    if source.ignored:
-        display.say(f"         {counted(source.ignored, 'file')} of other kinds ignored")
     size = "×".join(map(str, model.img_size))
     count = sum(p.numel() for p in model.parameters())
     how = plan.precision + (" by oneDNN" if plan.products == "onednn" else "")
@@ -371,10 +371,16 @@ def describe(source: Source) -> dict[str, Any]:
         "split": source.split,
         "train": {"images": len(source.train), "per_class": source.train.counts(classes)},
         "val": {"images": len(source.val), "per_class": source.val.counts(classes)},
+        "test": None if source.test is None else {"images": len(source.test), "per_class": source.test.counts(classes)},
         "left_out": [{"path": path, "reason": reason} for path, reason in source.left_out[:1000]],
         "left_out_count": len(source.left_out),
         "left_out_reasons": by_reason(source.left_out),
         "ignored_files": source.ignored,
+        "passed_over": dict(source.passed_over),
+        "found": remarks(source),
+        "imbalance": imbalance(source),
+        "duplicates": None if source.duplicates is None else asdict(source.duplicates),
+        "dropped_duplicates": source.dropped,
     }
 
 

@@ -1,12 +1,11 @@
-"""What multiplies in training: bf16 where it is far faster, else float32 by torch or, up to twice as fast, by oneDNN.
+"""What multiplies in training: bf16 on processors that are fast in it, else float32 by torch or, twice as fast, by oneDNN.
 
 torch reaches oneDNN's float32 products by private operators alone. So before they are used a few products and gradients are
-compared with torch's, and "auto" takes them only where they are clearly faster (docs/decisions/0010).
+compared with torch's. "auto" takes them on processors where they are clearly faster (docs/decisions/0010).
 """
 
 # axes: r rows, i inputs, o outputs
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -18,28 +17,21 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from allmlp.engine.device import bf16_gain, choose_precision, threads_used
+from allmlp.engine.abilities import abilities
+from allmlp.engine.device import BF16_WIDTH_TRAINING, choose_precision
 from allmlp.engine.plans.products import broken
 from allmlp.errors import RecipeError
 from allmlp.nn.recompute import AROUND
 from allmlp.recipe import Train
 
-BF16_FAR, BF16_NARROW = 3.0, 96
-"""Where bf16 products are so many times as fast as torch's of float32, "auto" takes them in models of so many channels, too."""
-GAIN, TIMED = 1.5, 7
-"""How much faster than torch's they must be before "auto" takes them, and how often both are timed: the least time counts."""
-ROWS, WIDE, NARROW = 1024, 1536, 384
-"""Of the products that are timed."""
 CLOSE = 1e-5
 """The largest error that is still float32's rounding, of the largest number that is due."""
 
 
 def chosen_precision(train: Train, device: torch.device, model: nn.Module) -> str:
-    """As `choose_precision`, but where bf16 is far faster training takes it in narrower models, too."""
-    narrow = getattr(model, "num_features", 0) >= BF16_NARROW
-    if train.precision == "auto" and train.products != "onednn" and device.type == "cpu" and narrow and bf16_gain() >= BF16_FAR:
-        return "bf16"
-    return choose_precision(train.precision, device, model)
+    """As `choose_precision`; a training step gains from bf16 in narrower models, too, and oneDNN's float32 is float32."""
+    named = "fp32" if train.precision == "auto" and train.products == "onednn" else train.precision
+    return choose_precision(named, device, model, width=BF16_WIDTH_TRAINING)
 
 
 def chosen_products(train: Train, device: torch.device, precision: str) -> str:
@@ -48,7 +40,7 @@ def chosen_products(train: Train, device: torch.device, precision: str) -> str:
     if wanted == "onednn" and why:
         other = 'train.precision "fp32", or ' if device.type == "cpu" and precision != "fp32" else ""
         raise RecipeError(f"train.products is onednn, but {why}", hint=f'use {other}train.products "auto" or "torch"')
-    return "onednn" if not why and (wanted == "onednn" or (wanted == "auto" and gain() >= GAIN)) else "torch"
+    return "onednn" if not why and (wanted == "onednn" or (wanted == "auto" and abilities().fast_onednn)) else "torch"
 
 
 def impossible(train: Train, device: torch.device, precision: str) -> str:
@@ -159,19 +151,3 @@ def _worst_error(r: int, i: int, o: int) -> float:
         made = _Linear.apply(*single)
         found = [made.detach(), *torch.autograd.grad(made, single, due.float())]
     return max(float((got.double() - right).abs().max() / right.abs().max()) for got, right in zip(found, exact, strict=True))
-
-
-@lru_cache
-def gain() -> float:
-    """How many times as fast as by torch a linear map and its gradients are by oneDNN, timed in a second, as `bf16_gain` is."""
-    x = torch.ones(ROWS, NARROW, requires_grad=True)
-    weight, due = torch.ones(WIDE, NARROW, requires_grad=True), torch.ones(ROWS, WIDE)
-    ways: list[Callable[..., Tensor]] = [F.linear, _Linear.apply]
-    least = [float("inf")] * len(ways)
-    with torch.enable_grad(), threads_used(1):
-        for _ in range(TIMED + 1):
-            for place, way in enumerate(ways):
-                began = time.thread_time()
-                torch.autograd.grad(way(x, weight), (x, weight), due)
-                least[place] = min(least[place], time.thread_time() - began)
-    return least[0] / least[1]

@@ -142,7 +142,7 @@ def _distiller(
     recipe: Recipe, source: Source, model: ImageModel, opened: Opened, device: torch.device, team: Team
 ) -> Distiller:
     teacher = Teacher(opened, model.preprocessing, source.classes, device, recipe.distill.precision)
-    teacher.precision = team.by_first(lambda: teacher.precision)  # timed in each, and the same in all
+    teacher.precision = team.by_first(lambda: teacher.precision)  # machines may differ, and the choice is one for all
     return Distiller(recipe.distill, teacher, model.preprocessing, validation=len(source.val), team=team)
 
 

@@ -10,9 +10,11 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
+from allmlp.engine.decisions import decided
 from allmlp.engine.gpu import plain
 from allmlp.engine.gpu.graphs import recorded_seconds
-from allmlp.engine.gpu.quickest import Operation, Quickest
+from allmlp.engine.gpu.quickest import Ask, Operation, Quickest
+from allmlp.engine.kept import machine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +34,12 @@ def kit_for(device: torch.device) -> Kit:
         return Kit()
     forms = kernels()
     forms["linear_gelu"] = [*forms["linear_gelu"], cublas_gelu]
-    return Kit(**{name: Quickest(getattr(plain, name), others, recorded_seconds) for name, others in forms.items()})
+    here = machine(device)
+
+    def ask(name: str) -> Ask:
+        return lambda shapes, measure: decided({"operation": name, **shapes, **here}, measure)
+
+    return Kit(**{name: Quickest(getattr(plain, name), others, recorded_seconds, ask(name)) for name, others in forms.items()})
 
 
 def cublas_gelu(x: Tensor, weight: Tensor, bias: Tensor, *, approximate: str) -> Tensor:  # ... i, o i, o → ... o

@@ -8,13 +8,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from allmlp.engine.device import autocast, choose_precision, faster_precision
+from allmlp.engine.device import autocast, choose_precision
 from allmlp.errors import DataError
 from allmlp.pixels.preprocess import Preprocessing
 from allmlp.pixels.view import View
 from allmlp.training.distillation.open import Opened
-
-TIMED_IMAGES = 8
 
 
 class Teacher:
@@ -28,7 +26,7 @@ class Teacher:
         device: torch.device,
         precision: str = "auto",
     ) -> None:
-        """classes: the student's. precision: "auto" times what is faster on this device.
+        """classes: the student's. precision: "auto" follows from the processor and the network's width.
 
         Raises DataError where the teacher lacks a class, or cannot take its images.
         """
@@ -38,9 +36,7 @@ class Teacher:
         self.net = opened.net.to(device).to(memory_format=self.order)
         self.view = View(student, opened.preprocessing).to(device)
         self._try()
-        blank = torch.zeros(TIMED_IMAGES, student.in_chans, *student.img_size, device=device)
-        timed = faster_precision(lambda: self._logits(blank), device) if precision == "auto" else precision
-        self.precision = choose_precision(timed, device, self.net)
+        self.precision = choose_precision(precision, device, self.net)
 
     @property
     def preprocessing(self) -> Preprocessing:
