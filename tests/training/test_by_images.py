@@ -11,6 +11,7 @@ from PIL import Image
 
 import allmlp
 from allmlp.data import hold
+from allmlp.engine.open import open_answering
 from allmlp.errors import DataError, RunError
 from allmlp.pixels.preprocess import Preprocessing
 from allmlp.recipe import Recipe, load_recipe
@@ -54,7 +55,7 @@ def test_training_on_deep_images_is_training_on_their_8_bits_bit_for_bit(
     assert same_weights(eight, run)
     assert [line["val_loss"] for line in read_lines(eight.metrics)] == [line["val_loss"] for line in read_lines(run.metrics)]
     one, other = (
-        [(row["classes"], row["probabilities"]) for row in allmlp.predict(r.folder, [folder])]
+        [(row["classes"], row["probabilities"]) for row in allmlp.predict(allmlp.load(r.folder), [folder])]
         for r, folder in ((eight, stripes), (run, deep))
     )
     assert one == other
@@ -76,12 +77,25 @@ def test_the_range_is_that_of_the_training_images_and_stands_everywhere(deep: Pa
 def test_a_model_of_deep_images_reads_them_alike_wherever_it_is_asked(deep: Path, deep_run: Run, tmp_path: Path) -> None:
     model = allmlp.load(deep_run.folder)
     path = next(deep.glob("*/*.tif"))
-    (row,) = allmlp.predict(deep_run.folder, [path])
+    (row,) = allmlp.predict(allmlp.load(deep_run.folder), [path])
     (said,) = model.predict(Image.open(path), top=3)
     assert list(said.classes) == row["classes"]
     assert np.allclose(said.probabilities, row["probabilities"], atol=1e-6)
-    bundle = allmlp.export(deep_run.folder, format="weights", out=tmp_path / "bundle", quiet=True)
-    assert allmlp.load(bundle).preprocessing == model.preprocessing
+    allmlp.export(deep_run.folder, format="safetensors", out=tmp_path / "bundle", quiet=True)
+    assert read_json(tmp_path / "bundle" / "bundle.json")["preprocessing"] == model.preprocessing.to_dict()
+    (answered,) = allmlp.predict(open_answering(tmp_path / "bundle"), [path])
+    assert answered == row
+
+
+def test_an_exported_graph_of_deep_images_has_their_range(deep: Path, deep_run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript", reason="allmlp[export] brings it")
+    pytest.importorskip("onnxruntime", reason="allmlp[export] brings it")
+    allmlp.export(deep_run.folder, format="onnx", out=tmp_path / "bundle", quiet=True)
+    for path in sorted(deep.glob("*/*.tif"))[::9]:
+        (due,), (found,) = (
+            allmlp.predict(model, [path]) for model in (allmlp.load(deep_run.folder), open_answering(tmp_path / "bundle"))
+        )
+        assert np.allclose(found["probabilities"], due["probabilities"], atol=1e-5)
 
 
 def test_an_interrupted_run_on_deep_images_goes_on_with_its_range(
@@ -92,8 +106,8 @@ def test_an_interrupted_run_on_deep_images_goes_on_with_its_range(
         stopped = allmlp.train(deep, recipe=small_recipe(data=OPEN), out=tmp_path / "run", quiet=True)
     again = allmlp.train(deep, recipe=small_recipe(data=OPEN), out=stopped.folder, quiet=True, resume="auto")
     assert same_weights(deep_run, again)
+    other = small_recipe(data={**OPEN, "range": [0, 9]})
     with pytest.raises(RunError, match=r"data\.range"):
-        other = small_recipe(data={**OPEN, "range": [0, 9]})
         allmlp.train(deep, recipe=other, out=stopped.folder, quiet=True, resume="auto")
 
 
@@ -177,7 +191,8 @@ def test_the_page_that_is_chosen_is_trained_and_predicted(
     assert same_weights(plain, run)
     assert allmlp.load(run.folder).preprocessing.page == 2
     one, other = (
-        [row["probabilities"] for row in allmlp.predict(r.folder, [folder])] for r, folder in ((plain, stripes), (run, stacks))
+        [row["probabilities"] for row in allmlp.predict(allmlp.load(r.folder), [folder])]
+        for r, folder in ((plain, stripes), (run, stacks))
     )
     assert one == other
 
@@ -196,7 +211,7 @@ def test_a_few_stacks_among_images_are_counted_as_unreadable_for_their_reason(
     run = allmlp.train(tmp_path / "images", recipe=recipe, out=tmp_path / "run", quiet=True)
     reasons = {line["reason"] for line in read_lines(run.unreadable)}
     assert reasons == {"it is a stack of 2 pages, of which none is chosen"}
-    rows = list(allmlp.predict(run.folder, [tmp_path / "images" / "down" / "00.png"]))
+    rows = list(allmlp.predict(allmlp.load(run.folder), [tmp_path / "images" / "down" / "00.png"]))
     assert "of which none is chosen" in rows[0]["error"]
 
 
