@@ -19,18 +19,23 @@ from allmlp.surgery.resize import resize
 from allmlp.weights.files import KINDS, read_tensors
 from allmlp.weights.load import load_weights
 
+ModelSource = str | os.PathLike[str] | Run | ImageModel
+"""A run folder by its path or as `allmlp.train` returns it; weights; an exported bundle; a released checkpoint's name; or a
+model that is loaded already."""
 
-def load(
-    source: str | os.PathLike[str] | Run, *, which: str = "best", img_size: int | tuple[int, int] | None = None
-) -> ImageModel:
+
+def load(source: ModelSource, *, which: str = "best", img_size: int | tuple[int, int] | None = None) -> ImageModel:
     """A trained model, in evaluation mode.
 
-    source: a run folder; a `.safetensors` file with its JSON; an exported bundle of weights; or a released checkpoint's name,
-    such as "resmlp_s12.fb_in1k", which is fetched once. which: "best" (by validation accuracy) or "last", of a run.
+    source: a run folder; a `.safetensors` file with its JSON; an exported bundle of weights; a released checkpoint's name,
+    such as "resmlp_s12.fb_in1k", which is fetched once; or a model, which is returned itself.
+    which: "best" (by validation accuracy) or "last", of a run.
     img_size: for images of another size than it was trained on, in pixels (see `allmlp.resize`).
     The model knows its classes and preprocessing, so `load(run).predict([picture])` works.
     Raises RunError or WeightsError for what is missing, damaged, or cannot be fetched.
     """
+    if isinstance(source, ImageModel):
+        return (source if img_size is None else resize(source, img_size)).eval()
     weights, card = located(source, which)
     tensors = read_tensors(weights)
     model = build(card, weights, tensors)
@@ -38,9 +43,27 @@ def load(
     return (model if img_size is None else resize(model, img_size)).eval()
 
 
+def source_path(source: object) -> Path:
+    """Where a run or weights lie, or a name as a path. Raises RunError for what is none of these."""
+    if isinstance(source, Run):
+        return source.folder
+    path = os.fspath(source) if isinstance(source, str | os.PathLike) else source
+    if not isinstance(path, str) or not path:
+        told = "an empty name" if path == "" else f"of type {type(source).__name__}"
+        raise RunError(f"a run is expected here, and what was given is {told}", hint=f"{_HINT}, or what allmlp.train returned")
+    return Path(path)
+
+
+def source_name(source: object) -> str:
+    """What to call a source in records: its path or name; of a model, its architecture's name."""
+    if isinstance(source, ImageModel):
+        return source.name or source.family
+    return str(source_path(source))
+
+
 def located(source: str | os.PathLike[str] | Run, which: str = "best") -> tuple[Path, dict[str, Any]]:
     """(the file with the weights, the card that describes their model). Raises as `load` does."""
-    folder = source.folder if isinstance(source, Run) else Path(source)
+    folder = source_path(source)
     if is_bundle(folder):
         return _bundled(folder)
     if folder.is_dir():

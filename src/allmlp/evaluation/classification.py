@@ -3,22 +3,21 @@
 import os
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from allmlp import metrics
-from allmlp.engine.bundle import is_bundle
-from allmlp.engine.open import check_classes, open_answering
+from allmlp.data.sources import spec_of
+from allmlp.engine.open import Answering, check_classes, name_of, open_answering, run_folder
 from allmlp.errors import DataError
 from allmlp.evaluation.answers import Split, answers, images_for
 from allmlp.evaluation.mistakes import mistakes
 from allmlp.evaluation.probing import probe
 from allmlp.evaluation.real import evaluate_real
-from allmlp.run import Run, write_json
+from allmlp.run import write_json
 
 
 def evaluate(
-    run: str | os.PathLike[str] | Run,
+    run: Answering,
     data: str | os.PathLike[str] | None = None,
     *,
     which: str = "best",
@@ -35,7 +34,7 @@ def evaluate(
     """Measure a run, and keep the result in its evaluation/ folder; or whatever else `allmlp.load` takes, and exported graphs.
 
     data: as for `train`, matched to the model's classes by name; None: the run's own test images if it has any, else its
-    validation images; split: "val" or "test" says which. which: "best" or "last" weights. img_size: resize the model to it first. quiet: no bar.
+    validation images. which: "best" or "last" weights. img_size: resize the model to it first. quiet: no bar.
     engine: what answers: "eager" (the model as it is), a backend of `allmlp.compile`, or "auto", the fastest for many images.
     knn, linear: measure its features instead, on classes that may be others than its own (see `evaluation.probing.probe`).
     real: by the labels of ImageNet-ReaL instead (see `evaluation.real.evaluate_real`).
@@ -44,13 +43,14 @@ def evaluate(
     Raises AllmlpError for a run or data that cannot be used.
     """
     words: dict[str, Any] = dict(which=which, img_size=img_size, batch=batch, workers=workers, engine=engine, quiet=quiet)
+    data = None if data is None else spec_of(data)
     if real and (knn or linear):
         raise DataError("ReaL judges answers, and features have none", hint="measure one after the other")
     if real:
         return evaluate_real(run, data, **words)
     if knn or linear:
         return probe(run, data, knn=knn, linear=linear, **words)
-    folder = run if isinstance(run, Run) else Run.open(run) if Path(run).is_dir() and not is_bundle(Path(run)) else None
+    folder = run_folder(run)
     if folder is not None:
         folder.check_writable()
     model = open_answering(run, which=which, img_size=img_size)
@@ -61,7 +61,7 @@ def evaluate(
     started = time.monotonic()
     out, answered = answers(model, images, title=title, batch=batch, workers=workers, engine=engine, quiet=quiet)
     assert model.classes is not None
-    result: dict[str, Any] = {"data": title, "split": measured, "weights": which if folder else str(run)}
+    result: dict[str, Any] = {"data": title, "split": measured, "weights": which if folder else name_of(run)}
     result["engine"] = answered
     result |= metrics.summary(out.logits, out.labels, model.classes)
     result |= mistakes(folder, measured, images, out, model)

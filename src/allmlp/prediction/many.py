@@ -8,10 +8,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from allmlp.data.pictures import named
 from allmlp.data.progress import counting
 from allmlp.data.stream import changed, stream, survey
 from allmlp.engine.graph import Graph
 from allmlp.engine.kept import model_hash
+from allmlp.engine.open import Answering, open_answering
 from allmlp.errors import DataError
 from allmlp.models.base import ImageModel
 from allmlp.prediction import spread
@@ -23,8 +25,8 @@ RAY = "ray"
 
 
 def predict_many(
-    model: ImageModel | Graph,
-    sources: Iterable[str | os.PathLike[str]],
+    model: Answering,
+    sources: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     out: str | os.PathLike[str],
     *,
     top: int = 3,
@@ -47,7 +49,7 @@ def predict_many(
     Returns {"rows", "errors", "kept" (rows of an earlier call), "seconds", "out"}.
     Raises DataError for sources that are not there; RunError where OUT is, or where its parts are of something else.
     """
-    given, out = [os.fspath(source) for source in sources], Path(out)
+    model, given, out = open_answering(model), named(sources), Path(out)
     if out.suffix != ".parquet" or not out.parent.is_dir():
         raise DataError(f"{out} cannot be written", hint="name a .parquet file in a folder that is there")
     on_ray, engine = engine == RAY, "auto" if engine == RAY else engine
