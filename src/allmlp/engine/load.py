@@ -1,7 +1,7 @@
 """A run folder, its weights, or a released checkpoint's name, as a model ready to use."""
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,16 @@ def source_path(source: object) -> Path:
         told = "an empty name" if path == "" else f"of type {type(source).__name__}"
         raise RunError(f"a run is expected here, and what was given is {told}", hint=f"{_HINT}, or what allmlp.train returned")
     return Path(path)
+
+
+def several(sources: object) -> list[Any]:
+    """One source, or a list of them, as a list. Raises RunError for what is neither."""
+    if isinstance(sources, str | os.PathLike | Run | ImageModel):
+        return [sources]
+    if not isinstance(sources, Iterable) or isinstance(sources, bytes):
+        source_path(sources)
+        raise RunError(f"runs are expected here, not {type(sources).__name__}", hint=_HINT)
+    return list(sources)
 
 
 def source_name(source: object) -> str:

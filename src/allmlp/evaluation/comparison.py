@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from allmlp.data.images import Images
 from allmlp.engine.cost import multiply_adds, parameters
-from allmlp.engine.load import ModelSource, load, source_name
+from allmlp.engine.load import ModelSource, load, several, source_name
 from allmlp.errors import AllmlpError, DataError, RunError
 from allmlp.evaluation.answers import answers, images_for
 from allmlp.models.base import ImageModel
@@ -103,7 +103,7 @@ def compare(
     which: "best" or "last" weights. most: so many of the images, at even distances. seed: of the resamples.
     Raises AllmlpError for fewer than two runs, unfinished ones, and such as have other classes or images.
     """
-    given = [runs] if isinstance(runs, str | os.PathLike | Run | ImageModel) else list(runs)
+    given: list[ModelSource] = several(runs)
     paths = [source_name(run) for run in given]
     if not 2 <= len(paths) <= MOST:
         raise AllmlpError(f"comparing takes 2 to {MOST} runs, not {len(paths)}", hint="name the runs one after another")

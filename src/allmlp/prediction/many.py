@@ -1,4 +1,4 @@
-"""`allmlp predict --out`: millions of pictures → one parquet file, with bounded memory, resumed after any kill."""
+"""`allmlp predict --out`: millions of pictures → one file, with bounded memory, resumed after any kill."""
 
 import os
 import time
@@ -14,11 +14,11 @@ from allmlp.data.stream import changed, stream, survey
 from allmlp.engine.graph import Graph
 from allmlp.engine.kept import model_hash
 from allmlp.engine.open import Answering, open_answering
-from allmlp.errors import DataError
 from allmlp.models.base import ImageModel
 from allmlp.prediction import spread
 from allmlp.prediction.asked import Asked
 from allmlp.prediction.parts import ROWS, Parts
+from allmlp.prediction.tables import check_ending
 
 RAY = "ray"
 """The engine that is a cluster, each of whose actors takes the engine "auto"."""
@@ -36,10 +36,11 @@ def predict_many(
     workers: int | None = None,
     quiet: bool = True,
 ) -> dict[str, Any]:
-    """Classify any number of pictures into a parquet file, a row each, in the order of the sources.
+    """Classify any number of pictures into a file, a row each, in the order of the sources.
 
     sources: pictures, folders, "@list.txt" (a path a line), patterns, tar archives, parquet files; and addresses of any of
     these.
+    out: by its ending parquet, CSV (.csv: path, class_1, probability_1 and so on, error) or JSON lines (.jsonl).
     Columns: path, classes and probabilities (the best `top`, best first), embedding (with `embeddings`: the pooled
     features, b c), and error, for a picture that cannot be read.
     engine: as for `allmlp.predict`; or "ray": "auto", in the actors of a Ray cluster (extra ray; docs/predict.md).
@@ -50,13 +51,12 @@ def predict_many(
     Raises DataError for sources that are not there; RunError where OUT is, or where its parts are of something else.
     """
     model, given, out = open_answering(model), named(sources), Path(out)
-    if out.suffix != ".parquet" or not out.parent.is_dir():
-        raise DataError(f"{out} cannot be written", hint="name a .parquet file in a folder that is there")
+    check_ending(out, embeddings=embeddings)
     on_ray, engine = engine == RAY, "auto" if engine == RAY else engine
     if on_ray:
         spread.library()
     started, found = time.monotonic(), survey(given, quiet=quiet)
-    parts = Parts(out, found.count, embeddings=embeddings)
+    parts = Parts(out, found.count, top=min(max(top, 1), model.num_classes), embeddings=embeddings)
     options = {"top": top, "embeddings": embeddings, "engine": engine, "rows": ROWS}
     with parts.held({"model": _identity(model), "source": found.digest, "options": options, "sources": given}):
         missing = parts.missing()

@@ -2,7 +2,6 @@
 
 # axes: b batch, c channels, h w pixels
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from allmlp.data.progress import watched
 from allmlp.engine.cost import cost, parameters
 from allmlp.engine.device import autocast, best_device, threads_used
 from allmlp.engine.environment import environment
-from allmlp.engine.load import ModelSource
+from allmlp.engine.load import ModelSource, several
 from allmlp.engine.memory import free_bytes, peak_bytes, tensor_bytes
 from allmlp.errors import AllmlpError, one_of
 from allmlp.models.base import ImageModel
@@ -23,7 +22,6 @@ from allmlp.profiling.published import published
 from allmlp.profiling.rows import Profile, Row
 from allmlp.profiling.speed import faster_order, typical_seconds
 from allmlp.profiling.subjects import Shape, Subject, subjects
-from allmlp.run import Run
 
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("fp32", "bf16")
@@ -60,8 +58,7 @@ def profile(
     place = _device(device)
     if precision not in PRECISIONS:
         raise AllmlpError(f"precision is {precision!r}", hint=one_of(PRECISIONS, precision))
-    several = [names] if isinstance(names, str | os.PathLike | Run | ImageModel) else list(names)
-    found = subjects(several, against, size=size, folded=folded)
+    found = subjects(several(names), against, size=size, folded=folded)
     if not found:
         raise AllmlpError("there is nothing to measure", hint="name a model, as in: allmlp profile resmlp_s12")
     rows = [Row(name=s.name, kind=s.kind, folded=s.folded, batch=batch, img_size=s.asked_size) for s in found]
