@@ -3,7 +3,9 @@
     import allmlp
     run = allmlp.train("pictures/", model="resmlp_xs")
     model = allmlp.load(run)
-    model.predict([picture])
+    model.predict("photo.jpg")
+
+Wherever a run is asked for, its folder, the run itself, a released checkpoint's name, or a model will do.
 
 Every public name is loaded when it is first used, so that importing allmlp costs nothing.
 """
@@ -15,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 from wrapt import when_imported
 
 if TYPE_CHECKING:
-    import allmlp.explain as explain
     from allmlp.engine.compiled import compile  # noqa: A004 - the verb the rest of the world has for it
     from allmlp.engine.load import load
+    from allmlp.engine.verbs import fold, load_weights, resize
     from allmlp.errors import AllmlpError
     from allmlp.evaluation.classification import evaluate
     from allmlp.evaluation.comparison import compare
+    from allmlp.explain import Explain
     from allmlp.exporting.main import export
     from allmlp.models import create_model, list_models
     from allmlp.prediction.pictures import predict
@@ -28,10 +31,9 @@ if TYPE_CHECKING:
     from allmlp.recipe import Recipe, load_recipe
     from allmlp.reporting.page import write_report as report
     from allmlp.shrinking.main import shrink
-    from allmlp.surgery.fold import fold
-    from allmlp.surgery.resize import resize
     from allmlp.training.main import pretrain, resume, train
-    from allmlp.weights.load import load_weights
+
+    explain: Explain
 
 __version__ = version("allmlp")
 
@@ -44,16 +46,16 @@ _HOMES = {
     "evaluate": "allmlp.evaluation.classification:evaluate",
     "explain": "allmlp.explain",
     "export": "allmlp.exporting.main:export",
-    "fold": "allmlp.surgery.fold:fold",
+    "fold": "allmlp.engine.verbs:fold",
     "list_models": "allmlp.models:list_models",
     "load": "allmlp.engine.load:load",
     "load_recipe": "allmlp.recipe:load_recipe",
-    "load_weights": "allmlp.weights.load:load_weights",
+    "load_weights": "allmlp.engine.verbs:load_weights",
     "predict": "allmlp.prediction.pictures:predict",
     "pretrain": "allmlp.training.main:pretrain",
     "profile": "allmlp.profiling.main:profile",
     "report": "allmlp.reporting.page:write_report",
-    "resize": "allmlp.surgery.resize:resize",
+    "resize": "allmlp.engine.verbs:resize",
     "resume": "allmlp.training.main:resume",
     "shrink": "allmlp.shrinking.main:shrink",
     "train": "allmlp.training.main:train",

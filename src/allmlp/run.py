@@ -88,9 +88,15 @@ class Run:
         return self.folder / f"{which}.safetensors"
 
     @classmethod
-    def open(cls, folder: str | os.PathLike[str]) -> "Run":
-        """An existing run folder. Raises RunError when there is none."""
-        path = Path(folder)
+    def open(cls, folder: "str | os.PathLike[str] | Run") -> "Run":
+        """An existing run folder, or a run as it is. Raises RunError when there is none."""
+        if not isinstance(folder, str | os.PathLike | Run):
+            raise RunError(
+                f"a run folder is expected here, not {type(folder).__name__}",
+                hint="give the folder that allmlp train wrote, or what allmlp.train returned",
+            )
+        path = folder.folder if isinstance(folder, Run) else Path(folder)
+        folder = path
         if not path.is_dir() or not (path / "run.json").is_file():
             raise RunError(f"{folder} is not a run folder", hint="give the folder that allmlp train wrote (it holds run.json)")
         return cls(path)

@@ -1,6 +1,8 @@
 """`allmlp predict --out`: every picture one row, in order, whatever is killed and when."""
 
+import csv
 import io
+import json
 import os
 import random
 import signal
@@ -54,6 +56,75 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
 
 def run(model: ImageModel, sources: list[str | Path], out: Path, **words: Any) -> dict[str, Any]:
     return predict_many(model, sources, out, **{"batch": 5, "workers": 2, "engine": "eager", **words})
+
+
+def test_the_ending_says_what_kind_of_file_is_written(model: ImageModel, folder: Path, tmp_path: Path) -> None:
+    outs = {ending: tmp_path / f"out{ending}" for ending in (".parquet", ".csv", ".jsonl", ".json", ".CSV")}
+    done = {ending: run(model, [folder], out, top=2) for ending, out in outs.items()}
+    assert {(one["rows"], one["errors"]) for one in done.values()} == {(90, 3)}
+    due = rows_of(outs[".parquet"])
+    for ending in (".jsonl", ".json"):
+        lines = [json.loads(line) for line in outs[ending].read_text(encoding="utf-8").splitlines()]
+        assert [row["path"] for row in lines] == [row["path"] for row in due]
+        for line, row in zip(lines, due, strict=True):
+            assert line == {name: value for name, value in row.items() if value is not None}
+    for ending in (".csv", ".CSV"):
+        with outs[ending].open(encoding="utf-8", newline="") as file:
+            table = list(csv.DictReader(file))
+        assert list(table[0]) == ["path", "class_1", "probability_1", "class_2", "probability_2", "error"]
+        for cells, row in zip(table, due, strict=True):
+            assert (cells["path"], cells["error"]) == (row["path"], row["error"] or "")
+            if row["error"] is None:
+                assert [cells["class_1"], cells["class_2"]] == row["classes"]
+                assert float(cells["probability_2"]) == pytest.approx(row["probabilities"][1], abs=1e-6)
+    assert not [place for place in tmp_path.iterdir() if place.name.endswith(".parts")]
+
+
+def test_the_csv_file_is_what_predict_prints_as_csv(
+    model: ImageModel, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = tmp_path / "mine.safetensors"
+    write_model(weights, model.state_dict(), model.card())
+    assert main(["predict", str(weights), str(folder), "--csv", "--engine", "eager", "--batch", "5"]) == 0
+    shown = capsys.readouterr().out
+    assert (
+        main(["predict", str(weights), str(folder), "--out", str(tmp_path / "o.csv"), "--engine", "eager", "--batch", "5"]) == 0
+    )
+    assert list(csv.reader(shown.splitlines())) == list(csv.reader((tmp_path / "o.csv").read_text().splitlines()))
+
+
+def test_a_csv_file_that_was_begun_goes_on(
+    model: ImageModel, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, written = parts.Parts.write, 0
+
+    def write(self: parts.Parts, span: range, rows: list[dict[str, Any]]) -> None:
+        nonlocal written
+        plain(self, span, rows)
+        written += 1
+        if written == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(parts.Parts, "write", write)
+    with pytest.raises(KeyboardInterrupt):
+        run(model, [folder], tmp_path / "out.csv")
+    assert not (tmp_path / "out.csv").exists()
+    monkeypatch.setattr(parts.Parts, "write", plain)
+    assert run(model, [folder], tmp_path / "out.csv")["kept"] == 24
+    run(model, [folder], tmp_path / "whole.csv")
+    assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("out.xlsx", {}), ("out", {}), ("no/out.csv", {}), ("out.csv", {"embeddings": True})]
+)
+def test_a_file_of_another_kind_is_one_clear_error(
+    name: str, words: dict[str, Any], model: ImageModel, folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError) as caught:
+        run(model, [folder], tmp_path / name, **words)
+    assert ".parquet" in caught.value.hint
+    assert list(tmp_path.glob("out*")) == []
 
 
 def test_every_picture_is_a_row_and_a_bad_one_a_row_with_an_error(model: ImageModel, folder: Path, tmp_path: Path) -> None:
@@ -278,7 +349,7 @@ def test_the_command_says_how_many_and_how_fast(
     for more in (
         ["--embeddings"],
         ["--out", "a.parquet", "--json"],
-        ["--out", "a.csv"],
+        ["--out", "a.xlsx"],
         ["--out", "a.parquet", "--workers", "0"],
     ):
         assert main([*words, *more]) == 2

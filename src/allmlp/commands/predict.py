@@ -38,8 +38,8 @@ class Words:
     csv: bool = False
     """CSV on stdout."""
     out: Path | None = None
-    """A parquet file for any number of pictures, also from @list.txt, patterns, .tar and .parquet files, and addresses such
-    as s3://bucket/shots; the same command goes on after it was interrupted."""
+    """A .parquet, .csv or .jsonl file for any number of pictures, also from @list.txt, patterns, .tar and .parquet files, and
+    addresses such as s3://bucket/shots; the same command goes on after it was interrupted."""
     embeddings: bool = False
     """With --out: a column of the features before the classifier, too."""
     workers: int | None = None
@@ -82,7 +82,7 @@ def main(words: list[str]) -> int:
 
 def _into_file(given: Words, out: Path) -> int:
     if given.json or given.csv:
-        raise AllmlpError("--json and --csv write to stdout, and --out is a parquet file", hint="choose one")
+        raise AllmlpError("--json and --csv write to stdout, and --out is a file", hint="choose one; --out x.csv writes CSV")
     if given.workers is not None and given.workers < 1:
         raise AllmlpError(f"--workers {given.workers}", hint="give 1 or more")
     from allmlp.data.names import in_endings
@@ -120,17 +120,14 @@ def _json(rows: Iterable[dict[str, Any]], top: int) -> tuple[int, int]:
 
 
 def _csv(rows: Iterable[dict[str, Any]], top: int) -> tuple[int, int]:
+    from allmlp.prediction.tables import csv_cells, csv_header
+
     good = bad = 0
     writer = csv.writer(sys.stdout)
-    writer.writerow(["path", *(f"{word}_{i}" for i in range(1, top + 1) for word in ("class", "probability")), "error"])
+    writer.writerow(csv_header(top))
     for row in rows:
-        if "error" in row:
-            writer.writerow([row["path"], *[""] * (2 * top), row["error"]])
-            bad += 1
-        else:
-            pairs = zip(row["classes"], row["probabilities"], strict=True)
-            writer.writerow([row["path"], *(cell for name, p in pairs for cell in (name, f"{p:.6f}")), ""])
-            good += 1
+        writer.writerow(csv_cells(row, top))
+        good, bad = good + ("error" not in row), bad + ("error" in row)
     return good, bad
 
 

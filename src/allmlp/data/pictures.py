@@ -16,7 +16,10 @@ from allmlp.pixels.formats import SUFFIXES, reader_of
 
 
 def list_pictures(
-    sources: Iterable[str | os.PathLike[str]], passed_over: Counter[str] | None = None, *, quiet: bool = False
+    sources: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    passed_over: Counter[str] | None = None,
+    *,
+    quiet: bool = False,
 ) -> list[str]:
     """Every named file, and the images in every named folder, each once.
 

@@ -63,9 +63,20 @@ def open_labelled(
     Says on stderr how they were found where that is no matter of course, unless quiet. Returns (images, left out). Raises
     DataError for classes the model does not know.
     """
-    images, left_out, found = labelled(open_parts(os.fspath(spec), layout=layout, quiet=quiet), classes)
+    images, left_out, found = labelled(open_parts(spec_of(spec), layout=layout, quiet=quiet), classes)
     tell(found, quiet=quiet)
     return images, left_out
+
+
+def spec_of(data: object) -> str:
+    """DATA as text. Raises DataError for what is neither a path nor a name."""
+    text = os.fspath(data) if isinstance(data, str | os.PathLike) else data
+    if not isinstance(text, str):
+        raise DataError(
+            f"images are expected here, and what was given is of type {type(data).__name__}",
+            hint="give a folder of class folders, an archive of one, or a data set's name",
+        )
+    return text
 
 
 def open_parts(spec: str, *, layout: str = "auto", quiet: bool = False) -> Parts:

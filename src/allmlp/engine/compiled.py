@@ -12,6 +12,7 @@ from allmlp.engine.backends.table import BACKENDS
 from allmlp.engine.build import Built, built
 from allmlp.engine.choice import Request
 from allmlp.engine.device import threads_used
+from allmlp.engine.load import ModelSource, load
 from allmlp.engine.memory import give_back
 from allmlp.engine.parity import Parity
 from allmlp.engine.quantise import Calibration
@@ -70,7 +71,7 @@ class Engine:
 
 
 def compile(  # noqa: A001 - the verb the rest of the world has for it
-    model: ImageModel,
+    model: ModelSource,
     *,
     precision: str = "auto",
     backend: str = "auto",
@@ -84,6 +85,7 @@ def compile(  # noqa: A001 - the verb the rest of the world has for it
 ) -> Engine:
     """The model in the fastest form this machine can run it in, compared with the model before it is handed out.
 
+    model: a model, or whatever else `allmlp.load` takes.
     precision: "fp32"; "bf16"; "int8" (extra export, for CPUs); "auto" takes bf16 on CPUs that are far faster in it, for models
     of 256 channels or more, and on GPUs that have it. float32 on a GPU is float32, not TF32.
     backend: for CPUs "torch" (folded, laid out anew, products by oneDNN), "openvino" and "onnxruntime" (extras); for GPUs
@@ -105,6 +107,7 @@ def compile(  # noqa: A001 - the verb the rest of the world has for it
     engine that loses too much, with the figure; WeightsError for weights that are not finite; ShapeError for calibration
     images of another size.
     """
+    model = model if isinstance(model, ImageModel) else load(model)
     weight = next(model.parameters())
     place = _place(weight.device if device is None else device)
     if precision == "int8" and place.type != "cpu":

@@ -1,7 +1,7 @@
 """A run folder, its weights, or a released checkpoint's name, as a model ready to use."""
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,18 +22,23 @@ from allmlp.weights.files import KINDS, read_tensors
 from allmlp.weights.finite import WHOLE, NotFinite, not_finite
 from allmlp.weights.load import load_weights
 
+ModelSource = str | os.PathLike[str] | Run | ImageModel
+"""A run folder by its path or as `allmlp.train` returns it; weights; an exported bundle; a released checkpoint's name; or a
+model that is loaded already."""
 
-def load(
-    source: str | os.PathLike[str] | Run, *, which: str = "best", img_size: int | tuple[int, int] | None = None
-) -> ImageModel:
+
+def load(source: ModelSource, *, which: str = "best", img_size: int | tuple[int, int] | None = None) -> ImageModel:
     """A trained model, in evaluation mode.
 
-    source: a run folder; a `.safetensors` file with its JSON; an exported bundle of weights; or a released checkpoint's name,
-    such as "resmlp_s12.fb_in1k", which is fetched once. which: "best" (by validation accuracy) or "last", of a run.
+    source: a run folder; a `.safetensors` file with its JSON; an exported bundle of weights; a released checkpoint's name,
+    such as "resmlp_s12.fb_in1k", which is fetched once; or a model, which is returned itself.
+    which: "best" (by validation accuracy) or "last", of a run.
     img_size: for images of another size than it was trained on, in pixels (see `allmlp.resize`).
     The model knows its classes and preprocessing, so `load(run).predict([picture])` works.
     Raises RunError or WeightsError for what is missing, damaged, or cannot be fetched.
     """
+    if isinstance(source, ImageModel):
+        return (source if img_size is None else resize(source, img_size)).eval()
     weights, card = located(source, which)
     tensors = read_tensors(weights)
     model = build(card, weights, tensors)
@@ -66,9 +71,37 @@ def _instead(weights: Path) -> str:
     return ", or ".join([*ways, f"train again with a lower --optim.lr, from {run.recipe}"])
 
 
+def source_path(source: object) -> Path:
+    """Where a run or weights lie, or a name as a path. Raises RunError for what is none of these."""
+    if isinstance(source, Run):
+        return source.folder
+    path = os.fspath(source) if isinstance(source, str | os.PathLike) else source
+    if not isinstance(path, str) or not path:
+        told = "an empty name" if path == "" else f"of type {type(source).__name__}"
+        raise RunError(f"a run is expected here, and what was given is {told}", hint=f"{_HINT}, or what allmlp.train returned")
+    return Path(path)
+
+
+def several(sources: object) -> list[Any]:
+    """One source, or a list of them, as a list. Raises RunError for what is neither."""
+    if isinstance(sources, str | os.PathLike | Run | ImageModel):
+        return [sources]
+    if not isinstance(sources, Iterable) or isinstance(sources, bytes):
+        source_path(sources)
+        raise RunError(f"runs are expected here, not {type(sources).__name__}", hint=_HINT)
+    return list(sources)
+
+
+def source_name(source: object) -> str:
+    """What to call a source in records: its path or name; of a model, its architecture's name."""
+    if isinstance(source, ImageModel):
+        return source.name or source.family
+    return str(source_path(source))
+
+
 def located(source: str | os.PathLike[str] | Run, which: str = "best") -> tuple[Path, dict[str, Any]]:
     """(the file with the weights, the card that describes their model). Raises as `load` does."""
-    folder = source.folder if isinstance(source, Run) else Path(source)
+    folder = source_path(source)
     if is_bundle(folder):
         return _bundled(folder)
     if folder.is_dir():

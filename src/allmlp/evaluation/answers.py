@@ -11,7 +11,7 @@ from allmlp.data.images import Images
 from allmlp.data.loader import plain_batches
 from allmlp.data.names import nfc
 from allmlp.data.progress import watched
-from allmlp.data.sources import NAMED, open_labelled, open_source
+from allmlp.data.sources import NAMED, open_labelled, open_source, spec_of
 from allmlp.engine.graph import Graph
 from allmlp.engine.infer import Outputs, finite_rows, gather, why_not_finite
 from allmlp.engine.use import ready
@@ -38,6 +38,7 @@ def images_for(
         raise DataError(
             "weights without a run folder have no images of their own", hint="give a folder of class folders as DATA"
         )
+    data = None if data is None else spec_of(data)
     if data is None or (os.fspath(data) in NAMED and not Path(data).is_dir()):
         recipe = Recipe() if run is None else load_recipe(run.recipe)
         spec = run.data_spec() if run is not None and data is None else os.fspath(data or "")

@@ -4,23 +4,22 @@ import os
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from allmlp import metrics
-from allmlp.engine.bundle import is_bundle
-from allmlp.engine.open import check_classes, open_answering
+from allmlp.data.sources import spec_of
+from allmlp.engine.open import Answering, check_classes, name_of, open_answering, run_folder
 from allmlp.errors import DataError
 from allmlp.evaluation.answers import Split, answers, images_for
 from allmlp.evaluation.mistakes import mistakes
 from allmlp.evaluation.probing import probe
 from allmlp.evaluation.real import evaluate_real
 from allmlp.paired import estimates, image_scores
-from allmlp.run import Run, write_json
+from allmlp.run import write_json
 
 
 def evaluate(
-    run: str | os.PathLike[str] | Run,
+    run: Answering,
     data: str | os.PathLike[str] | None = None,
     *,
     which: str = "best",
@@ -48,13 +47,14 @@ def evaluate(
     Raises AllmlpError for a run or data that cannot be used.
     """
     words: dict[str, Any] = dict(which=which, img_size=img_size, batch=batch, workers=workers, engine=engine, quiet=quiet)
+    data = None if data is None else spec_of(data)
     if real and (knn or linear):
         raise DataError("ReaL judges answers, and features have none", hint="measure one after the other")
     if real:
         return evaluate_real(run, data, **words)
     if knn or linear:
         return probe(run, data, knn=knn, linear=linear, **words)
-    folder = run if isinstance(run, Run) else Run.open(run) if Path(run).is_dir() and not is_bundle(Path(run)) else None
+    folder = run_folder(run)
     if folder is not None:
         folder.check_writable()
     model = open_answering(run, which=which, img_size=img_size)
@@ -65,7 +65,7 @@ def evaluate(
     started = time.monotonic()
     out, answered = answers(model, images, title=title, batch=batch, workers=workers, engine=engine, quiet=quiet)
     assert model.classes is not None
-    result: dict[str, Any] = {"data": title, "split": measured, "weights": which if folder else str(run)}
+    result: dict[str, Any] = {"data": title, "split": measured, "weights": which if folder else name_of(run)}
     result["engine"] = answered
     result |= metrics.summary(out.logits, out.labels, model.classes)
     result["calibration_error_debiased"] = asdict(estimates(image_scores(out.logits, out.labels)[None])[0][0][-1])

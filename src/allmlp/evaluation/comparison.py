@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from allmlp.calibration import DRAWS, LEVEL, Values
 from allmlp.data.images import Images
 from allmlp.engine.cost import multiply_adds, parameters
-from allmlp.engine.load import load
+from allmlp.engine.load import ModelSource, load, several, source_name
 from allmlp.errors import AllmlpError, DataError, RunError
 from allmlp.evaluation.answers import answers, images_for
 from allmlp.models.base import ImageModel
@@ -89,7 +89,7 @@ class Comparison:
 
 
 def compare(
-    runs: Sequence[str | os.PathLike[str]],
+    runs: Sequence[ModelSource],
     data: str | os.PathLike[str] | None = None,
     *,
     which: str = "best",
@@ -101,19 +101,20 @@ def compare(
 ) -> Comparison:
     """Evaluate models on the same images and say how far what they differ by could be chance.
 
-    runs: finished run folders; with `data` whatever `allmlp.load` takes. The first one is what the others are compared
+    runs: finished run folders, or runs; with `data` whatever `allmlp.load` takes. The first one is what the others are compared
     with. data: as for `allmlp.evaluate`; None: the runs' own test or validation images, which must be the same.
     which: "best" or "last" weights. most: so many of the images, at even distances. seed: of the samples
     that are simulated for the calibration error.
     Raises AllmlpError for fewer than two runs or images, unfinished ones, and such as have other classes or images.
     """
-    paths = [os.fspath(run) for run in runs]
+    given: list[ModelSource] = several(runs)
+    paths = [source_name(run) for run in given]
     if not 2 <= len(paths) <= MOST:
         raise AllmlpError(f"comparing takes 2 to {MOST} runs, not {len(paths)}", hint="name the runs one after another")
     if batch < 1 or (most is not None and most < 1):
         raise DataError("a batch and the number of images start at 1", hint="give 1 or more")
-    folders = [_finished(path, data) for path in paths]
-    names, models = _names(paths), [load(path, which=which) for path in paths]
+    folders = [_finished(run, data) for run in given]
+    names, models = _names(paths), [load(run, which=which) for run in given]
     _same_classes(names, models)
     opened = _images(names, folders, models, data, quiet)
     title, split, left_out = opened[0][2], opened[0][1], opened[0][3]
@@ -158,8 +159,13 @@ def compare(
     )
 
 
-def _finished(path: str, data: str | os.PathLike[str] | None) -> Run | None:
+def _finished(given: ModelSource, data: str | os.PathLike[str] | None) -> Run | None:
     """The run folder; None for weights. Raises RunError for a run that is not at its end."""
+    path = source_name(given)
+    if isinstance(given, ImageModel):
+        if data is None:
+            raise RunError(f"a model ({path}) has no images of its own", hint="compare on some: data=DATA")
+        return None
     if not Path(path).is_dir():
         if data is None and Path(path).is_file():
             raise RunError(f"{path} has no images of its own", hint="compare on some, with --data DATA")

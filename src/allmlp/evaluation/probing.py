@@ -13,8 +13,10 @@ from torch import Tensor
 
 from allmlp.data.images import Images, Source
 from allmlp.data.sources import open_source
-from allmlp.engine.load import load
-from allmlp.errors import DataError
+from allmlp.engine.graph import Graph
+from allmlp.engine.load import load, source_name
+from allmlp.engine.open import Answering, run_folder
+from allmlp.errors import DataError, EngineError
 from allmlp.evaluation.answers import answers, file_name
 from allmlp.evaluation.linear import linear_probe
 from allmlp.files import writing
@@ -25,7 +27,7 @@ from allmlp.run import Run, write_json
 
 
 def probe(
-    run: str | os.PathLike[str] | Run,
+    run: Answering,
     data: str | os.PathLike[str] | None = None,
     *,
     knn: bool,
@@ -46,7 +48,9 @@ def probe(
     Returns shares in [0, 1]: knn.top1 by number of neighbours, linear.top1 and its sweep; kept in the run's features/.
     Raises AllmlpError for a run or data that cannot be used.
     """
-    folder = run if isinstance(run, Run) else Run.open(run) if Path(run).is_dir() else None
+    if isinstance(run, Graph):
+        raise EngineError("an exported graph gives no features", hint="give the run it was made from")
+    folder, name = run_folder(run), source_name(run)
     if folder is not None:
         folder.check_writable()
     model = load(run, which=which, img_size=img_size)
@@ -58,7 +62,12 @@ def probe(
     shown, due = _features(model, asked, f"{source.title}, {split} images", **words)
     if len(taught) < max(2, min(NEIGHBOURS)):
         raise DataError(f"{len(taught)} training images are too few", hint=f"give {min(NEIGHBOURS)} or more")
-    result: dict[str, Any] = {"data": source.title, "split": split, "weights": which if folder else str(run), "seed": seed}
+    result: dict[str, Any] = {
+        "data": source.title,
+        "split": split,
+        "weights": which if folder else name,
+        "seed": seed,
+    }
     result |= {
         "classes": len(source.classes),
         "features": taught.shape[1],

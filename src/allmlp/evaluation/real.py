@@ -25,18 +25,17 @@ from allmlp.data.parts import imagenet_places
 from allmlp.data.run_folders import refuse_run_folder
 from allmlp.data.shards import has_shards
 from allmlp.data.sources import open_parts
-from allmlp.engine.bundle import is_bundle
-from allmlp.engine.open import open_answering
+from allmlp.engine.open import Answering, name_of, open_answering, run_folder
 from allmlp.errors import DataError
 from allmlp.evaluation.answers import answers
-from allmlp.run import Run, write_json
+from allmlp.run import write_json
 
 NAME = re.compile(r"ILSVRC2012_val_(\d{8})\.")
 """Of a validation image; they are counted from 1, the lists of labels from 0."""
 
 
 def evaluate_real(
-    run: str | os.PathLike[str] | Run,
+    run: Answering,
     data: str | os.PathLike[str] | None,
     *,
     which: str = "best",
@@ -54,7 +53,7 @@ def evaluate_real(
     Returns shares in [0, 1] (top1, top5), how many images were judged (images) and left out (unlabelled); a run keeps
     it as real.json. Raises DataError for other classes, and where no such image is found.
     """
-    folder = run if isinstance(run, Run) else Run.open(run) if Path(run).is_dir() and not is_bundle(Path(run)) else None
+    folder = run_folder(run)
     if folder is not None:
         folder.check_writable()
     if data is None:
@@ -63,7 +62,8 @@ def evaluate_real(
     places = imagenet_places(model.classes or ())
     if places is None:
         raise DataError(
-            f"{run} does not know ImageNet's 1000 classes by their WordNet ids", hint="give a model trained on ImageNet-1k"
+            f"{name_of(run)} does not know ImageNet's 1000 classes by their WordNet ids",
+            hint="give a model trained on ImageNet-1k",
         )
     images, labels, unlabelled = _labelled(_validation_images(Path(data).expanduser(), os.fspath(data), quiet), os.fspath(data))
     started = time.monotonic()
@@ -73,7 +73,7 @@ def evaluate_real(
     result: dict[str, Any] = {
         "data": os.fspath(data),
         "split": "real",
-        "weights": which if folder else str(run),
+        "weights": which if folder else name_of(run),
         "engine": answered,
         "images": len(out.indices),
         "unlabelled": unlabelled,

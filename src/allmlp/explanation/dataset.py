@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from allmlp.data.images import Images
 from allmlp.data.loader import plain_batches
 from allmlp.data.progress import watched
-from allmlp.data.sources import open_labelled
+from allmlp.data.sources import open_labelled, spec_of
 from allmlp.engine.device import best_device, placed, prepared
 from allmlp.engine.infer import finite_rows
 from allmlp.errors import DataError, ModelError
@@ -158,7 +158,7 @@ def explain_data(
     queries = [confusing[number][0] for number in sorted(confusing)][:QUERIES]
     similarity, places = nearest(found.values, found.values[queries], NEIGHBOURS + 1)
     return DataSet(
-        title=os.fspath(data),
+        title=spec_of(data),
         images=len(found.labels),
         unreadable=found.unreadable,
         classes=[one for one in classes if one.images],

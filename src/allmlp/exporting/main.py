@@ -12,7 +12,7 @@ from typing import Any
 from allmlp.engine.bundle import SCHEMA
 from allmlp.engine.environment import processor
 from allmlp.engine.kept import hashes, model_hash
-from allmlp.engine.load import load
+from allmlp.engine.load import ModelSource, load, source_path
 from allmlp.errors import AllmlpError, EngineError, RunError, one_of
 from allmlp.exporting import standalone
 from allmlp.exporting.formats.base import PRECISIONS, Format, Order
@@ -21,11 +21,12 @@ from allmlp.exporting.parity import Compared, compare, refuse
 from allmlp.exporting.pictures import Inputs, Pictures, open_pictures
 from allmlp.exporting.readme import readme
 from allmlp.files import fsync, writing
+from allmlp.models.base import ImageModel
 from allmlp.run import BUNDLE, write_json
 
 
 def export(
-    source: str | os.PathLike[str],
+    source: ModelSource,
     *,
     format: str = "onnx",  # noqa: A002 - the word on the command line
     precision: str = "fp32",
@@ -91,9 +92,10 @@ def _format(name: str, precision: str, batch: int | None, min_agreement: float) 
     return FORMATS[name]
 
 
-def _new(source: str | os.PathLike[str], out: str | os.PathLike[str] | None, kind: str, name: str) -> Path:
+def _new(source: ModelSource, out: str | os.PathLike[str] | None, kind: str, name: str) -> Path:
     """The folder to write. Raises RunError where something is there."""
-    inside = Path(source) / "exports" / kind if Path(source).is_dir() else Path(f"{name}-{kind}")
+    place = None if isinstance(source, ImageModel) else source_path(source)
+    inside = place / "exports" / kind if place is not None and place.is_dir() else Path(f"{name}-{kind}")
     folder = inside if out is None else Path(out)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RunError(f"{folder} is there already", hint="choose another --out, or remove it")

@@ -15,6 +15,7 @@ from allmlp.data.fashion import embedded
 from allmlp.data.images import FileImages, Images
 from allmlp.data.pictures import list_pictures
 from allmlp.data.sources import open_source
+from allmlp.engine.load import ModelSource, source_path
 from allmlp.errors import AllmlpError, DataError
 from allmlp.exporting.formats.base import Order
 from allmlp.models.base import ImageModel
@@ -37,18 +38,19 @@ class Pictures:
     """The run's training images; where there are none, those that are not compared, or the same."""
 
 
-def open_pictures(source: str | os.PathLike[str], data: str | os.PathLike[str] | None, *, quiet: bool) -> Pictures:
+def open_pictures(source: ModelSource, data: str | os.PathLike[str] | None, *, quiet: bool) -> Pictures:
     """data: files or a folder of pictures, sorted or not; None: the run's own images, else the embedded Fashion-MNIST.
 
     Raises DataError where `data` has none.
     """
     if data is not None:
-        paths = list_pictures([data])
+        paths = list_pictures([data], quiet=quiet)
         images = FileImages(paths, np.zeros(len(paths), dtype=np.int64))
         drawn = np.random.default_rng(0).permutation(len(paths))
         compared, others = drawn[:COMPARED], drawn[COMPARED:] if len(drawn) >= 2 * COMPARED else drawn
         return Pictures(f"pictures of {data}", images.subset(compared), images.subset(others[:CALIBRATING]))
-    own = _of_run(Path(source), quiet) if Path(source).is_dir() else None
+    run = None if isinstance(source, ImageModel) or not source_path(source).is_dir() else source_path(source)
+    own = None if run is None else _of_run(run, quiet)
     if own is not None:
         return own
     shown = embedded()

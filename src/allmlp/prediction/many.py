@@ -1,4 +1,4 @@
-"""`allmlp predict --out`: millions of pictures → one parquet file, with bounded memory, resumed after any kill."""
+"""`allmlp predict --out`: millions of pictures → one file, with bounded memory, resumed after any kill."""
 
 import os
 import time
@@ -8,23 +8,25 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from allmlp.data.pictures import named
 from allmlp.data.progress import counting
 from allmlp.data.stream import changed, stream, survey
 from allmlp.engine.graph import Graph
 from allmlp.engine.kept import model_hash
-from allmlp.errors import DataError
+from allmlp.engine.open import Answering, open_answering
 from allmlp.models.base import ImageModel
 from allmlp.prediction import spread
 from allmlp.prediction.asked import Asked
 from allmlp.prediction.parts import ROWS, Parts
+from allmlp.prediction.tables import check_ending
 
 RAY = "ray"
 """The engine that is a cluster, each of whose actors takes the engine "auto"."""
 
 
 def predict_many(
-    model: ImageModel | Graph,
-    sources: Iterable[str | os.PathLike[str]],
+    model: Answering,
+    sources: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     out: str | os.PathLike[str],
     *,
     top: int = 3,
@@ -34,10 +36,11 @@ def predict_many(
     workers: int | None = None,
     quiet: bool = True,
 ) -> dict[str, Any]:
-    """Classify any number of pictures into a parquet file, a row each, in the order of the sources.
+    """Classify any number of pictures into a file, a row each, in the order of the sources.
 
     sources: pictures, folders, "@list.txt" (a path a line), patterns, tar archives, parquet files; and addresses of any of
     these.
+    out: by its ending parquet, CSV (.csv: path, class_1, probability_1 and so on, error) or JSON lines (.jsonl).
     Columns: path, classes and probabilities (the best `top`, best first), embedding (with `embeddings`: the pooled
     features, b c), and error, for a picture that cannot be read.
     engine: as for `allmlp.predict`; or "ray": "auto", in the actors of a Ray cluster (extra ray; docs/predict.md).
@@ -48,14 +51,13 @@ def predict_many(
     "passed_over" (endings of files in folders that are no images, with their number)}.
     Raises DataError for sources that are not there; RunError where OUT is, or where its parts are of something else.
     """
-    given, out = [os.fspath(source) for source in sources], Path(out)
-    if out.suffix != ".parquet" or not out.parent.is_dir():
-        raise DataError(f"{out} cannot be written", hint="name a .parquet file in a folder that is there")
+    model, given, out = open_answering(model), named(sources), Path(out)
+    check_ending(out, embeddings=embeddings)
     on_ray, engine = engine == RAY, "auto" if engine == RAY else engine
     if on_ray:
         spread.library()
     started, found = time.monotonic(), survey(given, quiet=quiet)
-    parts = Parts(out, found.count, embeddings=embeddings)
+    parts = Parts(out, found.count, top=min(max(top, 1), model.num_classes), embeddings=embeddings)
     options = {"top": top, "embeddings": embeddings, "engine": engine, "rows": ROWS}
     with parts.held({"model": _identity(model), "source": found.digest, "options": options, "sources": given}):
         missing = parts.missing()

@@ -1,4 +1,4 @@
-"""A parquet file written in parts beside it: after any kill, what is whole is kept and the rest is made again.
+"""A file of rows written in parts beside it: after any kill, what is whole is kept and the rest is made again.
 
 OUT.parts/manifest.json   what the parts belong to: model, source, options
 OUT.parts/part-000000.parquet   rows 0 to ROWS, and so on, each written whole or not at all
@@ -6,7 +6,7 @@ OUT.parts/part-000000.parquet   rows 0 to ROWS, and so on, each written whole or
 
 import fcntl
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -16,6 +16,7 @@ from allmlp.data.extras import needed
 from allmlp.data.stream import changed
 from allmlp.errors import RunError
 from allmlp.files import fsync, whole_file, writing
+from allmlp.prediction.tables import rows_into
 from allmlp.run import read_json, write_json
 
 ROWS = 2048
@@ -44,8 +45,9 @@ def store(rows: list[dict[str, Any]], columns: Any, target: Path | BytesIO) -> N
 class Parts:
     """The parts of one output, which belongs to one process as long as they are `held`."""
 
-    def __init__(self, out: Path, total: int, *, embeddings: bool) -> None:
-        self.out, self.total = out, total
+    def __init__(self, out: Path, total: int, *, top: int = 1, embeddings: bool) -> None:
+        """top: classes of each row."""
+        self.out, self.total, self.top = out, total, top
         self.folder = out.with_name(f"{out.name}.parts")
         self.arrow, self.parquet = (needed(name, "parquet", str(out)) for name in ("pyarrow", "pyarrow.parquet"))
         self.schema = schema(self.arrow, embeddings=embeddings)
@@ -124,17 +126,24 @@ class Parts:
     def merge(self) -> int:
         """All parts become the output, and are then gone. Returns how many rows have an error."""
         errors = 0
-        with (
-            writing(self.out),
-            whole_file(self.out) as temporary,
-            self.parquet.ParquetWriter(temporary, self.schema, compression="zstd") as writer,
-        ):
+        with writing(self.out), whole_file(self.out) as temporary, self._into(temporary) as write:
             for first in range(0, self.total, ROWS):
                 table = self.parquet.read_table(self._path(range(first, self.total)))
                 errors += len(table) - table["error"].null_count
-                writer.write_table(table)
+                write(table)
         gone = self.out.with_name(f".{self.out.name}.gone")
         self.folder.rename(gone)  # at once: half of the parts would look like work to do
         fsync(self.out.parent)
         shutil.rmtree(gone, ignore_errors=True)
         return errors
+
+    @contextmanager
+    def _into(self, path: Path) -> Iterator[Callable[[Any], None]]:
+        """A function that appends a part's table to the output, which has the ending of `out`."""
+        ending = self.out.suffix.lower()
+        if ending == ".parquet":
+            with self.parquet.ParquetWriter(path, self.schema, compression="zstd") as writer:
+                yield writer.write_table
+        else:
+            with rows_into(path, ending, self.top) as write:
+                yield lambda table: write(table.to_pylist())

@@ -11,14 +11,14 @@ from allmlp.data.loader import plain_batches
 from allmlp.data.pictures import list_pictures
 from allmlp.engine.graph import Graph
 from allmlp.engine.infer import finite_rows, stream, why_not_finite
-from allmlp.engine.open import check_classes
+from allmlp.engine.open import Answering, check_classes, open_answering
 from allmlp.engine.use import ready
 from allmlp.models.base import ImageModel
 
 
 def predict(
-    model: ImageModel | Graph,
-    sources: Iterable[str | os.PathLike[str]],
+    model: Answering,
+    sources: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     *,
     top: int = 3,
     batch: int = 32,
@@ -27,15 +27,21 @@ def predict(
 ) -> Iterator[dict[str, Any]]:
     """Classify pictures as they stream by.
 
-    model: of `allmlp.load`, or an exported graph (`allmlp.engine.open.open_answering`).
+    model: whatever `allmlp.load` takes or returns, or an exported graph.
     sources: files, and folders that are searched for pictures. top: classes to name per picture.
     engine: what answers: "eager" (the model as it is), a backend of `allmlp.compile`, or "auto", the fastest for many pictures.
     Yields, in order, {"path", "classes", "probabilities"}, best first, or {"path", "error"} for a picture
     that cannot be read, or whose logits are not finite. Raises DataError when a source is not there, or there is no picture
     at all; WeightsError for weights that are not finite.
     """
-    check_classes(model)
-    paths = list_pictures(sources)
+    opened = open_answering(model)
+    check_classes(opened)
+    return _rows(opened, list_pictures(sources), top, batch, workers, engine)
+
+
+def _rows(
+    model: ImageModel | Graph, paths: list[str], top: int, batch: int, workers: int, engine: str
+) -> Iterator[dict[str, Any]]:
     images = FileImages(paths, np.zeros(len(paths), dtype=np.int64))
     names = model.classes or tuple(str(i) for i in range(model.num_classes))
     batches = plain_batches(images, model.preprocessing, reading=model.reading, batch=batch, workers=workers)

@@ -14,6 +14,7 @@ from allmlp.data.progress import watched
 from allmlp.engine.cost import cost, parameters
 from allmlp.engine.device import autocast, best_device, threads_used
 from allmlp.engine.environment import environment
+from allmlp.engine.load import ModelSource, several
 from allmlp.engine.memory import free_bytes, peak_bytes, tensor_bytes
 from allmlp.errors import AllmlpError, one_of
 from allmlp.models.base import ImageModel
@@ -27,7 +28,7 @@ PRECISIONS = ("fp32", "bf16")
 
 
 def profile(
-    names: Sequence[str] = (),
+    names: ModelSource | Sequence[ModelSource] = (),
     *,
     against: Sequence[str] = (),
     batch: int = 32,
@@ -42,7 +43,8 @@ def profile(
 ) -> Profile:
     """Count and measure models side by side: all are in memory together and take turns, round by round.
 
-    names: variants, shell patterns, run folders. against: names in timm. Both may end in @SIZE.
+    names: variants, shell patterns, run folders, runs, released checkpoints, models; one, or several.
+    against: names in timm. Both may end in @SIZE.
     batch: images at a time for throughput and memory; latency is that of one image alone.
     size: pixels of a side; None is each model's own, and a run keeps its own. folded: add inference forms.
     device: "auto", "cpu" or "cuda". precision: "fp32" or "bf16". threads: of the CPU; None is torch's choice.
@@ -56,7 +58,7 @@ def profile(
     place = _device(device)
     if precision not in PRECISIONS:
         raise AllmlpError(f"precision is {precision!r}", hint=one_of(PRECISIONS, precision))
-    found = subjects(names, against, size=size, folded=folded)
+    found = subjects(several(names), against, size=size, folded=folded)
     if not found:
         raise AllmlpError("there is nothing to measure", hint="name a model, as in: allmlp profile resmlp_s12")
     rows = [Row(name=s.name, kind=s.kind, folded=s.folded, batch=batch, img_size=s.asked_size) for s in found]

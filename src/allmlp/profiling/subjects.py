@@ -14,11 +14,12 @@ import timm
 from timm.models import get_pretrained_cfg
 from torch import nn
 
-from allmlp.engine.load import load
+from allmlp.engine.load import ModelSource, load, source_name
 from allmlp.errors import ModelError, one_of
 from allmlp.models import create_model, list_models
 from allmlp.models.base import ImageModel
 from allmlp.registry import family_of
+from allmlp.released.table import released
 from allmlp.run import Run
 from allmlp.surgery.fold import fold
 from allmlp.timm_names import names_of_timm
@@ -33,6 +34,8 @@ class Subject:
     name: str
     """A variant, a path, or timm's name."""
     kind: Literal["allmlp", "run", "timm"]
+    model: ImageModel | None = None
+    """One that is there already."""
     side: int | None = None
     """Pixels; None is the model's own size."""
     folded: bool = False
@@ -50,16 +53,19 @@ class Subject:
         """
         if self.kind == "timm":
             return _of_timm(self.name, self.side)
-        model = load(self.name) if self.kind == "run" else _of_allmlp(self.name, self.side)
+        model = self.model
+        if model is None:
+            model = load(self.name) if self.kind == "run" else _of_allmlp(self.name, self.side)
         return fold(model) if self.folded else model, (model.in_chans, *model.img_size)
 
 
 def subjects(
-    names: Sequence[str], against: Sequence[str] = (), *, size: int | None = None, folded: bool = False
+    names: Sequence[ModelSource], against: Sequence[str] = (), *, size: int | None = None, folded: bool = False
 ) -> list[Subject]:
     """Every model the words mean, once each, in their order.
 
-    names: variants, shell patterns of such, run folders. against: timm's names or patterns of such. Each may end in
+    names: variants, shell patterns of such, run folders, runs, released checkpoints, models.
+    against: timm's names or patterns of such. Each may end in
     @SIZE. size: pixels of a side for those that do not; None is the model's own, and a run always keeps its own.
     folded: add each of allmlp's in its inference form.
     Raises ModelError for a name or a pattern that means nothing, RunError for a folder that is no run.
@@ -70,7 +76,12 @@ def subjects(
     return list(dict.fromkeys([*found, *(subject for word in against for subject in _timms(word, size))]))
 
 
-def _ours(word: str, size: int | None) -> list[Subject]:
+def _ours(given: ModelSource, size: int | None) -> list[Subject]:
+    word = source_name(given)
+    if isinstance(given, ImageModel):
+        return [Subject(name=word, kind="run", model=given)]
+    if isinstance(given, Run) or word in released():
+        return [Subject(name=word, kind="run")]
     if _is_path(word):
         if not (word.endswith(".safetensors") and Path(word).is_file()):
             Run.open(word)

@@ -1,5 +1,6 @@
 """`write_report`: run folder → report.html, one file that needs no network, no script and no other file."""
 
+import os
 import shlex
 from dataclasses import dataclass
 from math import isfinite
@@ -54,11 +55,14 @@ class Card:
     note: str
 
 
-def write_report(run: Run) -> Path:
-    """Write run.report and return its path. What the run does not have yet is a line that says which command adds it.
+def write_report(run: str | os.PathLike[str] | Run) -> Path:
+    """Write the report of a run and return its path. What the run does not have yet is a line that says which command adds it.
+
+    run: what `allmlp.train` returned, or its folder.
 
     Raises RunError for a file of the run that is damaged, or a folder that cannot be written.
     """
+    run = Run.open(run)
     html = _render(run, read_records(run))
     path: Path = run.report
     with writing(path), whole_file(path) as temporary:

@@ -8,7 +8,7 @@ from typing import Any
 from allmlp.data.images import Images
 from allmlp.engine.device import best_device
 from allmlp.engine.environment import environment
-from allmlp.engine.load import load, located
+from allmlp.engine.load import ModelSource, load, located, source_name, source_path
 from allmlp.errors import DataError, RunError
 from allmlp.explanation.pruning import IMAGES, at_levels
 from allmlp.files import writing
@@ -29,7 +29,7 @@ REPORT = "shrink.json"
 
 
 def shrink(
-    source: str | os.PathLike[str],
+    source: ModelSource,
     data: str | os.PathLike[str] | None = None,
     *,
     token_sparsity: float | None = None,
@@ -62,7 +62,7 @@ def shrink(
         token_energy=token_energy,
         channel_sparsity=channel_sparsity,
     )
-    model, own = load(source, which=which), _own(Path(source))
+    model, own = load(source, which=which), _own(source)
     base = recipe if isinstance(recipe, Recipe) else load_recipe(recipe) if recipe else own.recipe
     if data is None and not own.there:
         raise DataError("weights without a run folder have no images of their own", hint="give what to fine-tune on as DATA")
@@ -80,8 +80,9 @@ def shrink(
             claim.take(folder)
             _check(folder, asked)  # again: from here on nobody else changes it
         shown, split = (images.val, "validation") if images.test is None else (images.test, "test")
-        subject = Subject(model, located(source, which)[0], os.fspath(source), shown, f"{images.title}, {split} images")
         init = _written(left, asked, folder)
+        weights = _kept(source, init.parent) if isinstance(source, ImageModel) else located(source, which)[0]
+        subject = Subject(model, weights, source_name(source), shown, f"{images.title}, {split} images")
         chosen = tuning(base, left.model, init, epochs=max(epochs, 1), lr=lr)
         after = _accuracy(left.model, shown, quiet)
         if not epochs:
@@ -115,8 +116,11 @@ class Own:
     there: bool
 
 
-def _own(folder: Path) -> Own:
+def _own(source: ModelSource) -> Own:
     """Raises RunError for a sparse run, whose zeros would be lost."""
+    if isinstance(source, ImageModel):
+        return Own(Recipe(), None, there=False)
+    folder = source_path(source)
     if not (folder / "run.json").is_file():
         return Own(Recipe(), None, there=False)
     run = Run.open(folder)
@@ -125,8 +129,15 @@ def _own(folder: Path) -> Own:
     return Own(load_recipe(run.recipe), run.data_spec(), there=True)
 
 
-def _beside(source: str | os.PathLike[str], asked: Asked) -> Path:
-    path = Path(source)
+def _kept(model: ImageModel, folder: Path) -> Path:
+    """The weights of a model that is no file, as one: its size is measured."""
+    path = folder / "original.safetensors"
+    write_model(path, model.state_dict(), model.card())
+    return path
+
+
+def _beside(source: ModelSource, asked: Asked) -> Path:
+    path = Path(source_name(source))
     return path.with_name(f"{path.name}-{asked.words}") if path.is_dir() else Path("runs") / f"{path.stem}-{asked.words}"
 
 

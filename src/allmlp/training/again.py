@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from allmlp.data.sources import located
+from allmlp.data.sources import located, spec_of
 from allmlp.errors import RunError
 from allmlp.files import whole_file, writing
 from allmlp.recipe import Recipe, load_recipe
@@ -22,7 +22,7 @@ FORMER = {"optim.warmup": 5.0}
 
 def data_spec(data: str | os.PathLike[str] | None) -> str | None:
     """DATA as run.json keeps it: wherever the command is given next, it means the same images."""
-    return None if data is None else located(os.fspath(data))
+    return None if data is None else located(spec_of(data))
 
 
 def begun(out: str | os.PathLike[str], asked: Recipe, spec: str | None) -> Run | None:

@@ -121,13 +121,13 @@ def _begun_or_again(
         return _begin(chosen, spec, team, claim, out=out, over=again, services=services, quiet=quiet)
 
 
-def resume(folder: str | os.PathLike[str], *, quiet: bool = False) -> Run:
+def resume(folder: str | os.PathLike[str] | Run, *, quiet: bool = False) -> Run:
     """Go on with a run that was interrupted, from its last checkpoint, to the same end.
 
     Raises RunError when the run is finished, has no checkpoint, or its data has changed.
     """
     run = Run.open(folder)
-    recipe = load_recipe(run.recipe)
+    folder, recipe = run.folder, load_recipe(run.recipe)
     if recipe.translation is not None:
         raise RunError(f"{run.folder} learns from sentences", hint=f"allmlp translate train --resume {run.folder}")
     if run.told().get("state") == "finished":
