@@ -206,7 +206,7 @@ def test_running_statistics_that_are_not_finite_are_found_before_a_file_is_writt
 
 
 def trained_until_spoiled(data: Path, recipe: Recipe, out: Path) -> tuple[str, str]:
-    """(what the error says, the newest checkpoint). In each process: weights are too large after step 8; under FSDP its share."""
+    """(what the error says, the newest checkpoint). In each process weights are too large after step 8: its share of them."""
     plain = loop.update
 
     def spoiling(plan: Plan, batch: object, number: int, **more: object) -> Outcome:
