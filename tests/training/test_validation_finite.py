@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.distributed.tensor import DTensor
 
 import allmlp
 from allmlp.errors import TrainingError
@@ -21,6 +22,7 @@ from allmlp.training.plan import Plan
 from allmlp.training.step import Outcome
 from allmlp.training.tally import Tally
 from helpers import interrupt_after, same_weights
+from ranks import in_processes, values
 
 Make = Callable[..., Recipe]
 STEPS = 4  # in an epoch
@@ -201,3 +203,93 @@ def test_running_statistics_that_are_not_finite_are_found_before_a_file_is_writt
     with pytest.raises(TrainingError, match=r"weights are not finite at step 4 .*running_var"):
         allmlp.train(stripes, recipe=recipe, out=tmp_path / "a", quiet=True)
     assert not list((tmp_path / "a").glob("*st.safetensors"))
+
+
+def trained_until_spoiled(data: Path, recipe: Recipe, out: Path) -> tuple[str, str]:
+    """(what the error says, the newest checkpoint). In each process weights are too large after step 8: its share of them."""
+    plain = loop.update
+
+    def spoiling(plan: Plan, batch: object, number: int, **more: object) -> Outcome:
+        found = plain(plan, batch, number, **more)  # type: ignore[arg-type]
+        if number + 1 == 2 * STEPS:
+            weight = plan.model.get_parameter("head.weight").detach()
+            (weight.to_local() if isinstance(weight, DTensor) else weight).fill_(HUGE)
+        return found
+
+    loop.update = spoiling
+    try:
+        allmlp.train(data, recipe=recipe, out=out, quiet=True)
+    except TrainingError as error:
+        return error.what, newest_first(Run(out))[0].name
+    return "", ""
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_all_processes_of_a_team_stop_with_one_reason(parallel: str, stripes: Path, tmp_path: Path, small_recipe: Make) -> None:
+    recipe = small_recipe(train={"parallel": parallel, "ema": 0.9})
+    first, second = values(in_processes(2, trained_until_spoiled, stripes, recipe, tmp_path / "run"))
+    assert first == second
+    assert first[0].startswith("validation is not finite after step 8 (epoch 2): not all logits are finite for 12 of 12 images")
+    assert first[1] == "00001-00000000"
+    run = Run(tmp_path / "run")
+    assert read_json(run.state)["state"] == "stopped"
+    assert all_finite(run.weights())
+    assert not run.weights("last").exists()
+
+
+def test_features_that_are_not_finite_end_learning_without_labels(
+    stripes: Path, tmp_path: Path, small_recipe: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The teacher's weights are finite, its features of the validation images are not."""
+    plain = loop.update
+
+    def spoiling(plan: Plan, batch: object, number: int, **more: object) -> Outcome:
+        found = plain(plan, batch, number, **more)  # type: ignore[arg-type]
+        if number + 1 == STEPS:
+            assert plan.ema is not None
+            with torch.no_grad():
+                plan.ema.module.get_parameter("norm.alpha").fill_(HUGE)
+        return found
+
+    monkeypatch.setattr(loop, "update", spoiling)
+    dino = {"local_crops": 2, "outputs": 32, "hidden": 16, "bottleneck": 8, "knn_every": 1, "patience": 0}
+    recipe = small_recipe(augment={"crop": "auto", "padding": 4}, dino=dino)
+    with pytest.raises(
+        TrainingError, match=r"validation is not finite after step 4 \(epoch 1\): not all features are finite for"
+    ):
+        allmlp.pretrain(stripes, recipe=recipe, out=tmp_path / "a", quiet=True)
+    assert not list((tmp_path / "a").glob("*st.safetensors"))
+    assert not Run(tmp_path / "a").metrics.exists()
+
+
+def test_sentences_whose_loss_is_not_finite_end_the_training_of_a_translator(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("sentencepiece", reason="extra translate")
+    from allmlp.recipe import Optim, Train, Translation
+    from allmlp.translation.main import train
+
+    plain = loop.update
+
+    def spoiling(plan: Plan, batch: object, number: int, **more: object) -> Outcome:
+        found = plain(plan, batch, number, **more)  # type: ignore[arg-type]
+        if number + 1 == 2 * plan.steps:
+            with torch.no_grad():
+                for weight in plan.model.parameters():
+                    weight.fill_(HUGE)
+        return found
+
+    monkeypatch.setattr(loop, "update", spoiling)
+    recipe = Recipe(
+        model="resmlp_mt_xs",
+        hyper={"dim": 16, "hidden": 24, "depth": 1, "heads": 2},
+        translation=Translation(source="aa", target="bb", vocabulary=100, longest=40, tokens=1000),
+        optim=Optim(lr=3e-3, warmup=0.5),
+        train=Train(epochs=3, precision="fp32"),
+    )
+    with pytest.raises(TrainingError, match=r"validation is not finite after step \d+ \(epoch 2\): the loss is") as caught:
+        train(text, recipe=recipe, out=tmp_path / "a", quiet=True)
+    assert "allmlp translate train --resume" in caught.value.hint
+    run = Run(tmp_path / "a")
+    assert [line["epoch"] for line in read_lines(run.metrics)] == [1]
+    assert all_finite(run.weights())
