@@ -89,7 +89,7 @@ def _covariance(excess: Values) -> Values:  # n q → q q
 
 
 def _gap(excess: Values) -> float:  # n q
-    """How far apart mean confidence and accuracy may be where hardly an image is wrong, since the calibration error may be so."""
+    """Where hardly an image is wrong: how far apart mean confidence and accuracy may be, which the error may be, too."""
     right = float(counts(excess)[1].sum()) / len(excess)
     if len(excess) * (1 - right) >= FEW:
         return 0.0
