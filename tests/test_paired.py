@@ -49,11 +49,12 @@ def test_image_scores_average_to_the_metrics() -> None:
     assert found == pytest.approx([expected[name] for name in ("top1", "top5", "loss", "calibration_error")])
 
 
-def test_the_loss_of_a_constant_is_sure_and_its_share_is_not() -> None:
+def test_a_sample_without_a_mistake_does_not_say_that_there_are_none() -> None:
     logits, labels = torch.zeros(20, 4), torch.zeros(20, dtype=torch.long)  # right with a confidence of ¼
     own, apart = estimates(image_scores(logits, labels)[None])
     top1, _, loss, error = own[0]
-    assert (loss.value, loss.low, loss.high) == pytest.approx((np.log(4),) * 3)
+    assert (loss.value, loss.low) == pytest.approx((np.log(4),) * 2)
+    assert loss.high == pytest.approx(np.log(4) - np.log(0.75) * (1 - top1.low))  # as many wrong as may be, at -ln(1 - ¼)
     assert (top1.value, top1.high) == (1.0, 1.0)
     assert top1.low == pytest.approx(20 / (20 + 1.96**2), abs=1e-4)  # Wilson's where all are right
     assert 0.55 < error.low < error.value < 0.76  # ¾, if all other images are right too

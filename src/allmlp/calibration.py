@@ -22,6 +22,8 @@ Values = NDArray[np.float64]
 DRAWS = 2000
 LEVEL = 0.95
 HALVINGS = 20
+FEW = 3
+"""Wrong images from which on the bins alone give an interval."""
 LESS = 0.55
 """How the error falls towards its lower end: 0 takes from all bins alike, 1 leaves large ones nearly whole."""
 EVEN = 0.4
@@ -77,18 +79,20 @@ def calibrated(excess: Values, *, draws: int = DRAWS, seed: int = 0) -> Calibrat
 
 
 def _covariance(excess: Values) -> Values:  # n q → q q
-    """Of the means in such a sample. A bin in which all images are right, or all wrong, does not show that this is so of all
-    others: half an image that is right and half a wrong one are added to each bin (Jeffreys)."""
+    """Of the means in such a sample; enlarged, since few images in a bin agree too well with each other. A bin in which all
+    images are right, or all wrong, does not show that all others are: half a right one and half a wrong one are added."""
     n, (images, right) = len(excess), counts(excess)
-    found: Values = np.cov(excess.T, bias=True) / n
-    smooth = (right + 0.5) / (images + 1)
+    found: Values = np.cov(excess.T, bias=True) / (n - int((images > 0).sum()) / 4)
+    smooth = np.where((right == 0) | (right == images), (right + 0.5) / (images + 1), 0.0)
     more = (smooth * (1 - smooth) * images / n**2 - found.diagonal()).clip(0)
     return found + np.diag(more)
 
 
 def _gap(excess: Values) -> float:  # n q
-    """How far apart mean confidence and accuracy may be, at most: the calibration error may be as much."""
+    """Where hardly an image is wrong: how far apart mean confidence and accuracy may be, which the error may be, too."""
     right = float(counts(excess)[1].sum()) / len(excess)
+    if len(excess) * (1 - right) >= FEW:
+        return 0.0
     confidence = float(excess.sum()) / len(excess) + right
     low, high = wilson_interval(right, len(excess))
     return max(confidence - low, high - confidence)

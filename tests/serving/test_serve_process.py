@@ -1,5 +1,6 @@
 """A server in a process of its own: signals, slow clients, and what is no HTTP."""
 
+import gzip
 import json
 import signal
 import socket
@@ -205,3 +206,40 @@ def test_more_connections_than_are_held_are_told_to_come_again(port: int) -> Non
     finally:
         for one in held:
             one.close()
+
+
+def test_head_leaves_the_connection_as_it_is(port: int) -> None:
+    asked = b"HEAD /v1/model HTTP/1.1\r\nHost: x\r\n\r\n" * 2 + b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    found = said(port, asked)
+    assert found.count(b"HTTP/1.1 200 OK") == 3
+    assert found.endswith(b'\r\n\r\n{"status":"ok"}')
+    assert b"classes" not in found
+
+
+def test_a_compressed_body_in_chunks_is_answered_and_a_bomb_is_cut_off(port: int) -> None:
+    content = b'--x\r\nContent-Disposition: form-data; name="images"\r\n\r\n' + png(picture(1)) + b"\r\n--x--\r\n"
+    for body, status in ((content, b"200 OK"), (bytes(100_000_000), b"413 ")):
+        packed = gzip.compress(body)
+        pieces = [packed[i : i + 5000] for i in range(0, len(packed), 5000)]
+        chunks = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
+        head = FORM_HEAD + b"Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+        assert said(port, head + chunks).startswith(b"HTTP/1.1 " + status)
+
+
+def test_who_asks_before_sending_is_told_to_go_on_or_what_is_wrong(port: int) -> None:
+    head, _, body = posted(png(picture(1)), b"Expect: 100-continue\r\nConnection: close\r\n").partition(b"\r\n\r\n")
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(head + b"\r\n\r\n")
+        assert client.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.sendall(body)
+        assert client.recv(1000).startswith(b"HTTP/1.1 200 OK")
+    found = said(port, head + b"\r\nContent-Encoding: br\r\n\r\n")
+    assert "'br'" in refused(found, 415)
+    assert b"accept-encoding: gzip, deflate\r\n" in found
+
+
+@pytest.mark.parametrize("length", [b"-1", b"x", b"+5", b"5, 6", b"1" * 30])
+def test_a_length_that_cannot_be_is_no_request(port: int, length: bytes) -> None:
+    assert said(port, FORM_HEAD + b"Content-Length: " + length + b"\r\n\r\nhello")[9:12] in (b"400", b"413")
+    twice = FORM_HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    assert refused(said(port, twice), 400)
