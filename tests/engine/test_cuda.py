@@ -2,6 +2,7 @@
 
 # axes: b images, c channels, h w pixels
 
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -12,7 +13,8 @@ from torch import Tensor
 
 import allmlp
 from allmlp.engine.backends.table import BACKENDS
-from allmlp.engine.build import Request, _candidates, answers, request_record
+from allmlp.engine.build import answers
+from allmlp.engine.choice import Request, candidates, precision_of, request_record
 from allmlp.engine.kept import content_hash
 from allmlp.engine.use import ENOUGH_ON_CUDA, engine_for
 from allmlp.errors import EngineError
@@ -78,13 +80,13 @@ def test_int8_is_for_cpus(model: ImageModel, monkeypatch: pytest.MonkeyPatch) ->
         allmlp.compile(model, device="cuda:3")
 
 
-def test_only_what_runs_on_a_gpu_is_tried_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda **_: True)
-    request = dict(backend="auto", batch=2, threads=1, device=GPU)
-    assert _candidates(Request(precision="auto", **request)) == [("cuda", "bf16"), ("eager", "bf16")]
-    assert _candidates(Request(precision="fp32", **request)) == [("cuda", "fp32"), ("eager", "fp32")]
-    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda **_: False)
-    assert _candidates(Request(precision="auto", **request)) == [("cuda", "fp32"), ("eager", "fp32")]
+def test_only_what_runs_on_a_gpu_is_tried_there(model: ImageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    for able in (True, False):
+        monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda able=able, **_: able)
+        auto = Request(precision="auto", backend="auto", batch=2, threads=1, device=GPU)
+        assert precision_of(auto, model) == ("bf16" if able else "fp32")
+        assert precision_of(replace(auto, precision="fp32"), model) == "fp32"
+        assert candidates(auto, precision_of(auto, model)) == ["cuda", "eager"]
 
 
 def test_compiling_for_a_gpu_asks_for_triton_not_for_cpp(monkeypatch: pytest.MonkeyPatch) -> None:
