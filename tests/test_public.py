@@ -315,7 +315,7 @@ def test_a_class_that_is_not_there_is_one_clear_error(label: int, model: ImageMo
         ("nowhere.png", "nowhere.png does not exist"),
         (["nowhere.png"], "nowhere.png does not exist"),
     ],
-    ids=repr,
+    ids=["none", "number", "image", "bytes", "missing", "missing in a list"],
 )
 def test_predicting_from_what_are_no_paths_is_one_clear_error_at_once(sources: Any, told: str, model: ImageModel) -> None:
     with pytest.raises(DataError, match=told):
