@@ -12,6 +12,15 @@ if TYPE_CHECKING:
     from allmlp.training.finding.batches import BatchSearch, Trial
 
 
+WHY = {
+    "memory": "",
+    "most": " (larger ones may: --most)",
+    "slower": " (larger ones may, but were slower: --largest)",
+    "time": " (larger ones may: --minutes)",
+}
+"""What is said of the largest that fits, by why the search ended."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Words(RecipeWords):
     """Find the largest batch whose training step fits into memory, and the fastest.
@@ -33,6 +42,11 @@ class Words(RecipeWords):
     """How close to the largest that fits, as a share of it; 0: exactly."""
     seconds: float = 1.0
     """For how long each size is timed, at least."""
+    minutes: float = 5.0
+    """How long all of it may take, at most."""
+    largest: bool = False
+    """Look for the largest that fits, even where larger batches are slower. Otherwise the search ends when images per second
+    have fallen twice in a row."""
     quiet: bool = False
     """Show nothing meanwhile."""
     json: bool = False
@@ -51,16 +65,18 @@ def main(words: list[str]) -> int:
         most=given.most,
         within=given.within,
         seconds=given.seconds,
+        minutes=given.minutes,
+        largest=given.largest,
         quiet=given.quiet,
         tell=_nothing if given.quiet else _tell,
     )
     largest, fastest = found.largest, found.fastest
     if given.json:
-        print_json({**asdict(found), "largest": largest.batch, "fastest": fastest.batch})
+        print_json({**asdict(found), "capped": found.capped, "largest": largest.batch, "fastest": fastest.batch})
     else:
         _print(found)
     if not given.quiet:
-        more = " (larger ones may: --most)" if found.capped else ""
+        more = WHY[found.ended]
         say(f"\nlargest that fits: {largest.batch}{more}   fastest: {fastest.batch}, {fastest.images_per_s:,.0f} images/s")
         say("\nnext:")
         say(f"  --train.batch {fastest.batch}   (the learning rate follows by itself: optim.lr is meant for optim.lr-batch)")

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from allmlp.data.images import Images
 from allmlp.data.keys import generator, seed_everything
+from allmlp.data.unguarded import check_script
 from allmlp.data.workers import EpochOrder, LastingLoader, worker_manners
 from allmlp.errors import DataError
 from allmlp.pixels.preprocess import Transform
@@ -126,6 +127,8 @@ def plain_batches(
 
 def batch_loader(samples: Samples, order: Order, workers: int) -> DataLoader[Batch]:
     """Samples in an order; samples that make whole batches by themselves (`__getitems__`) may do so."""
+    if workers:
+        check_script()
     return LastingLoader(
         samples,  # type: ignore[arg-type]
         batch_sampler=order,

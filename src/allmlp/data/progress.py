@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -51,6 +51,14 @@ def watched(items: Iterable[Item], *, total: int, what: str, quiet: bool = False
     """The same items; while they are taken, how many of `total` are done. Nothing is shown where stderr is no terminal."""
     with _bar(what, MofNCompleteColumn(), quiet) as bar:
         yield from bar.track(items, total=total)
+
+
+@contextmanager
+def waiting(what: str, *, quiet: bool = False) -> Iterator[None]:
+    """Something that turns beside `what`, while the block runs. Nothing is shown where stderr is no terminal."""
+    console = Speaker()
+    with nullcontext() if quiet or not console.is_terminal else console.status(what):
+        yield
 
 
 class _Rate(ProgressColumn):

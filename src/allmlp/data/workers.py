@@ -1,7 +1,6 @@
 """Processes that prepare batches, any of which may be lost: killed for memory, or hung. What it was at is made again."""
 
 import multiprocessing
-import os
 import signal
 import sys
 import threading
@@ -14,6 +13,7 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from allmlp.errors import DataError
+from allmlp.orphans import end_with
 from allmlp.signals import SIGNALS
 
 TRIES = 3
@@ -164,12 +164,6 @@ def worker_manners(_worker: int) -> None:
     for name in SIGNALS:
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     main = multiprocessing.parent_process()
-    if main is not None:
-        threading.Thread(target=_leave_with, args=[main], daemon=True).start()
-
-
-def _leave_with(main: BaseProcess) -> None:
-    """torch asks for its worker's parent, too, but only once the worker has begun: one whose main process was killed before
-    that would stay for ever."""
-    main.join()
-    os._exit(1)
+    if main is not None and main.pid is not None:
+        served = multiprocessing.get_start_method() == "forkserver"
+        end_with(0 if served else main.pid, main.join)

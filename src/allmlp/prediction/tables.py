@@ -1,13 +1,13 @@
 """The file that `predict --out` writes in the end: parquet, CSV or JSON lines, by the ending of its name."""
 
 import csv
-import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from allmlp.errors import DataError
+from allmlp.strict_json import to_json
 
 Row = dict[str, Any]
 LINES = (".jsonl", ".json", ".ndjson")
@@ -49,6 +49,6 @@ def rows_into(path: Path, ending: str, top: int) -> Iterator[Callable[[Iterable[
             yield lambda rows: table.writerows(csv_cells(row, top) for row in rows)
         else:
             yield lambda rows: file.writelines(
-                json.dumps({name: value for name, value in row.items() if value is not None}, ensure_ascii=False) + "\n"
+                to_json({name: value for name, value in row.items() if value is not None}, ascii_only=False) + "\n"
                 for row in rows
             )

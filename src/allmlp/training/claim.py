@@ -21,6 +21,7 @@ from typing import Any, Self
 from allmlp.errors import RunError
 from allmlp.files import writing
 from allmlp.run import Run
+from allmlp.strict_json import to_json
 
 NOT_HERE = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
 """How file systems say that they have no locks."""
@@ -96,7 +97,7 @@ class Claim:
             self.path, self.handle = path, handle
             _held().add(path.parent)
             os.ftruncate(handle, 0)
-            os.write(handle, json.dumps(_myself()).encode())
+            os.write(handle, to_json(_myself()).encode())
 
     def _locked(self, handle: int, path: Path) -> bool:
         """False where there are no locks. Raises RunError where another process has this one."""

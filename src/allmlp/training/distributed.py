@@ -22,6 +22,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
+from allmlp.data.unguarded import leave_if_imported
 from allmlp.engine.cost import parameters
 from allmlp.errors import AllmlpError, RunError, TrainingError
 from allmlp.models.base import ImageModel
@@ -100,6 +101,7 @@ def joined(timeout: float = TIMEOUT) -> Iterator[Team]:
     timeout: seconds to wait for another process. Raises RunError when some of the variables are missing, and TrainingError
     when another process of the team is gone, or has not answered for so long.
     """
+    leave_if_imported()
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         yield Team()

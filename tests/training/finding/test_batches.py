@@ -1,6 +1,7 @@
 """The batch finder finds the largest that fits, loses nothing when one does not, and says which is fastest."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -44,7 +45,7 @@ def test_fastest_is_the_smallest_batch_that_is_nearly_as_fast_as_any() -> None:
     speeds = {1: 10.0, 2: 19.0, 4: 30.0, 8: 31.0, 16: 29.0}
     trials = [Trial(batch=b, fits=True, peak_bytes=b, images_per_s=s) for b, s in speeds.items()]
     trials.append(Trial(batch=32, fits=False, peak_bytes=0, images_per_s=0.0))
-    found = BatchSearch(device="cpu", memory=None, trials=trials, capped=False)
+    found = BatchSearch(device="cpu", memory=None, trials=trials, ended="memory")
     assert (found.largest.batch, found.fastest.batch) == (16, 4)
 
 
@@ -52,6 +53,15 @@ def request(recipe: Recipe, batch: int = 4, memory: int | None = None) -> Reques
     return Request(
         recipe=recipe.to_toml(), classes=["a", "b"], in_chans=1, img_size=None, batch=batch, memory=memory, seconds=0.0
     )
+
+
+LONG = 600.0
+"""Seconds."""
+
+
+def refused(recipe: Recipe) -> bool:
+    answer = in_a_process(request(recipe), LONG)
+    return answer is not None and not answer.fits
 
 
 def test_a_trial_takes_whole_steps_of_the_recipe_at_the_asked_size(small_recipe: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,15 +93,15 @@ def test_a_process_that_is_killed_does_not_fit_and_one_that_breaks_is_an_error(
         program.chmod(0o755)
 
     answers("kill -9 $$")
-    assert not in_a_process(request(small_recipe())).fits
+    assert refused(small_recipe())
     answers(f"exit {trial.TOO_LARGE}")
-    assert not in_a_process(request(small_recipe())).fits
+    assert refused(small_recipe())
     answers("echo 'ValueError: no such thing' >&2; exit 1")
     with pytest.raises(TrainingError, match="a step of 4 images broke: ValueError: no such thing"):
-        in_a_process(request(small_recipe()))
+        in_a_process(request(small_recipe()), LONG)
     answers("""echo '{"fits": false, "error": ["too odd", "be even"]}'""")
     with pytest.raises(RecipeError, match="too odd") as caught:
-        in_a_process(request(small_recipe()))
+        in_a_process(request(small_recipe()), LONG)
     assert caught.value.hint == "be even"
 
 
@@ -102,18 +112,19 @@ def test_a_process_that_is_killed_does_not_fit_and_one_that_breaks_is_an_error(
         ({"memory": 0.0}, "holds nothing"),
         ({"most": 0}, "is no batch"),
         ({"within": 1.0}, "is no share"),
+        ({"minutes": 0.0}, "are no time"),
     ],
 )
 def test_values_out_of_range_are_refused_before_anything_starts(
     values: dict[str, float], words: str, small_recipe: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batches, "in_a_process", lambda request: pytest.fail("something started"))
+    monkeypatch.setattr(batches, "in_a_process", lambda request, seconds: pytest.fail("something started"))
     with pytest.raises(RecipeError, match=words):
         find_batch(None, small_recipe(), quiet=True, **values)  # type: ignore[arg-type]
 
 
 def test_when_not_even_one_image_fits_the_error_says_into_what(small_recipe: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batches, "in_a_process", lambda request: Answer(fits=False))
+    monkeypatch.setattr(batches, "in_a_process", lambda request, seconds: Answer(fits=False))
     with pytest.raises(TrainingError, match=r"not even one image fits into 0.50 GB"):
         find_batch(None, small_recipe(), classes=10, memory=0.5)
 
@@ -121,7 +132,7 @@ def test_when_not_even_one_image_fits_the_error_says_into_what(small_recipe: Mak
 def test_the_command_prints_a_table_or_json(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], stripes: Path
 ) -> None:
-    def answer(request: Request) -> Answer:
+    def answer(request: Request, seconds: float) -> Answer:
         assert (list(request.classes), request.in_chans) == (["across", "down"], 1)
         return Answer(fits=request.batch <= 11, peak_bytes=10**9, images_per_s=7.0 * min(request.batch, 4), device="cpu")
 
@@ -137,11 +148,71 @@ def test_the_command_prints_a_table_or_json(
     assert "--most" in printed.err
 
 
+def speeds(monkeypatch: pytest.MonkeyPatch, *rates: float) -> list[int]:
+    """Trials of 1, 2, 4 … give these images per second, later ones the last of them. Returns what is asked, as it is."""
+    asked: list[int] = []
+
+    def answer(request: Request, seconds: float) -> Answer:
+        asked.append(request.batch)
+        rate = rates[min(len(asked), len(rates)) - 1]
+        return Answer(fits=request.batch <= 100, peak_bytes=1, images_per_s=rate, device="cpu")
+
+    monkeypatch.setattr(batches, "in_a_process", answer)
+    return asked
+
+
+def test_the_search_ends_when_the_rate_has_fallen_twice_in_a_row(small_recipe: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    for rates, sizes, fastest in (
+        ((10.0, 9.0, 8.0), [1, 2, 4], 1),
+        ((10.0, 20.0, 15.0, 19.0, 18.0, 17.0), [1, 2, 4, 8, 16, 32], 2),  # once alone is no end
+        ((10.0, 20.0, 20.0, 19.0, 19.0, 18.0, 17.0), [1, 2, 4, 8, 16, 32, 64], 2),  # nor is standing still
+    ):
+        asked = speeds(monkeypatch, *rates)
+        found = find_batch(None, small_recipe(), classes=2, memory=1.0)
+        assert (asked, found.ended, found.capped) == (sizes, "slower", True)
+        assert (found.largest.batch, found.fastest.batch) == (sizes[-1], fastest)
+    asked = speeds(monkeypatch, 10.0, 9.0, 8.0, 7.0)
+    found = find_batch(None, small_recipe(), classes=2, memory=1.0, largest=True, within=0.0)
+    assert (found.ended, found.largest.batch, found.fastest.batch) == ("memory", 100, 1)
+
+
+def test_when_time_is_up_the_search_ends_with_what_it_has(small_recipe: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(request: Request, seconds: float) -> Answer | None:
+        return Answer(fits=True, peak_bytes=1, images_per_s=1.0 + request.batch, device="cpu") if request.batch < 8 else None
+
+    monkeypatch.setattr(batches, "in_a_process", answer)
+    found = find_batch(None, small_recipe(), classes=2, memory=1.0)
+    assert (found.ended, found.largest.batch, len(found.trials)) == ("time", 4, 3)
+    monkeypatch.setattr(batches, "in_a_process", lambda request, seconds: None)
+    with pytest.raises(TrainingError, match=r"did not end within 5 minutes") as error:
+        find_batch(None, small_recipe(), classes=2, memory=1.0)
+    assert "--minutes" in error.value.hint
+
+
+def test_a_trial_that_takes_too_long_is_ended(small_recipe: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program, process = tmp_path / "python", tmp_path / "pid"
+    program.write_text(f"#!/bin/sh\necho $$ > {process}\nexec sleep 600\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    assert in_a_process(request(small_recipe()), 1.0) is None
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(process.read_text()), 0)
+
+
+@pytest.mark.slow
+def test_a_trial_in_a_process_of_its_own_answers(small_recipe: Make) -> None:
+    answer = in_a_process(request(small_recipe()), LONG)
+    assert answer is not None
+    assert answer.fits
+    assert answer.images_per_s > 0
+
+
 @pytest.mark.slow
 def test_a_budget_ends_the_process_that_passes_it_and_nothing_else(small_recipe: Make) -> None:
     """Tens of megabytes an image: the budget is what one image takes, and some more."""
     wide = small_recipe(hyper={"dim": 256, "depth": 4, "patch_size": 4}, data={"img_size": [96, 96]})
-    one = in_a_process(request(wide, batch=1))
+    one = in_a_process(request(wide, batch=1), LONG)
+    assert one is not None
     assert one.fits
     budget = one.peak_bytes + 200_000_000
     found = find_batch(None, wide, classes=2, memory=budget / 1e9, seconds=0.0, within=0.5, quiet=True)

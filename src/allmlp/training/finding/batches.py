@@ -5,13 +5,17 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any
+from tempfile import TemporaryFile
+from typing import Any, Literal
 
 import torch
 
 from allmlp.data.images import Source
+from allmlp.data.progress import waiting
 from allmlp.engine.memory import free_bytes
 from allmlp.errors import RecipeError, TrainingError
 from allmlp.recipe import Recipe
@@ -22,6 +26,8 @@ from allmlp.training.main import images_of
 
 SHARE = 0.9
 """Of the memory that is free now, which a step may take unless a budget is given."""
+FALLS = 2
+"""After so many doublings in a row that were each slower than the one before, larger batches are not looked at."""
 NEARLY = 0.95
 """From which share of the highest speed on a smaller batch counts as fast as the fastest."""
 
@@ -45,8 +51,13 @@ class BatchSearch:
     memory: int | None
     """The budget in bytes; None: all the accelerator has."""
     trials: list[Trial]
-    capped: bool
-    """Whether the search ended at its own limit, and larger ones may fit."""
+    ended: Literal["memory", "most", "slower", "time"]
+    """Why no larger one was tried: the next does not fit, the limit was reached, larger ones were slower, or time was up."""
+
+    @property
+    def capped(self) -> bool:
+        """Whether the search ended before memory did, and larger ones may fit."""
+        return self.ended != "memory"
 
     @property
     def largest(self) -> Trial:
@@ -69,17 +80,23 @@ def find_batch(
     most: int = 4096,
     within: float = 0.05,
     seconds: float = 1.0,
+    minutes: float = 5.0,
+    largest: bool = False,
     quiet: bool = False,
     tell: Callable[[Trial], None] = lambda trial: None,
 ) -> BatchSearch:
     """Try batch sizes 1, 2, 4 … up to `most`, and then between the largest that fits and the smallest that does not.
 
+    The search ends when images per second have fallen twice in a row, and when `minutes` are over.
+
     data: as for `train`; of it, only classes, channels and size matter. classes: so many instead, of RGB images.
     memory: budget in GB; unless given, 0.9 of what is free on a CPU, and all of an accelerator.
     within: how close to the largest that fits, as a share of it; 0: exactly. seconds: for which each size is timed.
-    tell: called with each trial. Raises RecipeError for values out of range, TrainingError when not even one image fits.
+    minutes: that all of it may take. largest: look for the largest that fits even where it is slower.
+    tell: called with each trial. Raises RecipeError for values out of range, TrainingError when not even one image fits, or
+    not even one step ends in time.
     """
-    _check(classes, memory, most, within)
+    _check(classes, memory, most, within, minutes)
     budget = None if memory is None else int(memory * 1e9)
     if budget is None and not torch.cuda.is_available():
         free = free_bytes()
@@ -89,15 +106,33 @@ def find_batch(
     about = _about(data, recipe, classes, quiet)
     found: dict[int, Trial] = {}
     devices: list[str] = []
+    ends = time.monotonic() + 60 * minutes
 
     def fits(batch: int) -> bool:
-        answer = in_a_process(Request(recipe=recipe.to_toml(), batch=batch, memory=budget, seconds=seconds, **about))
+        if not largest and _slower([found[size] for size in sorted(found)]):
+            raise _Enough("slower")
+        left = ends - time.monotonic()
+        if found and left <= 0:
+            raise _Enough("time")
+        request = Request(recipe=recipe.to_toml(), batch=batch, memory=budget, seconds=seconds, **about)
+        with waiting(f"a batch of {batch:,}, {max(left, 0) / 60:.1f} minutes left", quiet=quiet):
+            answer = in_a_process(request, left)
+        if answer is None:
+            raise _Enough("time")
         found[batch] = Trial(batch=batch, fits=answer.fits, peak_bytes=answer.peak_bytes, images_per_s=answer.images_per_s)
         devices.append(answer.device)
         tell(found[batch])
         return answer.fits
 
-    capped = search(fits, most=most, within=within)
+    ended: Literal["memory", "most", "slower", "time"]
+    try:
+        ended = "most" if search(fits, most=most, within=within) else "memory"
+    except _Enough as enough:
+        ended = enough.why
+    if ended == "time" and not found:
+        raise TrainingError(
+            f"the steps of one image did not end within {minutes:g} minutes", hint="give more --minutes, or try a smaller model"
+        )
     if not any(trial.fits for trial in found.values()):
         room = "" if budget is None else f" into {budget / 1e9:.2f} GB"
         raise TrainingError(
@@ -107,7 +142,7 @@ def find_batch(
         device=next(filter(None, devices)),
         memory=budget,
         trials=[found[batch] for batch in sorted(found)],
-        capped=capped,
+        ended=ended,
     )
 
 
@@ -127,19 +162,57 @@ def search(fits: Callable[[int], bool], *, most: int, within: float) -> bool:
     return False
 
 
-def in_a_process(request: Request) -> Answer:
-    """The answer of a process of its own. Raises RecipeError for a recipe it cannot try, TrainingError if it breaks."""
-    command = [sys.executable, "-m", "allmlp.training.finding.trial"]
-    done = subprocess.run(command, input=to_json(asdict(request)), capture_output=True, text=True)
-    if done.returncode in (TOO_LARGE, -signal.SIGKILL):  # by itself, or by a system that had no more memory to give
+class _Enough(Exception):
+    """The search is over, though larger batches may fit."""
+
+    def __init__(self, why: Literal["slower", "time"]) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+def _slower(trials: list[Trial]) -> bool:
+    """Whether images per second fell at each of the last doublings, as long as all fit. trials: smallest first."""
+    last = [trial.images_per_s for trial in trials[-FALLS - 1 :]]
+    return len(last) > FALLS and all(trial.fits for trial in trials) and last == sorted(set(last), reverse=True)
+
+
+def in_a_process(request: Request, seconds: float) -> Answer | None:
+    """The answer of a process of its own; None where it took longer than `seconds`. The process ends with this call, and with
+    this process. Raises RecipeError for a recipe it cannot try, TrainingError if it breaks.
+    """
+    command = [sys.executable, "-m", "allmlp.training.finding.trial", str(os.getpid())]
+    with (
+        TemporaryFile("w+") as out,
+        TemporaryFile("w+") as err,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=err, text=True) as child,
+    ):
+        try:
+            assert child.stdin is not None
+            with suppress(BrokenPipeError):  # it has ended already, and its status says why
+                child.stdin.write(to_json(asdict(request)) + "\n")
+                child.stdin.flush()  # and left open: the child ends when it is closed, as it is when this process is gone
+            status = child.wait(max(seconds, 0))
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            child.kill()
+            with suppress(BrokenPipeError):
+                child.communicate()
+        said, told = (_text(file) for file in (out, err))
+    if status in (TOO_LARGE, -signal.SIGKILL):  # by itself, or by a system that had no more memory to give
         return Answer(fits=False)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+    if status:
+        last = (told.strip().splitlines() or [f"exit status {status}"])[-1]
         raise TrainingError(f"a step of {request.batch} images broke: {last[:300]}", hint="train a few steps to see more of it")
-    answer = Answer(**json.loads(done.stdout.splitlines()[-1]))
+    answer = Answer(**json.loads(said.splitlines()[-1]))
     if answer.error is not None:
         raise RecipeError(answer.error[0], hint=answer.error[1])
     return answer
+
+
+def _text(file: Any) -> str:
+    file.seek(0)
+    return str(file.read())
 
 
 def _about(data: str | os.PathLike[str] | None, recipe: Recipe, classes: int | None, quiet: bool) -> dict[str, Any]:
@@ -152,12 +225,14 @@ def _about(data: str | os.PathLike[str] | None, recipe: Recipe, classes: int | N
     return {"classes": source.classes, "in_chans": source.in_chans, "img_size": source.img_size}
 
 
-def _check(classes: int | None, memory: float | None, most: int, within: float) -> None:
+def _check(classes: int | None, memory: float | None, most: int, within: float, minutes: float) -> None:
     if classes is not None and classes < 2:
         raise RecipeError(f"{classes} classes leave nothing to tell apart", hint="give --classes 2 or more")
     if memory is not None and not memory > 0:
         raise RecipeError(f"a budget of {memory:g} GB holds nothing", hint="give --memory in GB")
     if most < 1:
         raise RecipeError(f"{most} is no batch", hint="give --most 1 or more")
+    if not minutes > 0:
+        raise RecipeError(f"{minutes:g} minutes are no time", hint="give --minutes 5, say")
     if not 0 <= within < 1:
         raise RecipeError(f"within {within:g} is no share", hint="give --within 0.05, say, or 0 for the exact number")

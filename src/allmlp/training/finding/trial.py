@@ -1,4 +1,4 @@
-"""One batch size, tried in a process of its own: `python -m allmlp.training.finding.trial`; a request in, an answer out.
+"""One batch size, tried in a process of its own: `python -m allmlp.training.finding.trial PARENT`; a request in, an answer out.
 
 The steps are those of a real run, on random images, so that weights, gradients, the optimiser's state, averages and a
 teacher all take their room. Where there is too little, the process is lost and nothing else.
@@ -12,6 +12,7 @@ import time
 import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from queue import Queue
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from allmlp.data.images import ArrayImages, Source
 from allmlp.data.loader import Batch
 from allmlp.engine.memory import resident_bytes
 from allmlp.errors import AllmlpError, RecipeError
+from allmlp.orphans import end_with
 from allmlp.recipe import recipe_from
 from allmlp.strict_json import to_json
 from allmlp.training.freeze import learning
@@ -132,9 +134,27 @@ def _end_above(most: int) -> None:
     threading.Thread(target=look, daemon=True).start()
 
 
+_lines: Queue[bytes] = Queue()
+"""The first line of stdin, once it is there."""
+
+
+def _wait_for_the_end_of_stdin() -> None:
+    """Of the file descriptor: Python's own stdin would be locked as the process ends."""
+    read = b""
+    while content := os.read(0, 65536):
+        read += content
+        line, end, read = read.partition(b"\n")
+        if end:
+            _lines.put(line)
+        else:
+            read = line
+
+
 def main() -> None:
-    """Answer one request: stdin → the last line of stdout."""
-    request = Request(**json.load(sys.stdin))
+    """Answer one request: the first line of stdin → the last line of stdout. PARENT is the process that holds the other end
+    of stdin, and lives longer."""
+    end_with(int(sys.argv[1]), _wait_for_the_end_of_stdin)
+    request = Request(**json.loads(_lines.get()))
     if request.memory is not None and not torch.cuda.is_available():
         _end_above(request.memory)
     try:
