@@ -29,6 +29,7 @@ from allmlp.engine.device import threads_used
 from allmlp.engine.environment import environment
 from allmlp.engine.plans.find import make_plan
 from allmlp.engine.plans.layout import Setup
+from allmlp.engine.plans.products import broken
 from allmlp.pages import own_pages
 from allmlp.run import read_json, whole_file, write_json
 from inference import REPEATS, SHAPES, limits
@@ -93,6 +94,8 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def measured(name: str, batch: int, precision: str, rounds: int) -> Cell:
     """Engine and products take turns; then the engine runs as often with every operation timed."""
+    if trouble := broken(DTYPES[precision]):
+        raise SystemExit(f"{precision} cannot be measured here: {trouble}")
     torch.manual_seed(0)
     model = allmlp.create_model(name).eval()
     with own_pages():
@@ -210,7 +213,9 @@ def _parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=list(MODELS))
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 32])
-    parser.add_argument("--precisions", nargs="+", choices=list(DTYPES), default=["fp32", "bf16"])
+    parser.add_argument(
+        "--precisions", nargs="+", choices=list(DTYPES), default=[name for name, dtype in DTYPES.items() if not broken(dtype)]
+    )
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--json", type=Path, default=Path("build/where.json"), help="where all that was measured is written")
     parser.add_argument("--page", type=Path, help="the Markdown page to write")
