@@ -9,7 +9,6 @@ truth is known. The command prints the tables of docs/benchmarks/intervals.md; t
 # axes: n images, k classes
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from allmlp.calibration import calibrated
 from allmlp.intervals import mean_interval, paired_interval, skewed_mean_interval, wilson_interval
 from allmlp.paired import BINS, estimates, exact_p, holm, image_scores
+from allmlp.strict_json import to_json
 
 Values = NDArray[np.float64]
 Generator = np.random.Generator
@@ -270,7 +270,7 @@ def main() -> int:
         found[name] = made()
         print(f"\n## {name}\n\n{table(found[name])}", flush=True)
         if given.json is not None:
-            given.json.write_text(json.dumps({"samples": n, "tables": found}, indent=1), encoding="utf-8")
+            given.json.write_text(to_json({"samples": n, "tables": found}, indent=1), encoding="utf-8")
     return 0
 
 

@@ -36,9 +36,12 @@ def test_train_evaluate_and_compare_of_one_image_and_of_an_empty_class(
     rows = {row["class"]: row for row in found["per_class"]}
     assert (found["images"], rows["down"]["images"], rows["down"]["accuracy"]) == (1, 0, None)
     assert rows["across"]["accuracy"] == found["top1"]
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--data", str(few), "--json"]) == 2  # nothing to resample
+    assert "hint:" in capsys.readouterr().err
+    shutil.copy(sorted((stripes / "across").glob("*.png"))[-1], few / "across")
     assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--data", str(few), "--json"]) == 0
     compared = strict(capsys.readouterr().out)
-    assert compared["images"] == 1
+    assert compared["images"] == 2
     assert main(["evaluate", str(tmp_path / "a"), "--json"]) == 0
     strict(capsys.readouterr().out)
     for path in (*tmp_path.rglob("*.json"), *tmp_path.rglob("*.jsonl")):

@@ -67,7 +67,7 @@ def test_stored_and_deflated_files_are_read_in_place(how: int, inside: str, tmp_
     assert not cache.exists()  # nothing is unpacked
     spec = Preprocessing(img_size=(16, 16))
     images = open_labelled(path, ("dog", "cat"), quiet=True)[0]
-    shown = torch.cat([b.labels for b in plain_batches(images, spec, in_chans=3, batch=3, workers=2)])
+    shown = torch.cat([b.labels for b in plain_batches(images, spec, reading=3, batch=3, workers=2)])
     assert shown.tolist() == [1] * 4 + [0] * 4
 
 

@@ -11,7 +11,6 @@ from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
-from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -213,10 +212,6 @@ class ArrayImages(Images):
 
     def name(self, index: int) -> str:
         return f"{self.title}#{self.numbers[index]}"
-
-    def sizes(self) -> Indices | None:
-        """Check sums: arrays of one shape have one size."""
-        return np.array([crc32(image.tobytes()) for image in self.pixels], dtype=np.int64)
 
     def subset(self, indices: Indices) -> "ArrayImages":
         return ArrayImages(self.pixels[indices], self.labels[indices], self.title, self.numbers[indices])

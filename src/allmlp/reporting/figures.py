@@ -188,7 +188,7 @@ def _curves(
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.set_ylim(bottom=floor)
     axes.grid(axis="y")
-    if len(series) > 1:
+    if len(series) > 1 and axes.get_legend_handles_labels()[0]:  # none where nothing was finite
         axes.legend(
             loc="lower left", bbox_to_anchor=(-0.02, 1), borderaxespad=0.2, ncols=3, handlelength=1.1, columnspacing=1.2
         )

@@ -163,14 +163,14 @@ def load(
     team: Team,
     say: Callable[[str], None],
     *,
-    among: Names = lambda _: True,
+    first: Names = lambda _: True,
 ) -> tuple[Position, Holder]:
     """Put the newest checkpoint that is whole back into parts such as it was saved from. Called by every process.
 
     holder: gives what has these parts, for a position; the one that was read into is returned. say: told of each checkpoint
-    that is damaged. among: which checkpoints may be taken. Raises RunError when there is none left.
+    that is damaged. first: which checkpoints come before the others. Raises RunError when there is none left.
     """
-    found = team.by_first(lambda: [folder for folder in newest_first(run) if among(folder.name)])
+    found = team.by_first(lambda: sorted(newest_first(run), key=lambda folder: not first(folder.name)))
     if not found:
         raise RunError(
             f"{run.folder} has no checkpoint", hint="it stopped before its first; give its command again with --resume auto"

@@ -1,7 +1,7 @@
 """Which images a run was begun with: a digest of their names, sizes, classes and order, and a mark of each to say what changed.
 
 Names are those below the data's own folder, which may move. Sizes are bytes of files, or of members of an archive; of arrays,
-check sums (`Images.sizes`). Nothing is decoded: a million images take seconds.
+check sums. Nothing is decoded: a million images take seconds.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from allmlp.data.images import Images, Source
+from allmlp.data.images import ArrayImages, Images, Indices, Source
 from allmlp.errors import RunError
 from allmlp.files import writing
 from allmlp.run import Run, read_lines
@@ -62,8 +62,7 @@ class Fingerprint:
         )
 
     def _marks(self, images: Images, split: str, digest: Any) -> Marks:
-        known, found = images.sizes(), np.empty((len(images), 2), dtype=np.uint32)
-        sizes = np.zeros(len(images), dtype=np.int64) if known is None else known
+        sizes, found = _sizes(images), np.empty((len(images), 2), dtype=np.uint32)
         skipped = len(self.root)
         digest.update(split.encode())
         for start in range(0, len(images), CHUNK):
@@ -129,3 +128,14 @@ def _said(names: list[str], one: str, many: str) -> str:
     if not names:
         return ""
     return f"{len(names):,} {one if len(names) == 1 else many}, such as {names[0]}"
+
+
+def _sizes(images: Images) -> Indices:
+    """A number of each image that changes when its content does, as far as that is cheap to know: bytes of its file, check
+    sums of images in memory, which have one size; 0 where nothing is known."""
+    known = images.sizes()
+    if known is not None:
+        return known
+    if isinstance(images, ArrayImages):
+        return np.array([crc32(image.tobytes()) for image in images.pixels], dtype=np.int64)
+    return np.zeros(len(images), dtype=np.int64)

@@ -204,7 +204,7 @@ class Loop:
             lambda at: plan_at(self.plan, at.epoch),
             self.team,
             lambda text: self.display.say(text, "yellow"),
-            among=checkpoint.ends_epoch,
+            first=checkpoint.ends_epoch,
         )
         self._take(plan)
         self.position = replace(found, retries=retries)
