@@ -75,7 +75,7 @@ def until(ready: Callable[[], bool]) -> bool:
 def left_over(command: list[str], folder: Path, number: int, *, children: int, stop: bool = False, said: str = "") -> set[int]:
     """Start it, wait for so many children, send its first process a signal. Returns which of them stay.
 
-    said: what it prints before. stop: all but the first are stopped before, as by a debugger, and can do nothing about their end.
+    said: what it prints before. stop: all but the first are stopped before, as by a debugger, and can do nothing themselves.
     """
     mark = uuid.uuid4().hex
     errors = folder / "stderr.txt"
