@@ -96,7 +96,41 @@ def test_splits_that_share_a_word_are_splits_and_what_is_beside_them_is_named(pi
 def test_a_split_without_class_folders_is_passed_over_and_named(layout: dict[str, int], picture_folder: PictureFolder) -> None:
     source = opened(picture_folder({**both("train"), **layout}))
     assert (source.classes, len(source.train), len(source.val), source.test) == (("cat", "dog"), 6, 2, None)
-    assert source.notes == (f"{', '.join(sorted(layout))} beside train passed over: no class folders",)
+    count = sum(layout.values())
+    counted = f"{count} image{'s' * (count != 1)}"
+    assert source.notes == (f"{', '.join(sorted(layout))} beside train passed over ({counted}): no class folders",)
+
+
+def test_a_folder_of_another_name_beside_splits_is_passed_over_for_its_name(picture_folder: PictureFolder) -> None:
+    source = opened(picture_folder(both("train", "val", "more")))
+    assert source.notes == ("more beside train, val passed over (8 images): not called train, val or test",)
+
+
+@pytest.mark.parametrize("name", ["images", "unknown", "Unlabeled_Data", "test1"])
+def test_a_test_split_of_one_folder_whose_name_tells_no_class_is_passed_over_and_counted(
+    name: str, picture_folder: PictureFolder
+) -> None:
+    root = picture_folder({**both("train"), f"test/{name}": 3})
+    source = opened(root)
+    assert source.test is None
+    assert source.notes == (f"3 test images passed over: {name} in {root / 'test'} is no class",)
+
+
+@pytest.mark.parametrize("inner", ["images", "archive/dataset", "archive/train"])
+def test_files_beside_the_folders_that_are_gone_through_are_counted(inner: str, picture_folder: PictureFolder) -> None:
+    top = inner.split("/")[0]
+    root = picture_folder({**both(inner), f"{top}/annotations" if top != inner else "annotations": 0})
+    for path in ("readme.txt", f"{top}/license.MD", f"{top}/annotations/deep/1.xml" if top != inner else "annotations/1.xml"):
+        (root / path).parent.mkdir(exist_ok=True)
+        (root / path).touch()
+    assert opened(root).passed_over == {".txt": 1, ".md": 1, ".xml": 1}
+
+
+def test_files_in_folders_beside_the_splits_are_counted(picture_folder: PictureFolder) -> None:
+    root = picture_folder({**both("train/images", "val/images"), "labels": 0, "train/labels": 0})
+    for path in ("labels/1.xml", "labels/2.xml", "train/labels/1.txt", "data.yaml"):
+        (root / path).touch()
+    assert opened(root).passed_over == {".xml": 2, ".txt": 1, ".yaml": 1}
 
 
 def test_imagenets_own_folders_are_understood(picture_folder: PictureFolder) -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from allmlp.data import fetched
 from allmlp.data.images import Source
 from allmlp.data.loader import plain_batches
-from allmlp.data.sources import open_labelled, open_source
+from allmlp.data.sources import open_labelled, open_parts, open_source
 from allmlp.data.tar import members
 from allmlp.errors import DataError
 from allmlp.pixels.preprocess import Preprocessing
@@ -208,3 +208,22 @@ def test_damaged_images_in_an_archive_are_left_out_and_worker_processes_read_the
     path.write_bytes(path.read_bytes()[:3000])
     bad = [failure for b in plain_batches(images, spec, reading=3, batch=3, workers=0) for failure in b.unreadable]
     assert ("cut short" in bad[-1][1], bad[-1][0]) == (True, images.name(7))
+
+
+def test_files_that_a_later_one_of_their_name_replaces_are_counted(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for name in [*(f"{name}/{place}.png" for name in ("cat", "dog") for place in range(4)), "cat/0.png"]:
+            file = io.BytesIO()
+            picture(len(name)).save(file, "png")
+            entry = tarfile.TarInfo(name)
+            entry.size = len(file.getvalue())
+            archive.addfile(entry, io.BytesIO(file.getvalue()))
+    source = open_source(str(tmp_path / "a.tar"), val_share=0.25, seed=0)
+    assert (len(source.train) + len(source.val), source.passed_over) == (8, {"replaced by later ones of their names": 1})
+
+
+def test_a_packed_file_that_is_no_archive_is_named_as_the_user_gave_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.png.gz"
+    path.write_bytes(gzip.compress(b"no archive"))
+    with pytest.raises(DataError, match=r"a\.png\.gz unpacks to what is no sound tar archive"):
+        open_parts(str(path))

@@ -249,3 +249,29 @@ def test_hard_links_in_a_tar_are_the_images_they_lead_to(picture_folder: Picture
     folder = open_parts(str(root)).train()
     assert [part.images.content(i) for i in range(9)] == [folder.images.content(i) for i in range(9)]
     assert part.ignored == 0
+
+
+def zipped_at(path: Path, files: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def test_an_empty_zip_is_an_error_and_no_traceback(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="has no files in it"):
+        open_parts(str(zipped_at(tmp_path / "a.zip", {})))
+
+
+def test_names_with_a_drive_are_unsafe_and_counted(tmp_path: Path) -> None:
+    files = {f"{name}/{place}.png": png(place) for name in ("cat", "dog") for place in range(4)}
+    path = zipped_at(tmp_path / "a.zip", {**files, "C:\\cat\\9.png": png(9), "d:/9.png": png(9)})
+    source = open_source(str(path), val_share=0.25, seed=0)
+    assert (source.classes, source.passed_over) == (("cat", "dog"), {"of unsafe names": 2})
+
+
+def test_archives_in_an_archive_are_an_error_whose_hint_can_be_followed(tmp_path: Path) -> None:
+    path = zipped_at(tmp_path / "a.zip", {"train.zip": b"", "test.zip": b"", "submission.csv": b""})
+    with pytest.raises(DataError, match="no class folders") as caught:
+        open_parts(str(path)).train()
+    assert caught.value.hint == "unpack it and give an archive that is in it, as train.zip"

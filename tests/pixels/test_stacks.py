@@ -113,6 +113,49 @@ def test_types_that_cannot_be_read_are_named(dtype: str, shape: tuple[int, ...],
     assert error.hint.startswith("save it as")
 
 
+@pytest.mark.parametrize("order", "<>")
+def test_colours_of_16_bits_in_planes_of_their_own_are_refused_since_pillow_mixes_their_bytes_up(order: str) -> None:
+    planes = np.concatenate([picture_of(page, (5, 7), "uint16") for page in range(3)])  # one strip of three planes
+    tags = {
+        257: numbers("I", 5, order=order),
+        258: numbers("H", 16, 16, 16, order=order),
+        277: numbers("H", 3, order=order),
+        284: numbers("H", 2, order=order),
+        339: numbers("H", 1, 1, 1, order=order),
+    }
+    error = refused(tiff(planes, photometric=2, order=order, tags=tags))
+    assert "3 channels of 16 bits in planes of their own" in error.reason
+    assert "INTERLEAVE=PIXEL" in error.hint
+
+
+def test_a_fourth_channel_of_16_bits_is_refused_even_where_its_high_bytes_are_all_the_same() -> None:
+    values = picture_of(0, (5, 7, 4), "uint16") % 256
+    assert "fourth channel" in refused(tiff(values, photometric=2, tags={338: numbers("H", 0)})).reason
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32"])
+def test_values_of_an_undefined_format_are_unsigned(dtype: str) -> None:
+    values = picture_of(0, (5, 7), dtype)
+    told, untold = (decode_image(tiff(values, tags={339: numbers("H", kind)}), "", 1) for kind in (1, 4))
+    assert np.array_equal(np.asarray(told), np.asarray(untold))
+
+
+def test_reasons_are_true_of_no_pixels_raw_values_and_files_cut_short() -> None:
+    nothing = {256: numbers("I", 0), 257: numbers("I", 0)}
+    assert refused(tiff(STACK[0], tags=nothing)).reason == "it has no pixels: 0 × 0"
+    assert "camera" in refused(tiff(STACK[0], photometric=32803)).reason
+    assert "cut short" in refused(tiff(STACK[0])[:20]).reason
+
+
+def test_a_jpeg_of_12_bits_is_refused_by_its_depth() -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (8, 6)).save(file, "JPEG")
+    content = bytearray(file.getvalue())
+    frame = content.index(b"\xff\xc0")
+    content[frame + 1], content[frame + 4] = 0xC1, 12
+    assert "JPEG of 12 bits" in refused(bytes(content)).reason
+
+
 def test_big_endian_bigtiff_is_refused_by_its_name() -> None:
     assert "big-endian BigTIFF" in refused(tiff(STACK[0], order=">", big=True)).reason
 

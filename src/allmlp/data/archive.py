@@ -114,7 +114,14 @@ def contents(path: Path, *, quiet: bool = False) -> Contents:
         table = np.array([entry.place for entry in entries], dtype=np.int64).reshape(-1, zipped.WIDTH)
         return Contents([entry.name for entry in entries], passed_over, _maker(zipped.ZippedImages, path, path, table))
     plain = plain_tar(path, quiet=quiet)
-    found, passed_over = tar.members(plain)
+    try:
+        found, passed_over = tar.members(plain)
+    except DataError:
+        if plain == path:
+            raise
+        raise DataError(
+            f"{path} unpacks to what is no sound tar archive", hint="fetch it again, or unpack it and give the folder"
+        ) from None
     table = np.array([(0, member.offset, member.size) for member in found], dtype=np.int64).reshape(-1, 3)
     return Contents([member.name for member in found], passed_over, _maker(PackedImages, path, plain, table))
 
@@ -145,6 +152,8 @@ Branch = dict[str, "Branch | str"]
 class Archive(Tree):
     """A folder inside an archive."""
 
+    on_disk = False
+
     def __init__(self, path: str, inside: str, branch: Branch, number: dict[str, int], contents: Contents) -> None:
         """inside: the folder's name in the archive. number: a file's whole name → its place among the contents."""
         self.path, self.name, self.branch, self.number, self.contents = path, inside, branch, number, contents
@@ -157,7 +166,10 @@ class Archive(Tree):
         root: Branch = {}
         clashing = sum(not _grow(root, name) for name in number)
         tree = cls(str(path), "", root, number, found)
-        tree.passed_over = found.passed_over + Counter({"inside files": clashing})
+        replaced = len(found.names) - len(number)
+        tree.passed_over = found.passed_over + Counter(
+            {"inside files": clashing, "replaced by later ones of their names": replaced}
+        )
         return tree
 
     def folders(self) -> list[str]:

@@ -4,7 +4,7 @@ import numpy as np
 
 from allmlp.data.grouping import described, grouped
 from allmlp.data.images import Images, Indices, Source
-from allmlp.data.names import few, split_of
+from allmlp.data.names import few, says_nothing, split_of
 from allmlp.data.parts import PROBED, Parts, matched, together
 from allmlp.data.split import split_off
 from allmlp.errors import DataError
@@ -35,8 +35,14 @@ def assembled(parts: Parts, val_share: float, seed: int, least: int = 2, *, drop
                 f"{found['val'].place} has no images of {few(missing)}",
                 hint=f"add some, or remove {parts.split} and let allmlp hold images out",
             )
+    notes: tuple[str, ...] = ()
     if parts.test is not None:
-        found["test"] = parts.test()
+        test = parts.test()
+        if len(test.classes) == 1 and test.classes[0] not in classes and says_nothing(test.classes[0]):
+            count = len(test.images)
+            notes = (f"{count:,} test image{'s' * (count != 1)} passed over: {test.classes[0]} in {test.place} is no class",)
+        else:
+            found["test"] = test
     images, split = {name: matched(part, classes) for name, part in found.items()}, parts.split
     groups = grouped(images, most=None if drop_duplicates else PROBED)
     if "val" not in images:
@@ -52,7 +58,7 @@ def assembled(parts: Parts, val_share: float, seed: int, least: int = 2, *, drop
         kept = without(images["train"], groups, classes, train.place)
         dropped = len(images["train"]) - len(kept)
         images["train"] = kept
-    notes, passed_over = together(parts, found.values())
+    told, passed_over = together(parts, found.values())
     left_out = [failure for part in found.values() for failure in part.left_out]
     return Source(
         title=parts.title,
@@ -65,7 +71,7 @@ def assembled(parts: Parts, val_share: float, seed: int, least: int = 2, *, drop
         img_size=parts.img_size,
         left_out=left_out,
         bad_share=len(left_out) / (sum(map(len, images.values())) + dropped + len(left_out)),
-        notes=notes,
+        notes=(*told, *notes),
         passed_over=passed_over,
         duplicates=twice,
         dropped=dropped,

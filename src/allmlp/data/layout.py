@@ -1,14 +1,14 @@
 """Which folders of a data set are splits and which are classes, and what is said where that is in doubt."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NoReturn
 
-from allmlp.data.names import SPLITS, accepted, ending, few, is_image, nfc, split_of
+from allmlp.data.names import SPLITS, accepted, few, is_image, nfc, split_of
 from allmlp.data.parts import Part, Parts
-from allmlp.data.tree import Tree, list_classes, unwrapped
+from allmlp.data.tree import Tree, beside, list_classes, no_images, unwrapped
 from allmlp.errors import DataError
 
 WORD = "--data.layout classes"
@@ -37,9 +37,9 @@ def open_tree(tree: Tree, title: str, *, layout: str = "auto", quiet: bool = Fal
     """
     found = find_layout(tree) if layout == "auto" else _of_classes(unwrapped(tree), tree)
     where, splits = found.tree, found.splits
-    passed_over = Counter(tree.passed_over)
+    passed_over = Counter(tree.passed_over) + beside(tree, where)
     if splits and not found.classes:
-        passed_over += Counter(ending(name) for name in where.here() if not is_image(name))
+        passed_over += no_images(where, [name for name in where.folders() if name not in splits.values()])
     notes = (*found.notes, *(_loose(where) if splits and not found.classes else ()), *tree.notes)
 
     def training() -> Part:
@@ -75,7 +75,11 @@ def find_layout(tree: Tree) -> Layout:
         unused = [name for name in others if split_of(name) or where.inside(name).holds_images()]
         full = [name for name in unused if not split_of(name)]
         if not full or len(set(told.values())) > 1:
-            notes = (f"{few(unused)} beside {few(told)} passed over: no class folders",) if unused else ()
+            flat = [name for name in unused if name not in full]
+            notes = (
+                *_unused(where, flat, told, "no class folders"),
+                *_unused(where, full, told, "not called train, val or test"),
+            )
             return _noted(Layout(where, _one_each(where, told), [], notes), tree)
         if not _is_class(where, next(iter(told)), full, folders):
             _ask_about(where, next(iter(told)), full)
@@ -84,6 +88,14 @@ def find_layout(tree: Tree) -> Layout:
         return _noted(Layout(where, _one_each(where, told), []), tree)
     _refuse_same(where, [name for name in folders if name not in told or len(others) == 1], folders)
     return _noted(Layout(where, _one_each(where, told), others), tree)
+
+
+def _unused(tree: Tree, names: Sequence[str], told: Iterable[str], why: str) -> tuple[str, ...]:
+    """A line on the folders beside the splits, if there are some."""
+    if not names:
+        return ()
+    count = sum(is_image(file) for name in names for file in tree.inside(name).files())
+    return (f"{few(names)} beside {few(told)} passed over ({count:,} image{'s' * (count != 1)}): {why}",)
 
 
 def _of_classes(where: Tree, tree: Tree) -> Layout:
@@ -102,7 +114,10 @@ def _split(tree: Tree, name: str, *, quiet: bool) -> Part:
     outer = tree.inside(name)
     inner = unwrapped(outer, split=True)
     part = list_classes(inner, quiet=quiet)
-    return part if inner.place == outer.place else replace(part, notes=(f"images are in {inner.place}", *part.notes))
+    if inner.place == outer.place:
+        return part
+    notes, passed_over = (f"images are in {inner.place}", *part.notes), Counter(part.passed_over) + beside(outer, inner)
+    return replace(part, notes=notes, passed_over=passed_over)
 
 
 def _one_each(tree: Tree, told: dict[str, str]) -> dict[str, str]:
@@ -129,9 +144,10 @@ def _refuse_flat(tree: Tree, folders: dict[str, list[str]]) -> None:
     if len(splits) < 2 or None in splits or "train" not in splits or any(folders.values()):
         return
     if all(tree.inside(name).loose() for name in names):
+        train = next(name for name in names if split_of(name) == "train")
         raise DataError(
             f"{few(names)} in {tree.place} have images but no class folders",
-            hint=f"sort the images into one folder per class, as {tree.place}/{names[0]}/cat/1.jpg; if these are the classes, "
+            hint=f"sort the images into one folder per class, as {tree.place}/{train}/cat/1.jpg; if these are the classes, "
             f"add {WORD}",
         )
 
@@ -149,7 +165,8 @@ def _ask_about(tree: Tree, train: str, others: Sequence[str]) -> NoReturn:
     raise DataError(
         f"{tree.place} has a {train} folder of folders beside other folders with images ({few(others)}): "
         f"is {train} a split or a class?",
-        hint=f"give {tree.place}/{train} if it holds all classes; rename it, or add {WORD}, if it is a class",
+        hint=f"if {train} holds all classes, give {tree.place}/{train}, or rename splits beside it to val and test; if it is a "
+        f"class, rename it, or add {WORD}",
     )
 
 

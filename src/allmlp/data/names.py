@@ -17,6 +17,8 @@ KIND = {word: split for split, words in SPLITS.items() for word in words}
 FILLERS = ("set", "sets", "data", "dataset", "datasets", "split", "splits", "folder", "samples", "archive")
 CONTENTS = ("image", "images", "img", "imgs", "picture", "pictures", "photo", "photos", "jpg", "jpeg", "png")
 """What may stand beside a split's name, as in training_set and train_images2017, or alone above the class folders."""
+UNTOLD = {"unknown", "unlabeled", "unlabelled", "unclassified", "dummy", "all"}
+"""Names of the one folder of images without labels that programs make which want a folder per class."""
 DOUBTFUL = ("tr", "dev", "eval")
 """Words that tell a split only where a name begins with them."""
 LEFTOVERS = frozenset(
@@ -79,6 +81,11 @@ def is_wrapper(name: str) -> bool:
     """Whether a folder is called as one that merely holds the data: images, Dataset, photo_archive."""
     words = _words(name)
     return bool(words) and all(word in (*FILLERS, *CONTENTS) for word in words)
+
+
+def says_nothing(name: str) -> bool:
+    """Whether a folder is called as one of images whose classes nobody told: images, unknown, Unlabeled, test."""
+    return is_wrapper(name) or split_of(name) is not None or bool({*_words(name)} & UNTOLD)
 
 
 def split_of(name: str) -> str | None:

@@ -4,10 +4,10 @@ import codecs
 import sys
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from allmlp.data.images import Images
-from allmlp.data.names import ending, is_image, is_leftover, is_wrapper, nfc, split_of
+from allmlp.data.names import ending, is_image, is_leftover, is_wrapper, nfc, split_in, split_of
 from allmlp.data.parts import Part, checked
 from allmlp.errors import DataError
 
@@ -20,6 +20,8 @@ class Tree(ABC):
 
     place: str
     """What to call it in messages."""
+    on_disk = True
+    """Whether what is inside has a path of its own."""
     passed_over: Counter[str] = Counter()
     """Kind → how many entries are no files of their own."""
     notes: Sequence[str] = ()
@@ -106,6 +108,23 @@ def unwrapped(tree: Tree, *, split: bool = False) -> Tree:
     return tree
 
 
+def beside(tree: Tree, inner: Tree) -> Counter[str]:
+    """Ending → files that lie on the way from a folder to one inside, as `unwrapped` finds it, and are passed over."""
+    passed_over: Counter[str] = Counter()
+    while tree.place != inner.place:
+        names = tree.folders()
+        way = next(name for name in names if f"{inner.place}/".startswith(f"{tree.inside(name).place}/"))
+        passed_over += no_images(tree, [name for name in names if name != way])
+        tree = tree.inside(way)
+    return passed_over
+
+
+def no_images(tree: Tree, names: Iterable[str]) -> Counter[str]:
+    """Ending → files that are no images, of those directly in a folder and of all below some of its folders."""
+    files = (file for name in names for file in tree.inside(name).files())
+    return Counter(ending(file) for file in (*tree.here(), *files) if not is_image(file))
+
+
 def _only(tree: Tree) -> str | None:
     """The one folder inside, or the one that is called like images where no other has any."""
     names = tree.folders()
@@ -120,7 +139,10 @@ def _only(tree: Tree) -> str | None:
 def _sort_them(tree: Tree, lying: list[str]) -> str:
     archives = [name for name in lying if ending(name) in (".zip", ".tar", ".tgz", ".gz")]
     if archives and not any(map(is_image, lying)):
-        return f"give the archive itself: {tree.place}/{archives[0]}"
+        first = min(archives, key=lambda name: split_in(name) != "train")
+        if not tree.on_disk:
+            return f"unpack it and give an archive that is in it, as {first}"
+        return f"give the archive itself: {tree.place}/{first}"
     return f"sort the images into one folder per class, as {tree.place}/cat/1.jpg and {tree.place}/dog/1.jpg"
 
 

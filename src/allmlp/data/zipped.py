@@ -1,5 +1,6 @@
 """Zip archives, read where they lie: nothing is ever unpacked to the disk, and what lies about its size is refused."""
 
+import re
 import stat
 import struct
 import zipfile
@@ -22,6 +23,8 @@ LARGE = 1 << 26
 """One image file of more bytes than these is a bomb as well where it unpacks to more than RATIO times its size."""
 HEADER = struct.Struct("<4s22xHH")
 """Before each file: signature, then lengths of its name and of what follows that."""
+DRIVE = re.compile("[A-Za-z]:/")
+"""What an absolute name begins with on Windows."""
 WIDTH = 6
 """Numbers of a place."""
 
@@ -47,6 +50,8 @@ def entries(path: Path) -> tuple[list[Entry], Counter[str]]:
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, OverflowError, struct.error, EOFError) as error:
         raise DataError(f"{path} cannot be read as a zip archive: {error}", hint="fetch or copy it again") from None
     files = [info for info in infos if not _name(info).endswith("/")]
+    if not files:
+        raise DataError(f"{path} has no files in it", hint="fetch or copy it again")
     _refuse_bombs(path, files)
     found: list[Entry] = []
     passed_over: Counter[str] = Counter()
@@ -55,7 +60,7 @@ def entries(path: Path) -> tuple[list[Entry], Counter[str]]:
         name = _name(info)
         if stat.S_ISLNK(info.external_attr >> 16):
             passed_over["by symbolic link"] += 1
-        elif not is_safe(name):
+        elif not is_safe(name) or DRIVE.match(name):
             passed_over["of unsafe names"] += 1
         else:
             _refuse(path, info, name, known)

@@ -53,6 +53,8 @@ def reader_of(endings: Iterable[str]) -> str:
 
 def needs(head: bytes) -> str | None:
     """What is missing to read a file that begins with these bytes; None where it is of no kind that is known."""
+    if head.startswith(b"\xff\xd8"):
+        return _frame(head)
     if head[4:8] != b"ftyp":
         return None
     if head[8:12] in (b"avif", b"avis"):
@@ -62,3 +64,14 @@ def needs(head: bytes) -> str | None:
         if HEIC or head[8:12] not in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
         else (f"HEIC, which pillow-heif reads: {INSTALL}")
     )
+
+
+def _frame(head: bytes) -> str | None:
+    """Why a JPEG file is not read, by its frame header; None where that is not among these bytes."""
+    at = 2
+    while at + 5 <= len(head) and head[at] == 0xFF:
+        marker, length = head[at + 1], int.from_bytes(head[at + 2 : at + 4])
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return None if head[at + 4] == 8 else f"JPEG of {head[at + 4]} bits a channel, which is not read"
+        at += 2 + max(length, 2)
+    return None

@@ -15,9 +15,11 @@ from allmlp.pixels.tiff import (
     DESCRIPTION,
     EXTRA,
     FORMAT,
+    HEIGHT,
     NODATA,
     PHOTOMETRIC,
     PLANES,
+    WIDTH,
     Directory,
     File,
     OnePage,
@@ -30,13 +32,18 @@ COLOURS = {2: 3, 5: 4, 6: 3, 8: 3}
 """Photometric interpretation → channels that are colours; all others have one."""
 RGB, OPACITY = 2, {1, 2, 999}
 """A photometric interpretation; kinds of extra channels that are opacity, Corel Draw's among them."""
-UNSIGNED, SIGNED, FLOATS = 1, 2, 3
-"""Sample formats."""
+UNSIGNED, SIGNED, FLOATS, UNDEFINED = 1, 2, 3, 4
+"""Sample formats; TIFF 6.0 has readers take undefined values for unsigned ones."""
 NONE_CHOSEN = "of which none is chosen"
 NEITHER, FOURTH = "which are not grey or RGB, with or without opacity", "a fourth channel beside RGB that is not opacity"
 """Words of the reasons, by which `hint_of` knows them."""
+PLANAR = "planes of their own"
+RAW_CAMERA = 32803
+"""The photometric interpretation of what a camera's sensor saw, before colours are made of it."""
 CHOOSE = "choose a page for training with --data.page 1, or save the pages as files of their own"
+INTERLEAVE = "save it with the channels of each pixel together (planar configuration 1; GDAL: -co INTERLEAVE=PIXEL)"
 SPLIT = "save what the model is to see as grey, or as three channels of RGB"
+HINTS = ((NONE_CHOSEN, CHOOSE), (NEITHER, SPLIT), (FOURTH, SPLIT), (PLANAR, INTERLEAVE))
 
 
 class Refused(Exception):
@@ -49,7 +56,7 @@ class Refused(Exception):
 
 def hint_of(reason: str) -> str | None:
     """What to do about images that cannot be read for this reason; None where nothing is known but to replace them."""
-    return next((hint for words, hint in ((NONE_CHOSEN, CHOOSE), (NEITHER, SPLIT), (FOURTH, SPLIT)) if words in reason), None)
+    return next((hint for words, hint in HINTS if words in reason), None)
 
 
 @dataclass(frozen=True)
@@ -64,8 +71,10 @@ class Page:
     def alone(self) -> OnePage:
         """The file as a decoder is to see it."""
         alike = {}
+        if UNDEFINED in self.directory.numbers(FORMAT) and self.channels == 1:
+            alike = {FORMAT: UNSIGNED}
         if self.channels == 1 and self.bits > 8 and self.photometric in (0, 1):  # Pillow does not know all kinds of them
-            alike = {PHOTOMETRIC: 1} | ({FORMAT: SIGNED} if (self.bits, self.format) == (32, UNSIGNED) else {})
+            alike |= {PHOTOMETRIC: 1} | ({FORMAT: SIGNED} if (self.bits, self.format) == (32, UNSIGNED) else {})
         return OnePage(self.directory, alike)
 
     def check(self) -> None:
@@ -77,16 +86,28 @@ class Page:
             raise Refused(f"it is ImageJ's stack of {images[1]} images in one page", "save it as a TIFF file of pages")
         if self.extra > (self.photometric == RGB and self.directory.number(PLANES, 1) == 1):
             raise Refused(f"it has {self.channels} channels, {NEITHER}", SPLIT)
+        if self.channels > 1 and self.bits > 8 and self.directory.number(PLANES, 1) != 1:  # Pillow mixes their bytes up
+            raise Refused(f"it has {self.channels} channels of {self.bits} bits in {PLANAR}, which are not read", INTERLEAVE)
 
     def check_padding(self, image: Image.Image) -> None:
-        """Raises Refused for a fourth channel beside RGB that is neither opacity nor everywhere the same."""
-        if self.extra == 1 and image.mode == "RGB" and len(set(image.tobytes("raw", "RGBX")[3::4])) > 1:
+        """Raises Refused for a fourth channel beside RGB that is neither opacity nor everywhere the same.
+
+        One of more than 8 bits is refused whatever is in it: Pillow shows its high bytes alone.
+        """
+        if self.extra != 1 or image.mode != "RGB":
+            return
+        if self.bits > 8 or len(set(image.tobytes("raw", "RGBX")[3::4])) > 1:
             raise Refused(f"it has {FOURTH}", SPLIT)
 
     def unknown(self) -> Refused:
         """Why Pillow has no way of reading this page."""
         if self.directory.big and self.directory.order == ">":
             return Refused("big-endian BigTIFF is not read", "save it as TIFF, or as little-endian BigTIFF")
+        width, height = (self.directory.number(tag, 0) for tag in (WIDTH, HEIGHT))
+        if not width or not height:
+            return Refused(f"it has no pixels: {width} × {height}", "replace or remove the file")
+        if self.photometric == RAW_CAMERA:
+            return Refused("it holds a camera's raw values, which are not read", "develop it into JPEG, PNG or RGB TIFF")
         kind = {SIGNED: "signed ", FLOATS: "floating-point "}.get(self.format, "")
         channels = f"{self.channels} channels of " if self.channels > 1 else ""
         return Refused(
@@ -102,7 +123,8 @@ class Page:
     @property
     def format(self) -> int:
         """What the bits of the first channel mean."""
-        return (self.directory.numbers(FORMAT) or (UNSIGNED,))[0]
+        found = (self.directory.numbers(FORMAT) or (UNSIGNED,))[0]
+        return UNSIGNED if found == UNDEFINED else found
 
     @property
     def photometric(self) -> int:

@@ -34,6 +34,9 @@ NARROWEST = 100
 MOST_SCANS = 256
 """Of a progressive JPEG, which has ten as a rule: each costs a pass over all pixels, and an empty one is 14 bytes long."""
 
+HEAD = 1 << 16
+"""Bytes of a file of unknown format that are looked at."""
+
 
 class UnreadableImage(DataError):
     """One image that cannot be decoded; `reason` is short and has no path in it."""
@@ -187,11 +190,11 @@ def reason_of(error: Exception, name: str) -> str:
 def _unknown(file: str | os.PathLike[str] | io.BytesIO) -> str:
     """Why a file is of no format that is read here."""
     if isinstance(file, io.BytesIO):
-        head = bytes(file.getbuffer()[:16])
+        head = bytes(file.getbuffer()[:HEAD])
     else:
         try:
             with Path(file).open("rb") as opened:
-                head = opened.read(16)
+                head = opened.read(HEAD)
         except OSError as error:
             return f"{type(error).__name__}: {error.strerror}"
     return (needs(head) or "not a picture of a known format") if head else "the file is empty"
@@ -201,7 +204,7 @@ def _tiff(stream: BinaryIO, name: str, use: Callable[[Opened, Page | None], T], 
     """Decoders see nothing of it but one page's pixels."""
     page = page_of(stream, number)
     if page is None:
-        raise UnidentifiedImageError
+        raise UnreadableImage(name, "a TIFF file without pages: it is cut short or damaged")
     try:
         return use(lambda: _opened(page.alone(), name), page)
     except UnidentifiedImageError:
