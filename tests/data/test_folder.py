@@ -177,7 +177,7 @@ def test_a_class_of_damaged_images_only_is_refused_with_the_first_reason(picture
     root = picture_folder({"cat": 2, "dog": 0})
     for i in range(3):
         (root / "dog" / f"{i}.png").write_bytes(b"noise")
-    with pytest.raises(DataError, match=r"no readable image \(3 damaged, such as .*0\.png: not a picture"):
+    with pytest.raises(DataError, match=r"no readable image \(3 cannot be read, such as .*0\.png: not a picture"):
         opened(root)
 
 

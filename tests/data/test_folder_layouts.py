@@ -13,6 +13,7 @@ from allmlp.data.remarks import remarks
 from allmlp.data.sources import open_labelled, open_parts, open_source
 from allmlp.errors import DataError
 from helpers import PictureFolder
+from tiffs import numbers, picture_of, tiff
 
 CAFE = {form: unicodedata.normalize(form, "café") for form in ("NFC", "NFD")}
 
@@ -289,3 +290,12 @@ def test_classes_that_link_to_each_other_hold_each_others_images(picture_folder:
     part = open_parts(str(root)).train()
     assert part.images.counts(2) == [5, 5]
     assert "5 images in more than one class" in remarks(opened(root))
+
+
+def test_classes_whose_images_are_all_refused_for_one_reason_have_the_hint_of_that_reason(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.tif").write_bytes(tiff(picture_of(0, (5, 7, 2), "uint16"), tags={338: numbers("H", 0)}))
+    with pytest.raises(DataError, match=r"2 cannot be read, such as .* 2 channels") as error:
+        opened(tmp_path)
+    assert error.value.hint.startswith("save what the model is to see as grey")

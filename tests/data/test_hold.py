@@ -107,7 +107,7 @@ def test_pictures_that_turn_out_damaged_are_left_out_with_the_reason(picture_fol
 def test_a_class_whose_every_picture_is_damaged_is_refused(picture_folder: PictureFolder) -> None:
     root = picture_folder({"train/cat": 2, "train/dog": 4, "val/cat": 1, "val/dog": 1})
     bad = [cut(root / "train" / "cat" / name) for name in ("0.png", "1.png")]
-    with pytest.raises(DataError, match=r"class 'cat' has no readable image \(2 damaged") as error:
+    with pytest.raises(DataError, match=r"class 'cat' has no readable image \(2 cannot be read") as error:
         held(opened(root))
     assert bad[0] in error.value.what
 

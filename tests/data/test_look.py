@@ -83,6 +83,17 @@ def test_unreadable_ones_are_passed_over_and_stacks_alone_are_refused(tmp_path: 
     assert found.images == 3
 
 
+def test_a_page_that_no_image_has_is_refused_before_training(tmp_path: Path) -> None:
+    page = picture_of(0, (5, 7), "uint8")
+    for number in range(3):
+        (tmp_path / f"{number}.tif").write_bytes(tiff(page, page))
+    images = FileImages([str(tmp_path / f"{number}.tif") for number in range(3)], [0, 0, 0])
+    assert look_at(images, 2) is not None
+    with pytest.raises(DataError, match="no page") as error:
+        look_at(images, 3)
+    assert error.value.hint.startswith("choose another page")
+
+
 def test_images_in_memory_are_what_they_are() -> None:
     assert look_at(ArrayImages(np.zeros((2, 8, 8), np.uint8), [0, 1], "a"), None) is None
 

@@ -128,7 +128,7 @@ def _refuse_empty(images: Images, before: Images, bad: list[Broken], classes: tu
         if had[number] and not counts[number]:
             first = next(error for index, error in bad if before.labels[index] == number)
             raise DataError(
-                f"class {name!r} has no readable image ({had[number]} damaged, such as {first.path}: {first.reason})",
+                f"class {name!r} has no readable image ({had[number]} cannot be read, such as {first.path}: {first.reason})",
                 hint=hint_for([(error.path, error.reason) for i, error in bad if before.labels[i] == number])
                 or "replace the damaged files or remove the class",
             )

@@ -16,7 +16,7 @@ from allmlp.data.progress import watched
 from allmlp.data.run_folders import in_one_line
 from allmlp.errors import DataError
 from allmlp.pixels.formats import SUFFIXES, reader_of
-from allmlp.pixels.read import UnreadableImage
+from allmlp.pixels.read import REPLACE, UnreadableImage
 
 PROBED = 50_000
 """Up to this many headers are read before training; in larger sets damage shows when an image's turn comes."""
@@ -99,14 +99,15 @@ def _refuse_empty(part: Part, kept: Images, left_out: Mapping[int, UnreadableIma
     names, several = [part.classes[number] for number in empty], len(empty) > 1
     who = f"{len(names):,} of {len(part.classes):,} classes" if several else f"class {names[0]!r}"
     damaged = sum(had[number] for number in empty)
-    what = "no images"
+    what, known = "no images", ""
     if damaged:
         error = next(error for index, error in left_out.items() if part.images.labels[index] in empty)
-        what = f"no readable image ({damaged:,} damaged, such as {error.path}: {error.reason})"
+        what = f"no readable image ({damaged:,} cannot be read, such as {error.path}: {error.reason})"
+        known = "" if error.hint == REPLACE else error.hint
     told = [few(names, 4)] * several + [kinds for kinds in (in_endings(part.passed_over),) if kinds]
     raise DataError(
         f"{who} in {part.place} {'have' if several else 'has'} {what}" + "".join(f"; {each}" for each in told),
-        hint=f"add images ({', '.join(SUFFIXES)}) or remove the class{'es' * several}{reader_of(part.passed_over)}",
+        hint=known or f"add images ({', '.join(SUFFIXES)}) or remove the class{'es' * several}{reader_of(part.passed_over)}",
     )
 
 

@@ -40,10 +40,11 @@ NEITHER, FOURTH = "which are not grey or RGB, with or without opacity", "a fourt
 PLANAR = "planes of their own"
 RAW_CAMERA = 32803
 """The photometric interpretation of what a camera's sensor saw, before colours are made of it."""
+MISSING, ANOTHER = "so there is no page", "choose another page, or leave the file out"
 CHOOSE = "choose a page for training with --data.page 1, or save the pages as files of their own"
 INTERLEAVE = "save it with the channels of each pixel together (planar configuration 1; GDAL: -co INTERLEAVE=PIXEL)"
 SPLIT = "save what the model is to see as grey, or as three channels of RGB"
-HINTS = ((NONE_CHOSEN, CHOOSE), (NEITHER, SPLIT), (FOURTH, SPLIT), (PLANAR, INTERLEAVE))
+HINTS = ((NONE_CHOSEN, CHOOSE), (NEITHER, SPLIT), (FOURTH, SPLIT), (PLANAR, INTERLEAVE), (MISSING, ANOTHER))
 
 
 class Refused(Exception):
@@ -166,5 +167,5 @@ def page_of(file: File, number: int | None) -> Page | None:
         return None
     if number is not None and number > len(found):
         counted = f"{len(found):,} page{'s' * (len(found) > 1)}"
-        raise Refused(f"it has {counted}, so there is no page {number}", "choose another page, or leave the file out")
+        raise Refused(f"it has {counted}, {MISSING} {number}", ANOTHER)
     return Page(found[0 if number is None else number - 1], len(found), number is not None)

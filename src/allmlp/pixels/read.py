@@ -34,6 +34,8 @@ NARROWEST = 100
 MOST_SCANS = 256
 """Of a progressive JPEG, which has ten as a rule: each costs a pass over all pixels, and an empty one is 14 bytes long."""
 
+REPLACE = "replace or remove the file"
+"""The hint where nothing better is known."""
 HEAD = 1 << 16
 """Bytes of a file of unknown format that are looked at."""
 
@@ -41,7 +43,7 @@ HEAD = 1 << 16
 class UnreadableImage(DataError):
     """One image that cannot be decoded; `reason` is short and has no path in it."""
 
-    def __init__(self, path: str, reason: str, hint: str = "replace or remove the file") -> None:
+    def __init__(self, path: str, reason: str, hint: str = REPLACE) -> None:
         super().__init__(f"{path} cannot be read: {reason}", hint=hint)
         self.path, self.reason = path, reason
 
