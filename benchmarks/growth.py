@@ -23,10 +23,12 @@ from torch import Tensor
 
 import allmlp
 from allmlp.data.progress import watched
+from allmlp.engine.backends.base import DTYPES
 from allmlp.engine.cost import multiply_adds
 from allmlp.engine.device import threads_used
 from allmlp.engine.environment import environment
 from allmlp.engine.memory import resident_bytes
+from allmlp.engine.plans.products import broken
 from allmlp.models.base import ImageModel
 from allmlp.run import read_json, whole_file, write_json
 from growth_chart import chart
@@ -43,7 +45,9 @@ AXES: dict[str, tuple[int, ...]] = {
     "threads": (1, 2),
 }
 QUICK: dict[str, tuple[int, ...]] = {"batch": (1, 4, 16), "side": (128, 224), "depth": (12, 24), "threads": (1, 2)}
-CONTENDERS = ("eager fp32", "allmlp fp32", "allmlp bf16")
+EAGER = "eager fp32"
+CONTENDERS = (EAGER, *(f"allmlp {name}" for name, dtype in DTYPES.items() if not broken(dtype)))
+"""Those that this processor and this torch have."""
 
 
 @dataclass
@@ -108,7 +112,7 @@ def main(words: Sequence[str] | None = None) -> int:
         given.page.parent.mkdir(parents=True, exist_ok=True)
         figure = given.page.with_suffix(".svg")
         with whole_file(figure) as temporary:
-            chart([asdict(point) for point in points], CONTENDERS, temporary)
+            chart([asdict(point) for point in points], tuple(points[0].seconds), temporary)
         with whole_file(given.page) as temporary:
             temporary.write_text(page(points, found["environment"], given.machine, figure.name), encoding="utf-8")
     return 0
@@ -188,7 +192,7 @@ def _resident_now() -> int:
 
 def said(point: Point) -> str:
     parts = []
-    base = median_and_spread(point.seconds["eager fp32"])[0]
+    base = median_and_spread(point.seconds[EAGER])[0]
     for key, seconds in point.seconds.items():
         typical, spread = median_and_spread(seconds)
         held = f", {point.memory[key] / 2**20:,.0f} MiB" if point.memory else ""
@@ -213,13 +217,13 @@ weights included, beyond what it held after answering with a tiny model. `make b
 
 def table(points: Sequence[Point], axis: str) -> str:
     """One row a model and value of the axis."""
-    heads = ["model", axis, "G multiply-adds", *(f"{key}, ms an image (×)" for key in CONTENDERS)]
-    heads += [f"{key}, MiB" for key in CONTENDERS if axis == "batch"]
+    heads = ["model", axis, "G multiply-adds", *(f"{key}, ms an image (×)" for key in points[0].seconds)]
+    heads += [f"{key}, MiB" for key in points[0].seconds if axis == "batch"]
     lines = [heads, ["---"] + ["---:"] * (len(heads) - 1)]
     for point in (point for point in points if point.axis == axis):
-        base = median_and_spread(point.seconds["eager fp32"])[0]
+        base = median_and_spread(point.seconds[EAGER])[0]
         cells = []
-        for key in CONTENDERS:
+        for key in points[0].seconds:
             typical, spread = median_and_spread(point.seconds[key])
             cells.append(f"{typical * 1e3:.1f} ± {spread * 1e3:.1f} ({base / typical:.2f})")
         cells += [f"{size / 2**20:,.0f}" for size in point.memory.values()]
