@@ -23,14 +23,14 @@ def chart(points: Sequence[dict[str, Any]], contenders: Sequence[str], path: Pat
     for row, model in zip(panels, models, strict=True):
         for panel, axis in zip(row, axes, strict=False):
             chosen = [point for point in points if (point["model"], point["axis"]) == (model, axis)]
-            for key, colour in zip(contenders, COLOURS, strict=True):
+            for key, colour in zip(contenders, COLOURS, strict=False):
                 times = [median_and_spread(point["seconds"][key])[0] * 1e3 for point in chosen]
                 _line(panel, [point["value"] for point in chosen], times, key, colour)
             _label(panel, axis, [point["value"] for point in chosen], "ms an image")
         row[0].set_title(model, loc="left", fontweight="bold")
         held = [point for point in points if point["model"] == model and point["memory"]]
         if wide > len(axes):
-            for key, colour in zip(contenders, COLOURS, strict=True):
+            for key, colour in zip(contenders, COLOURS, strict=False):
                 sizes = [point["memory"][key] / 2**20 for point in held]
                 _line(row[-1], [point["value"] for point in held], sizes, key, colour)
             _label(row[-1], "batch", [point["value"] for point in held], "MiB held at most")
