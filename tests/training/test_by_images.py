@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -250,11 +251,15 @@ def test_a_12_bit_camera_is_learnt_as_well_as_the_same_images_of_8_bits(tmp_path
         (tmp_path / "deep" / name / f"{number}.tif").write_bytes(tiff(values))
         eight = np.rint((values.astype(float) - 185) * 255 / (2218 - 185)).astype(np.uint8)
         Image.fromarray(eight).save(tmp_path / "eight" / name / f"{number}.png")
-    words = {"model": "resmlp", "hyper": {"dim": 32, "depth": 3, "patch_size": 4}}
-    more = {"data": {"workers": 0, "val_share": 0.3}, "train": {"epochs": 15, "batch": 24, "precision": "fp32"}}
+    words: dict[str, Any] = {
+        "model": "resmlp",
+        "hyper": {"dim": 32, "depth": 3, "patch_size": 4},
+        "optim": {"lr": 4e-3, "lr_batch": 24},
+    }
+    words |= {"data.workers": 0, "data.val_share": 0.3, "train": {"epochs": 40, "batch": 24, "precision": "fp32"}}
     found = {}
     for kind in ("deep", "eight"):
-        run = allmlp.train(tmp_path / kind, out=tmp_path / f"run-{kind}", quiet=True, optim={"lr": 4e-3}, **words, **more)
+        run = allmlp.train(tmp_path / kind, out=tmp_path / f"run-{kind}", quiet=True, **words)
         found[kind] = allmlp.evaluate(run.folder, quiet=True)["top1"]
         spec = allmlp.load(run.folder).preprocessing
         paths = sorted((tmp_path / kind).glob("*/*"))
